@@ -1,0 +1,45 @@
+"""Parquet files with one JSON metadata key, the same bytes for the same content."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from calibrant.artefacts.atomic import atomic_path
+from calibrant.artefacts.digest import canonical_json
+from calibrant.errors import InputError
+
+METADATA_KEY = b"calibrant"
+
+
+def write_table(path: str | Path, table: pa.Table, metadata: dict[str, Any]) -> None:
+    """Write `table` atomically; `metadata` goes under the schema metadata key `calibrant` (sorted JSON)."""
+    table = table.replace_schema_metadata({METADATA_KEY: canonical_json(metadata).encode()})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: str | Path, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
+    """Read a Parquet file: the table and the `calibrant` metadata ({} when another program wrote it).
+
+    Raises:
+        InputError: missing, truncated or not Parquet; or a named column is absent.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    try:
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        missing = [name for name in columns or () if name not in names]
+        if missing:
+            raise InputError(f"{path}: has no column {', '.join(missing)}; its columns are {', '.join(names)}")
+        table = file.read(columns=list(columns) if columns is not None else None)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: cannot be read as Parquet, perhaps truncated ({reason})") from error
+    raw = (table.schema.metadata or {}).get(METADATA_KEY)
+    return table, json.loads(raw) if raw else {}

@@ -1,0 +1,24 @@
+"""Sidecars that say where a file came from."""
+
+from pathlib import Path
+from typing import Any
+
+from calibrant import __version__
+from calibrant.artefacts.atomic import read_json, write_json
+
+
+def sidecar(path: str | Path) -> Path:
+    """`results.json` -> `results.provenance.json`; a folder keeps its sidecar inside."""
+    path = Path(path)
+    return path / "provenance.json" if path.is_dir() else path.with_suffix(".provenance.json")
+
+
+def write_provenance(path: str | Path, record: dict[str, Any]) -> None:
+    """Write the sidecar of `path`: origin, hashes, settings; the library version is added, no clock time."""
+    write_json(sidecar(path), {**record, "library_version": __version__})
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """Read the sidecar of `path`, or {} when there is none."""
+    file = sidecar(path)
+    return dict(read_json(file)) if file.exists() else {}

@@ -1,0 +1,1 @@
+"""Calibration sets: their schema, how they are sampled and filtered."""

@@ -1,0 +1,1 @@
+"""The command line: `calibrant STAGE ...`, one module per stage, imported only when it is called."""

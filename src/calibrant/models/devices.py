@@ -1,0 +1,38 @@
+"""The one place that chooses device and number format."""
+
+import torch
+
+from calibrant.errors import InputError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`cpu`, `cuda`, `cuda:N`, or `auto`: a GPU when PyTorch can use one.
+
+    Availability is asked of PyTorch, never read from CUDA_VISIBLE_DEVICES, which schedulers set on
+    nodes that have no GPU.
+
+    Raises:
+        InputError: an unknown name, or a GPU that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name != "cpu" and not name.startswith("cuda"):
+        raise InputError(f"--device {name}: unknown device; use cpu, cuda, cuda:N or auto")
+    if name != "cpu" and not torch.cuda.is_available():
+        raise InputError(f"--device {name}: PyTorch finds no usable GPU; use cpu or auto")
+    return torch.device(name)
+
+
+def choose_dtype(name: str = "auto", checkpoint: torch.dtype | None = None) -> torch.dtype:
+    """`float32`, `bfloat16`, `float16`, or `auto`: the checkpoint's own (float32 when it names none).
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if name == "auto":
+        return checkpoint or torch.float32
+    if name not in DTYPES:
+        raise InputError(f"--dtype {name}: unknown number format; use {', '.join(DTYPES)} or auto")
+    return DTYPES[name]

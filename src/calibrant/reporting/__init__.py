@@ -1,0 +1,1 @@
+"""Tables, figures, statistics over seeds, and the paper's published numbers."""

@@ -1,0 +1,1 @@
+"""Where text comes from: hubs, local files, package archives; and what is cleaned from it."""

@@ -1,0 +1,1 @@
+"""Self-generation: the model writes its own calibration text."""
