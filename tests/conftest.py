@@ -17,11 +17,11 @@ def shared_dir() -> Path:
     return path
 
 
-WORDS = (  # noqa: SIM905
+WORDS = (
     "the a of and to in river mountain old house wind carried small boats over grey water while children watched "
     "from stones that summer had warmed each evening someone lit lamps along quiet streets where bread was baked "
     "before dawn people spoke about weather trade law music distant cities they would never see but loved anyway"
-).split()  # noqa: SIM905
+).split()
 
 
 def make_text(words: int, seed: int) -> str:
