@@ -1,0 +1,42 @@
+# Two commands: `make study` (CONFIG=my.yaml for your own) and `make test`. Both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: study test lint smoke lock clean
+
+study: $(READY)
+	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG))
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+# The whole workflow on a random model of two layers, in a folder of its own.
+smoke: $(READY)
+	$(BIN)/python -m pytest -n 0 -m smoke tests/workflow
+
+$(READY): envs/requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Calibrant needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Renew the pins: installs the newest versions of envs/requirements.in into a fresh environment and writes them down.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --requirement envs/requirements.in
+	(echo "# Written by 'make lock' from requirements.in; the one place for versions."; \
+	 .venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > envs/requirements.txt
+	rm -rf .venv-lock
+
+clean:
+	rm -rf $(VENV) .snakemake data/* reports/*

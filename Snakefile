@@ -1,0 +1,59 @@
+# Calibrant: on which text should I calibrate?   snakemake --cores all
+# The configuration is config.yaml over a preset and an experiment (workflow/schemas describes every key).
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/download.smk"
+include: "workflow/rules/calibration.smk"
+include: "workflow/rules/synthesis.smk"
+include: "workflow/rules/pruning.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/reporting.smk"
+
+
+localrules:
+    all,
+    data,
+    sets,
+    masks,
+    evaluations,
+
+
+rule all:
+    """The report of the study."""
+    default_target: True
+    input:
+        REPORT_FILES,
+
+
+rule data:
+    """Everything that needs a network: run it where there is one, the rest anywhere."""
+    input:
+        download_files(),
+
+
+rule sets:
+    """Every calibration set of the study."""
+    input:
+        [set_file(run.calibration) for run in RUNS if run.calibration],
+
+
+rule masks:
+    """Every mask of the study."""
+    input:
+        [mask_file(run) for run in RUNS if run.method != "dense"],
+
+
+rule evaluations:
+    """Every evaluation of the study."""
+    input:
+        [evaluation_file(run) for run in RUNS],

@@ -1,0 +1,117 @@
+"""Unroll a study's grids into runs, and name every artefact by what distinguishes it."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from calibrant.errors import InputError
+
+WITHOUT_DATA = ("dense", "magnitude")
+
+
+@dataclass(frozen=True, order=True)
+class SetKey:
+    """What distinguishes one calibration set from another within a study."""
+
+    source: str
+    origin: str  # real | synthetic
+    samples: int
+    seed: int
+    prefix_length: int = -1  # synthetic only
+    drop: float = -1.0  # synthetic only
+
+    @property
+    def pool(self) -> str:
+        """Name of the generated samples that the set is drawn from, before filtering."""
+        return f"{self.source}-p{self.prefix_length}"
+
+    @property
+    def name(self) -> str:
+        """`web-real-n16-s0` or `web-p4-d0.2-n16-s0`."""
+        middle = "real" if self.origin == "real" else f"p{self.prefix_length}-d{format_number(self.drop)}"
+        return f"{self.source}-{middle}-n{self.samples}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model to evaluate: a method at a sparsity on a calibration set (None for dense and magnitude)."""
+
+    method: str
+    sparsity: str
+    calibration: SetKey | None
+
+    @property
+    def name(self) -> str:
+        """`web-real-n16-s0/wanda-0.6`, `none/magnitude-2of4`, `none/dense-0`; unique within a study."""
+        return f"{self.calibration.name if self.calibration else 'none'}/{self.method}-{self.sparsity_name}"
+
+    @property
+    def sparsity_name(self) -> str:
+        """The sparsity as file names carry it: `0.6`, `2of4` for 2:4."""
+        return self.sparsity.replace(":", "of")
+
+
+def runs(config: dict[str, Any]) -> list[Run]:
+    """All runs of a study, each once, in the order of the grids.
+
+    Raises:
+        InputError: a sparsity that is neither a ratio below 1 nor N:M with N < M.
+    """
+    found: dict[Run, None] = {}
+    for index, grid in enumerate(config["grids"]):
+        where = f"grids.{index}.sparsities"
+        sparsities = [normal_sparsity(value, where) for value in grid.get("sparsities", ())]
+        for method in grid["methods"]:
+            if method == "dense":
+                found[Run("dense", "0", None)] = None
+                continue
+            if not sparsities:
+                raise InputError(f"grids.{index} lacks the key sparsities, which method {method} needs")
+            sets: list[SetKey | None] = [None] if method in WITHOUT_DATA else list(_sets(config, grid))
+            for sparsity, key in itertools.product(sparsities, sets):
+                found[Run(method, sparsity, key)] = None
+    return list(found)
+
+
+def normal_sparsity(value: Any, where: str = "sparsity") -> str:
+    """`0.60` -> `0.6`; `2:4` as it is.
+
+    Raises:
+        InputError: not a ratio in [0, 1) and not N:M with 0 < N < M.
+    """
+    text = str(value)
+    if match := re.fullmatch(r"(\d+):(\d+)", text):
+        kept, group = int(match[1]), int(match[2])
+        if not 0 < kept < group:
+            raise InputError(f"{where}: {text} is no pattern N:M, which keeps N of every M with 0 < N < M, such as 2:4")
+        return text
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = -1.0
+    if not 0 < ratio < 1:
+        raise InputError(
+            f"{where}: {text} is neither a share of pruned weights between 0 and 1 (0.6) nor a pattern N:M (2:4)"
+        )
+    return format_number(ratio)
+
+
+def format_number(value: float) -> str:
+    """The shortest text of a number: `0.2`, `0`, `0.25`."""
+    return f"{value:.6g}"
+
+
+def _sets(config: dict[str, Any], grid: dict[str, Any]) -> Iterator[SetKey]:
+    samples = grid.get("samples", [config["calibration"]["samples"]])
+    prefixes = grid.get("prefix_lengths", [config["generation"]["prefix_length"]])
+    drops = grid.get("drops", [config["filter"]["drop"]])
+    seeds = range(grid.get("seeds", config["seeds"]))
+    sources = grid.get("sources", list(config["sources"]))
+    for source, origin, n, seed in itertools.product(sources, grid["origins"], samples, seeds):
+        if origin == "real":
+            yield SetKey(source, origin, n, seed)
+        else:
+            for prefix, drop in itertools.product(prefixes, drops):
+                yield SetKey(source, origin, n, seed, prefix, float(drop))

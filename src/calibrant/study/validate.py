@@ -1,0 +1,91 @@
+"""Check a configuration against its JSON schema, with messages that a person can act on."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import jsonschema
+
+from calibrant.errors import InputError
+
+
+def validate(config: dict[str, Any], schema: dict[str, Any], name: str = "config") -> None:
+    """Refuse what the schema does not allow.
+
+    Raises:
+        InputError: names the first wrong key in the order of the file, its value and what is allowed.
+    """
+    validator = jsonschema.Draft202012Validator(schema)
+    for error in sorted(validator.iter_errors(config), key=lambda e: [str(part) for part in e.absolute_path]):
+        raise InputError(f"{name}: {explain(error)}")
+
+
+def fill_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
+    """Return `value` with the schema's defaults for keys that are absent, at every depth."""
+    schema = _follow(schema, root)
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        other = schema.get("additionalProperties")
+        filled = {k: _default(sub, root) for k, sub in known.items() if k not in value and _has_default(sub, root)}
+        for key, item in value.items():
+            sub = known.get(key, other if isinstance(other, dict) else {})
+            filled[key] = fill_defaults(item, sub, root)
+        return filled
+    if isinstance(value, list):
+        return [fill_defaults(item, schema.get("items", {}), root) for item in value]
+    return value
+
+
+def explain(error: Any) -> str:
+    """One line for a jsonschema error: key, value found, what would be right."""
+    key = ".".join(str(part) for part in error.absolute_path) or "the file"
+    rule, limit, value = error.validator, error.validator_value, error.instance
+    if rule == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        unknown = [k for k in value if k not in known]
+        prefix = "" if key == "the file" else f"{key}."
+        return f"unknown key {prefix}{unknown[0]}{_suggest(unknown[0], known)}; allowed here: {', '.join(known)}"
+    if rule == "required":
+        missing = [k for k in limit if k not in value]
+        return f"{key} lacks the key {missing[0]}; it must have {', '.join(limit)}"
+    if rule == "enum":
+        return f"{key} is {value!r}{_suggest(value, limit)}; allowed: {', '.join(map(str, limit))}"
+    if rule == "type":
+        kinds = [limit] if isinstance(limit, str) else limit
+        return f"{key} is {value!r}; it must be of type {' or '.join(kinds)}"
+    wording = {
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMinimum": "more than",
+        "exclusiveMaximum": "less than",
+    }
+    if rule in wording:
+        return f"{key} is {value!r}; it must be {wording[rule]} {limit}"
+    if rule == "pattern":
+        about = error.schema.get("description", "").rstrip(".")
+        return f"{key} is {value!r}; it must match {limit}{f' ({about})' if about else ''}"
+    if rule in ("minItems", "minProperties"):
+        return f"{key} is empty; it must have at least {limit} entry"
+    return f"{key}: {error.message}"
+
+
+def _suggest(value: Any, known: Iterable[Any]) -> str:
+    close = difflib.get_close_matches(str(value), [str(k) for k in known], n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _follow(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in schema:
+        target: Any = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        schema = {**target, **{k: v for k, v in schema.items() if k != "$ref"}}
+    return schema
+
+
+def _has_default(schema: dict[str, Any], root: dict[str, Any]) -> bool:
+    return "default" in _follow(schema, root)
+
+
+def _default(schema: dict[str, Any], root: dict[str, Any]) -> Any:
+    return fill_defaults(_follow(schema, root)["default"], schema, root)

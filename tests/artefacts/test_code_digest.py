@@ -1,0 +1,46 @@
+"""The digest that decides what a code edit reruns."""
+
+from pathlib import Path
+
+import pytest
+
+from calibrant.artefacts.code import _parse, closure, code_digest
+
+FILES = {
+    "pkg/__init__.py": "",
+    "pkg/a.py": "from pkg import b\n\ndef f():\n    from .lazy import g\n    return g, b\n",
+    "pkg/b.py": "import os\nX = 1\n",
+    "pkg/lazy.py": "def g():\n    return 2\n",
+    "pkg/other.py": "Y = 3\n",
+}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "pkg").mkdir()
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def digest_after(source: Path, name: str, text: str) -> str:
+    (source / name).write_text(text)
+    _parse.cache_clear()
+    code_digest.cache_clear()
+    return code_digest("pkg.a", source)
+
+
+def test_closure_follows_lazy_and_relative_imports(source: Path) -> None:
+    assert closure("pkg.a", source) == {"pkg", "pkg.a", "pkg.b", "pkg.lazy"}
+
+
+def test_only_meaning_counts(source: Path) -> None:
+    before = code_digest("pkg.a", source)
+    assert digest_after(source, "pkg/b.py", "# a comment\nimport os\n\n\nX = 1  # same\n") == before
+    assert digest_after(source, "pkg/other.py", "Y = 4\n") == before
+    assert digest_after(source, "pkg/b.py", "import os\nX = 2\n") != before
+
+
+def test_stages_do_not_depend_on_each_other_more_than_they_import() -> None:
+    assert "calibrant.pruning" not in {m.rsplit(".", 1)[0] for m in closure("calibrant.cli.sample")}
+    assert "calibrant.cli.main" not in closure("calibrant.cli.sample")

@@ -1,0 +1,120 @@
+"""Configurations: what is merged, what is refused, and in which words."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calibrant.errors import InputError
+from calibrant.study.config import load_config, merge, resolve_config
+from calibrant.study.grid import normal_sparsity, runs
+
+BASE: dict[str, Any] = {"preset": "smollm2-135m", "experiment": "sources"}
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    return {**BASE, **changes}
+
+
+def test_default_study_is_valid_and_complete() -> None:
+    resolved = resolve_config(BASE)
+    assert resolved["study"] == "smollm2-135m"
+    assert resolved["generation"]["temperature"] == 0.6
+    assert resolved["filter"]["drop"] == 0.2
+    assert {r.method for r in runs(resolved)} >= {"dense", "magnitude", "wanda"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"generaton": {}}, ["unknown key generaton", "did you mean generation?"]),
+        ({"generation": {"top_kk": 3}}, ["unknown key generation.top_kk", "top_k", "allowed here"]),
+        ({"generation": {"top_p": 1.5}}, ["generation.top_p is 1.5", "at most 1"]),
+        ({"generation": {"end_of_text": "never"}}, ["generation.end_of_text", "'never'", "suppress, stop"]),
+        ({"calibration": {"samples": 0}}, ["calibration.samples is 0", "at least 1"]),
+        ({"calibration": {"samples": "many"}}, ["calibration.samples is 'many'", "integer"]),
+        ({"filter": {"drop": 1}}, ["filter.drop is 1", "less than 1"]),
+        ({"preset": "smolm"}, ["preset is 'smolm'", "smollm2-135m"]),
+        ({"experiment": "nothing"}, ["experiment is 'nothing'", "sources"]),
+        ({"grids": [{"methods": ["wandaa"], "sparsities": ["0.6"]}]}, ["grids.0.methods.0", "did you mean wanda?"]),
+        ({"grids": [{"methods": ["wanda"], "sparsities": ["0.6"], "sources": ["c4"]}]}, ["'c4'", "its sources: "]),
+        ({"model": {"hub": "a/b", "path": "c"}}, ["model has hub and path", "exactly one"]),
+        ({"sources": {"mine": {"text_key": "text"}}}, ["sources.mine has none of them", "archive, files, hub"]),
+        ({"sources": {"Mine": {"files": ["a"]}}}, ["Mine"]),
+        ({"tasks": {"next_sentence_x": {"kind": "next_sentence", "source": "x"}}}, ["tasks.next_sentence_x.source"]),
+    ],
+)
+def test_mistakes_name_key_value_and_what_is_allowed(changes: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        resolve_config(config(**changes), "my.yaml")
+    message = str(caught.value)
+    assert message.startswith("my.yaml: ")
+    for word in words:
+        assert word in message
+
+
+def test_own_sources_replace_the_presets_and_bring_their_own_tasks() -> None:
+    resolved = resolve_config(config(sources={"mine": {"files": ["a.jsonl"]}}))
+    assert list(resolved["sources"]) == ["mine"]
+    assert [name for name in resolved["tasks"] if name.startswith("next_sentence")] == ["next_sentence_mine"]
+
+
+def test_a_setting_is_merged_not_replaced() -> None:
+    resolved = resolve_config(config(generation={"top_k": 10}))
+    assert resolved["generation"]["top_k"] == 10
+    assert resolved["generation"]["repetition_penalty"] == 1.2
+
+
+def test_files_that_cannot_be_read(tmp_path: Any) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        load_config(tmp_path / "absent.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1")
+    with pytest.raises(InputError, match="cannot be read as YAML"):
+        load_config(broken)
+    broken.write_text("- a\n- b")
+    with pytest.raises(InputError, match="not a mapping"):
+        load_config(broken)
+
+
+@pytest.mark.parametrize(("value", "text"), [("0.60", "0.6"), (0.5, "0.5"), ("2:4", "2:4"), ("1:4", "1:4")])
+def test_sparsities_have_one_spelling(value: Any, text: str) -> None:
+    assert normal_sparsity(value) == text
+
+
+@pytest.mark.parametrize("value", ["1.2", "0", "-0.1", "5:4", "4:4", "0:4", "half", "1", "nan"])
+def test_impossible_sparsities_are_refused(value: str) -> None:
+    with pytest.raises(InputError, match=r"0\.6|2:4"):
+        normal_sparsity(value)
+
+
+def test_every_run_is_made_once_and_has_its_own_name() -> None:
+    grid = {"methods": ["wanda"], "sparsities": ["0.6"], "origins": ["real", "synthetic"], "seeds": 2}
+    resolved = resolve_config(config(grids=[grid, {**grid, "sparsities": ["0.60", "2:4"]}]))
+    found = runs(resolved)
+    sources = len(resolved["sources"])
+    assert len(found) == sources * 2 * 2 * 2
+    assert len({run.name for run in found}) == len(found)
+
+
+def test_a_method_without_sparsity_is_refused() -> None:
+    with pytest.raises(InputError, match="lacks the key sparsities"):
+        runs(resolve_config(config(grids=[{"methods": ["wanda"]}])))
+
+
+trees = st.recursive(
+    st.integers(), lambda inner: st.dictionaries(st.sampled_from("abcd"), inner, max_size=3), max_leaves=8
+).filter(lambda value: isinstance(value, dict))
+
+
+@given(trees, trees)
+def test_merging_keeps_all_of_the_higher_layer(low: dict[str, Any], high: dict[str, Any]) -> None:
+    def contained(part: Any, whole: Any) -> bool:
+        if isinstance(part, dict):
+            return isinstance(whole, dict) and all(k in whole and contained(v, whole[k]) for k, v in part.items())
+        return bool(part == whole)
+
+    merged = merge(low, high)
+    assert contained(high, merged)
+    assert set(merged) == set(low) | set(high)

@@ -1,0 +1,88 @@
+# Stages sample and filter: calibration sets of real text, and of text that the model wrote.
+GENERATED_ENDS = config["generation"]["end_of_text"] == "stop"
+
+
+rule sample:
+    """Draw {wildcards.n} windows of real text from {wildcards.source}, seed {wildcards.seed}."""
+    input:
+        documents=f"{DATA}/sources/{{source}}/documents.parquet",
+        model=f"{DATA}/model/provenance.json",
+    output:
+        f"{DATA}/sets/{{source}}-real-n{{n}}-s{{seed}}.parquet",
+    log:
+        f"{DATA}/logs/sample/{{source}}-real-n{{n}}-s{{seed}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/sample/{{source}}-real-n{{n}}-s{{seed}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        model=f"{DATA}/model",
+        length=config["calibration"]["length"],
+        packing=config["calibration"]["packing"],
+        code=code("sample"),
+        versions=installed_versions("transformers", "tokenizers"),
+    shell:
+        "python workflow/scripts/sample.py --documents {input.documents:q} --model {params.model:q}"
+        " --samples {wildcards.n} --length {params.length} --seed {wildcards.seed} --packing {params.packing}"
+        " --source {wildcards.source} --output {output:q} &> {log:q}"
+
+
+rule filter:
+    """Drop the share {wildcards.drop} of the generated samples of {wildcards.source}, those of highest perplexity."""
+    input:
+        samples=f"{DATA}/generated/{{source}}-p{{prefix}}.parquet",
+        scores=f"{DATA}/scores/generated/{{source}}-p{{prefix}}.parquet",
+    output:
+        kept=f"{DATA}/filtered/{{source}}-p{{prefix}}-d{{drop}}.parquet",
+        dropped=f"{DATA}/filtered/{{source}}-p{{prefix}}-d{{drop}}.dropped.parquet",
+    log:
+        f"{DATA}/logs/filter/{{source}}-p{{prefix}}-d{{drop}}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        code=code("filter"),
+    shell:
+        "python workflow/scripts/filter.py --samples {input.samples:q} --scores {input.scores:q}"
+        " --drop {wildcards.drop} --output {output.kept:q} &> {log:q}"
+
+
+if GENERATED_ENDS:
+
+    rule pack:
+        """Pack the generated samples of {wildcards.source}, which end where the model ended them, into windows."""
+        input:
+            documents=f"{DATA}/filtered/{{source}}-p{{prefix}}-d{{drop}}.parquet",
+            model=f"{DATA}/model/provenance.json",
+        output:
+            f"{DATA}/sets/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.parquet",
+        log:
+            f"{DATA}/logs/pack/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.log",
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            model=f"{DATA}/model",
+            length=config["calibration"]["length"],
+            code=code("sample"),
+            versions=installed_versions("transformers", "tokenizers"),
+        shell:
+            "python workflow/scripts/sample.py --documents {input.documents:q} --model {params.model:q}"
+            " --samples {wildcards.n} --length {params.length} --seed {wildcards.seed} --packing stream"
+            " --source {wildcards.source} --output {output:q} &> {log:q}"
+
+else:
+
+    rule draw:
+        """Draw {wildcards.n} of the generated samples of {wildcards.source} that are left, seed {wildcards.seed}."""
+        input:
+            f"{DATA}/filtered/{{source}}-p{{prefix}}-d{{drop}}.parquet",
+        output:
+            f"{DATA}/sets/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.parquet",
+        log:
+            f"{DATA}/logs/draw/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.log",
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            code=code("filter"),
+        shell:
+            "python workflow/scripts/filter.py --samples {input:q} --drop 0 --take {wildcards.n}"
+            " --seed {wildcards.seed} --output {output:q} &> {log:q}"

@@ -1,0 +1,162 @@
+# What the rules share: the resolved configuration, the runs it asks for, and where files lie.
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+# Rules call `python`: the one that runs Snakemake, unless a conda environment goes in front of it.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PYTHONPATH"] = str(Path(workflow.basedir) / "src")
+
+from calibrant.artefacts.code import code_digest, installed_versions
+from calibrant.errors import InputError
+from calibrant.study.config import resolve_config
+from calibrant.study.grid import format_number, runs
+
+try:
+    config = resolve_config(config)
+    RUNS = runs(config)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+STUDY = config["study"]
+DATA = f"data/{STUDY}"
+REPORT = f"reports/{STUDY}"
+TORCH = installed_versions("torch", "transformers", "tokenizers", "safetensors")
+
+
+wildcard_constraints:
+    source="|".join(config["sources"]),
+    text="|".join(config["texts"]) or "none",
+    task="|".join(config["tasks"]) or "none",
+    n=r"\d+",
+    seed=r"\d+",
+    prefix=r"\d+",
+    drop=r"0(\.\d+)?",
+    kind="generated|sets",
+    calibration=r"[a-z][a-z0-9_]*-(real|p\d+-d[0-9.]+)-n\d+-s\d+",
+    method="magnitude|wanda|ria|sparsegpt|dsnot|owl",
+    sparsity=r"0(\.\d+)?|\d+of\d+",
+
+
+def code(stage):
+    """Digest of the library code that a stage uses: editing it reruns the stage, touching files does not."""
+    return code_digest(f"calibrant.cli.{stage}")
+
+
+def spec(**sections):
+    """The part of the configuration that one download needs, as JSON for the command line."""
+    return json.dumps(sections, sort_keys=True)
+
+
+def local_files(entry):
+    """Files of this machine that a specification names: inputs, so that changing them reruns the download."""
+    if "path" in entry:
+        folder = Path(entry["path"])
+        return [str(p) for p in sorted([folder / "config.json", *folder.glob("*.safetensors")])]
+    named = entry.get("files", [])
+    patterns = list(named.values()) if isinstance(named, dict) else named
+    found = []
+    for pattern in patterns:
+        matches = sorted(str(p) for p in Path().glob(pattern)) if not Path(pattern).is_absolute() else []
+        found += matches or [pattern]
+    archive = entry.get("archive", {}).get("file")
+    return found + ([archive] if archive else [])
+
+
+def task_kind(name):
+    """How a task gets its rows: built from a source, copied from files, or left to lm-eval and the hub."""
+    entry = config["tasks"][name]
+    return "built" if entry.get("kind") else "files" if entry.get("files") else "hub"
+
+
+def task_files(name):
+    """The row files of a task, none when lm-eval fetches them from the hub."""
+    entry = config["tasks"][name]
+    if task_kind(name) == "built":
+        return [f"{DATA}/tasks/{name}_test.jsonl"]
+    return [
+        f"{DATA}/tasks/{name}_{split}.jsonl{'.gz' if file.endswith('.gz') else ''}"
+        for split, file in entry.get("files", {}).items()
+    ]
+
+
+def download_files():
+    """Everything that the download stage makes."""
+    return [
+        f"{DATA}/model/provenance.json",
+        *(f"{DATA}/sources/{name}/documents.parquet" for name in config["sources"]),
+        *(f"{DATA}/texts/{name}/documents.parquet" for name in config["texts"]),
+        *(file for name in config["tasks"] for file in task_files(name)),
+    ]
+
+
+def set_file(key):
+    return f"{DATA}/sets/{key.name}.parquet"
+
+
+def mask_file(run):
+    return f"{DATA}/masks/{run.name}.safetensors"
+
+
+def evaluation_file(run):
+    return f"{DATA}/evaluations/{run.name}.json"
+
+
+def score_files():
+    """Scores of every pool of generated samples and of every real calibration set of the study."""
+    keys = sorted({run.calibration for run in RUNS if run.calibration})
+    names = {f"sets/{k.name}" if k.origin == "real" else f"generated/{k.pool}" for k in keys}
+    return [f"{DATA}/scores/{name}.parquet" for name in sorted(names)]
+
+
+def text_files():
+    return [f"{DATA}/texts/{name}/documents.parquet" for name in config["texts"]]
+
+
+def all_task_files():
+    return [file for name in config["tasks"] for file in task_files(name)]
+
+
+def compute_options():
+    compute = config["compute"]
+    return f"--dtype {compute['dtype']} --device {compute['device']}"
+
+
+def generation_options():
+    chosen = config["generation"]
+    names = ("samples", "seed", "top_k", "top_p", "temperature", "repetition_penalty", "end_of_text", "batch_size")
+    flags = " ".join(f"--{name.replace('_', '-')} {chosen[name]}" for name in names)
+    return f"{flags} --bos" if chosen["bos_in_prefix"] else flags
+
+
+def sparsity(wildcards):
+    """`2of4` in file names is `2:4` on the command line."""
+    return wildcards.sparsity.replace("of", ":")
+
+
+def pruning_options(wildcards):
+    """The options of this method: `owl.m` for owl, `sequential` for all; other methods' are left out."""
+    options = config["pruning"]["options"]
+    used = {wildcards.method, options.get(f"{wildcards.method}.criterion"), options.get(f"{wildcards.method}.initial")}
+    chosen = {k: v for k, v in options.items() if "." not in k or k.split(".")[0] in used}
+    return " ".join(f"--option {key}={str(value).lower()}" for key, value in sorted(chosen.items()))
+
+
+def evaluation_options():
+    chosen = config["evaluation"]
+    flags = [f"--length {chosen['length']}"]
+    if config["tasks"]:
+        flags.append(f"--tasks {','.join(config['tasks'])}")
+    if all_task_files():
+        flags.append(f"--data {DATA}/tasks")
+    if text_files():
+        flags.append(f"--text {','.join(text_files())}")
+    if chosen["text_tokens"]:
+        flags.append(f"--text-tokens {chosen['text_tokens']}")
+    if chosen["limit"]:
+        flags.append(f"--limit {chosen['limit']}")
+    fewshot = {task: shots for task, shots in chosen["fewshot"].items() if task in config["tasks"]}
+    flags += [f"--fewshot {','.join(f'{task}={shots}' for task, shots in sorted(fewshot.items()))}"] if fewshot else []
+    return " ".join(flags)

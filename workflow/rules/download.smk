@@ -1,0 +1,98 @@
+# Stage download: documents, model and task rows, each with its provenance. The only rules that use a network.
+
+
+rule download_model:
+    """Fetch the model; a quantised archive is turned into an ordinary checkpoint once."""
+    input:
+        local_files(config["model"]),
+    output:
+        f"{DATA}/model/provenance.json",
+    log:
+        f"{DATA}/logs/download/model.log",
+    benchmark:
+        f"{DATA}/benchmarks/download/model.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        spec=spec(model=config["model"]),
+        output=DATA,
+        code=code("download"),
+        versions=installed_versions("torch", "transformers", "gguf"),
+    shell:
+        "python workflow/scripts/download.py {params.spec:q} --output {params.output:q} --only model &> {log:q}"
+
+
+rule download_source:
+    """Fetch, clean and deduplicate the documents of source {wildcards.source}."""
+    input:
+        lambda wildcards: local_files(config["sources"][wildcards.source]),
+    output:
+        documents=f"{DATA}/sources/{{source}}/documents.parquet",
+        heldout=f"{DATA}/sources/{{source}}/heldout.parquet",
+        provenance=f"{DATA}/sources/{{source}}/provenance.json",
+    log:
+        f"{DATA}/logs/download/source-{{source}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/download/source-{{source}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        spec=lambda wildcards: spec(sources={wildcards.source: config["sources"][wildcards.source]}),
+        output=DATA,
+        code=code("download"),
+    shell:
+        "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
+        " --only source:{wildcards.source} &> {log:q}"
+
+
+rule download_text:
+    """Fetch the text {wildcards.text}, on which perplexity is measured."""
+    input:
+        lambda wildcards: local_files(config["texts"][wildcards.text]),
+    output:
+        documents=f"{DATA}/texts/{{text}}/documents.parquet",
+        provenance=f"{DATA}/texts/{{text}}/provenance.json",
+    log:
+        f"{DATA}/logs/download/text-{{text}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/download/text-{{text}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        spec=lambda wildcards: spec(texts={wildcards.text: config["texts"][wildcards.text]}),
+        output=DATA,
+        code=code("download"),
+    shell:
+        "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
+        " --only text:{wildcards.text} &> {log:q}"
+
+
+for name in config["tasks"]:
+    if task_kind(name) == "hub":
+        continue
+
+    rule:
+        name:
+            f"download_task_{name}"
+        input:
+            (
+                f"{DATA}/sources/{config['tasks'][name]['source']}/heldout.parquet"
+                if task_kind(name) == "built"
+                else local_files(config["tasks"][name])
+            ),
+        output:
+            task_files(name),
+        log:
+            f"{DATA}/logs/download/task-{name}.log",
+        benchmark:
+            f"{DATA}/benchmarks/download/task-{name}.jsonl"
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            spec=spec(tasks={name: config["tasks"][name]}),
+            output=DATA,
+            task=name,
+            code=code("download"),
+        shell:
+            "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
+            " --only task:{params.task} &> {log:q}"

@@ -1,0 +1,58 @@
+# Stage evaluate: one model, dense or pruned, on all tasks and texts of the study.
+
+
+rule evaluate:
+    """Evaluate {wildcards.method} at {wildcards.sparsity} on {wildcards.calibration}."""
+    input:
+        masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
+        model=f"{DATA}/model/provenance.json",
+        texts=text_files(),
+        tasks=all_task_files(),
+    output:
+        results=f"{DATA}/evaluations/{{calibration}}/{{method}}-{{sparsity}}.json",
+        provenance=f"{DATA}/evaluations/{{calibration}}/{{method}}-{{sparsity}}.provenance.json",
+    wildcard_constraints:
+        calibration=r"none|[a-z][a-z0-9_]*-(real|p\d+-d[0-9.]+)-n\d+-s\d+",
+    log:
+        f"{DATA}/logs/evaluate/{{calibration}}/{{method}}-{{sparsity}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/evaluate/{{calibration}}/{{method}}-{{sparsity}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: config["compute"]["threads"]
+    params:
+        model=f"{DATA}/model",
+        options=evaluation_options(),
+        compute=compute_options(),
+        code=code("evaluate"),
+        versions=f"{TORCH}, {installed_versions('lm_eval')}",
+    shell:
+        "python workflow/scripts/evaluate.py --model {params.model:q} --masks {input.masks:q}"
+        " {params.options} {params.compute} --threads {threads} --output {output.results:q} &> {log:q}"
+
+
+rule evaluate_dense:
+    """Evaluate the model as it is."""
+    input:
+        model=f"{DATA}/model/provenance.json",
+        texts=text_files(),
+        tasks=all_task_files(),
+    output:
+        results=f"{DATA}/evaluations/none/dense-0.json",
+        provenance=f"{DATA}/evaluations/none/dense-0.provenance.json",
+    log:
+        f"{DATA}/logs/evaluate/none/dense-0.log",
+    benchmark:
+        f"{DATA}/benchmarks/evaluate/none/dense-0.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: config["compute"]["threads"]
+    params:
+        model=f"{DATA}/model",
+        options=evaluation_options(),
+        compute=compute_options(),
+        code=code("evaluate"),
+        versions=f"{TORCH}, {installed_versions('lm_eval')}",
+    shell:
+        "python workflow/scripts/evaluate.py --model {params.model:q} {params.options} {params.compute}"
+        " --threads {threads} --output {output.results:q} &> {log:q}"

@@ -1,0 +1,55 @@
+# Stages generate and score: once per source, whatever the number of seeds drawn from it later.
+
+
+rule generate:
+    """Let the model continue the first {wildcards.prefix} tokens of documents of {wildcards.source}."""
+    input:
+        documents=f"{DATA}/sources/{{source}}/documents.parquet",
+        model=f"{DATA}/model/provenance.json",
+    output:
+        f"{DATA}/generated/{{source}}-p{{prefix}}.parquet",
+    log:
+        f"{DATA}/logs/generate/{{source}}-p{{prefix}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/generate/{{source}}-p{{prefix}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: config["compute"]["threads"]
+    params:
+        model=f"{DATA}/model",
+        length=config["calibration"]["length"],
+        options=generation_options(),
+        compute=compute_options(),
+        code=code("generate"),
+        versions=TORCH,
+    shell:
+        "python workflow/scripts/generate.py --documents {input.documents:q} --model {params.model:q}"
+        " --prefix-length {wildcards.prefix} --length {params.length} --source {wildcards.source}"
+        " {params.options} {params.compute} --threads {threads} --output {output:q} &> {log:q}"
+
+
+rule score:
+    """Perplexity and Min-K%++ of the samples {wildcards.name} under the model."""
+    input:
+        samples=f"{DATA}/{{kind}}/{{name}}.parquet",
+        model=f"{DATA}/model/provenance.json",
+    output:
+        f"{DATA}/scores/{{kind}}/{{name}}.parquet",
+    log:
+        f"{DATA}/logs/score/{{kind}}-{{name}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/score/{{kind}}-{{name}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: config["compute"]["threads"]
+    params:
+        model=f"{DATA}/model",
+        span=config["scoring"]["span"],
+        min_k=config["scoring"]["min_k"],
+        compute=compute_options(),
+        code=code("score"),
+        versions=TORCH,
+    shell:
+        "python workflow/scripts/score.py --samples {input.samples:q} --model {params.model:q}"
+        " --span {params.span} --min-k {params.min_k} {params.compute} --threads {threads}"
+        " --output {output:q} &> {log:q}"

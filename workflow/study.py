@@ -1,0 +1,70 @@
+"""`make study [CONFIG=my.yaml]`: run the study, then Snakemake's own report, and say where they are.
+
+Unlocks the working folder after a run that was killed, but only when no other Snakemake is alive in it.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from calibrant.errors import InputError
+from calibrant.study.config import merge, read_yaml, resolve_config
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def other_runs() -> list[int]:
+    """Process ids of other Snakemakes whose working folder is this checkout."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            if any(Path(w).name == "snakemake" for w in words[:3]) and Path(process.cwd()) == ROOT:
+                found.append(process.pid)
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def study_name(config: str | None) -> str:
+    """Name of the study that config.yaml, and a configuration over it, describe."""
+    base = read_yaml(ROOT / "config.yaml")
+    return str(resolve_config(merge(base, read_yaml(config)) if config else base, config or "config.yaml")["study"])
+
+
+def main() -> int:
+    """Exit status of Snakemake; 0 when the study is complete, 2 for a configuration that is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", help="YAML file over config.yaml")
+    parser.add_argument("rest", nargs="*", help="further arguments for Snakemake, after --")
+    options = parser.parse_args()
+    try:
+        name = study_name(options.config)
+    except InputError as error:
+        print(f"make study: {error}", file=sys.stderr)
+        return 2
+    if alive := other_runs():
+        print(f"make study: another Snakemake (process {alive[0]}) is running here; wait for it or stop it", file=sys.stderr)
+        return 1
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/default"]
+    command += ["--configfile", options.config] if options.config else []
+    locks = ROOT / ".snakemake" / "locks"
+    if locks.is_dir() and any(locks.iterdir()):
+        subprocess.run([*command, "--unlock"], cwd=ROOT, check=True)
+    status = subprocess.run([*command, *options.rest], cwd=ROOT).returncode
+    if status:
+        print("make study: stopped before the end; run it again to go on where it was", file=sys.stderr)
+        return status
+    page = ROOT / "reports" / name / "index.html"
+    archive = page.with_name("snakemake-report.html")
+    if page.exists() and (not archive.exists() or archive.stat().st_mtime < page.stat().st_mtime):
+        subprocess.run([*command, "--report", str(archive.relative_to(ROOT))], cwd=ROOT, check=True)
+    print(f"The report is {page.relative_to(ROOT)}; as plain text, summary.md beside it")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
