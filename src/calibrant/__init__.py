@@ -1,3 +1,10 @@
-"""Calibrant: find and build the text on which a language model should be calibrated before pruning."""
+"""Calibrant: find and build the text on which a language model should be calibrated before pruning.
+
+Importing it is light, and makes transformers' auto classes find OpenLM (apple/DCLM-7B).
+"""
+
+from calibrant.models.openlm import registration
 
 __version__ = "0.1.0"
+
+registration.install()
