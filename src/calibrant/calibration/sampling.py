@@ -1,0 +1,184 @@
+"""Draw n windows of L tokens from documents: from their concatenation, or from single long documents.
+
+The published pruning codes use both (Wanda concatenates for WikiText-2 and takes single documents for C4), which
+confounds the source with the sampler; here the sampler is a recorded setting, the same for every source.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from calibrant.calibration.documents import Documents
+from calibrant.calibration.tokens import decode, encode, encode_documents
+from calibrant.errors import InputError
+
+PACKINGS = ("stream", "document")
+SEPARATOR = "\n\n"
+# A stream is built until it holds this many times the tokens asked for: enough for windows to fall anywhere in
+# small corpora, and a huge corpus is not tokenised whole for 128 windows of a random part of it.
+OVERSAMPLE = 4
+
+
+@dataclass(frozen=True)
+class Window:
+    """Token ids [L] and the indices of the documents they touch."""
+
+    ids: list[int]
+    documents: list[int]
+
+
+def generator(*seed: int) -> np.random.Generator:
+    """An independent generator for a tuple of seeds (numpy's SeedSequence over PCG64)."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(list(seed))))
+
+
+def window_offsets(total: int, n: int, length: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Offsets of `n` windows of `length` that do not overlap, uniform over all such arrangements, in random order.
+
+    The free tokens, total - n·length, are shared out between the gaps uniformly: n values are drawn without
+    replacement from free + n, which is the bijection between arrangements and subsets.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    free = total - n * length
+    if free < 0:
+        raise ValueError(f"{n} windows of {length} do not fit into {total}")
+    starts = np.sort(rng.choice(free + n, size=n, replace=False, shuffle=False)) - np.arange(n)
+    offsets: npt.NDArray[np.int64] = starts.astype(np.int64) + np.arange(n, dtype=np.int64) * length
+    return rng.permutation(offsets)
+
+
+def sample_stream(
+    encoded: Iterable[tuple[int, list[int]]],
+    separator: Sequence[int],
+    n: int,
+    length: int,
+    rng: np.random.Generator,
+    where: str = "documents",
+) -> list[Window]:
+    """`n` windows of `length` tokens, without overlap, from documents joined by `separator`.
+
+    `encoded` yields (document index, token ids) in the order of the stream and is read until the stream holds
+    OVERSAMPLE times the tokens asked for. A window lists the documents of which it holds a token.
+
+    Raises:
+        InputError: the documents hold fewer than n·length tokens; the message gives both counts.
+    """
+    ids: list[int] = []
+    bounds: list[tuple[int, int, int]] = []  # start, end, document
+    for index, tokens in encoded:
+        if not tokens:
+            continue
+        if ids:
+            ids.extend(separator)
+        bounds.append((len(ids), len(ids) + len(tokens), index))
+        ids.extend(tokens)
+        if len(ids) >= OVERSAMPLE * n * length:
+            break
+    if len(ids) < n * length:
+        raise InputError(
+            f"{where}: too little text: {len(ids):,} tokens in {len(bounds):,} documents, but {n:,} samples of "
+            f"{length:,} tokens need {n * length:,}; lower --samples or --length, or give more documents"
+        )
+    starts = [b[0] for b in bounds]
+    windows = []
+    for offset in window_offsets(len(ids), n, length, rng).tolist():
+        first = max(bisect_right(starts, offset) - 1, 0)
+        last = bisect_right(starts, offset + length - 1)
+        touched = [d for start, end, d in bounds[first:last] if end > offset and start < offset + length]
+        windows.append(Window(ids[offset : offset + length], touched))
+    return windows
+
+
+def sample_single(
+    encoded: Iterable[tuple[int, list[int]]],
+    n: int,
+    length: int,
+    rng: np.random.Generator,
+    where: str = "documents",
+) -> list[Window]:
+    """One window at a random offset from each of `n` documents of at least `length` tokens, in the order given.
+
+    Raises:
+        InputError: fewer than `n` documents are that long; the message gives both counts.
+    """
+    windows: list[Window] = []
+    seen = 0
+    longest = 0
+    for index, tokens in encoded:
+        seen += 1
+        longest = max(longest, len(tokens))
+        if len(tokens) < length:
+            continue
+        start = int(rng.integers(0, len(tokens) - length + 1))
+        windows.append(Window(tokens[start : start + length], [index]))
+        if len(windows) == n:
+            return windows
+    raise InputError(
+        f"{where}: too little text: {len(windows):,} of {seen:,} documents have {length:,} tokens or more (the longest "
+        f"has {longest:,}), but {n:,} are needed; lower --samples or --length, or use --packing stream"
+    )
+
+
+def check_counts(samples: int, length: int, seed: int) -> None:
+    """Refuse counts that mean nothing.
+
+    Raises:
+        InputError: fewer than one sample, fewer than two tokens, a negative seed.
+    """
+    if samples < 1:
+        raise InputError(f"--samples {samples}: must be 1 or more")
+    if length < 2:
+        raise InputError(f"--length {length}: must be 2 or more tokens")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: must be 0 or more")
+
+
+def sample_documents(
+    documents: Documents,
+    tokenizer: Any,
+    tokenizer_hash: str,
+    *,
+    samples: int,
+    length: int,
+    seed: int,
+    packing: str = "stream",
+    separator: str = SEPARATOR,
+) -> pa.Table:
+    """The calibration set's rows (columns as `schema.SCHEMA`): `samples` rows of exactly `length` tokens.
+
+    Documents are put in an order permuted by `seed`; windows are then drawn by the same generator.
+
+    Raises:
+        InputError: unknown packing, bad counts, too little text.
+    """
+    check_counts(samples, length, seed)
+    if packing not in PACKINGS:
+        raise InputError(f"--packing {packing}: unknown; use {' or '.join(PACKINGS)}")
+    rng = generator(seed)
+    order = rng.permutation(len(documents)).tolist()
+    encoded = encode_documents(tokenizer, tokenizer_hash, documents, order)
+    where = f"documents {documents.path}" if documents.path else "documents"
+    if packing == "stream":
+        between = encode(tokenizer, [separator])[0] if separator else []
+        windows = sample_stream(encoded, between, samples, length, rng, where)
+    else:
+        windows = sample_single(encoded, samples, length, rng, where)
+    return pa.table(
+        {
+            "sample_id": pa.array(range(samples), pa.int64()),
+            "input_ids": pa.array([w.ids for w in windows], pa.list_(pa.int32())),
+            "text": pa.array([decode(tokenizer, w.ids) for w in windows], pa.string()),
+            "source": pa.array([documents.source] * samples, pa.string()),
+            "origin": pa.array([documents.origin] * samples, pa.string()),
+            "doc_ids": pa.array([[documents.ids[d] for d in w.documents] for w in windows], pa.list_(pa.string())),
+            "prefix_length": pa.array([0] * samples, pa.int32()),
+            "perplexity": pa.nulls(samples, pa.float32()),
+        }
+    )
