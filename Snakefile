@@ -44,16 +44,16 @@ rule data:
 rule sets:
     """Every calibration set of the study."""
     input:
-        [set_file(run.calibration) for run in RUNS if run.calibration],
+        [LAYOUT.calibration_set(run.calibration) for run in RUNS if run.calibration],
 
 
 rule masks:
     """Every mask of the study."""
     input:
-        [mask_file(run) for run in RUNS if run.method != "dense"],
+        [LAYOUT.masks(run) for run in RUNS if run.method != "dense"],
 
 
 rule evaluations:
     """Every evaluation of the study."""
     input:
-        [evaluation_file(run) for run in RUNS],
+        [LAYOUT.evaluation(run) for run in RUNS],

@@ -47,7 +47,10 @@ def main() -> int:
         print(f"make study: {error}", file=sys.stderr)
         return 2
     if alive := other_runs():
-        print(f"make study: another Snakemake (process {alive[0]}) is running here; wait for it or stop it", file=sys.stderr)
+        print(
+            f"make study: another Snakemake (process {alive[0]}) is running here; wait for it or stop it",
+            file=sys.stderr,
+        )
         return 1
     command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/default"]
     command += ["--configfile", options.config] if options.config else []

@@ -12,7 +12,8 @@ os.environ["PYTHONPATH"] = str(Path(workflow.basedir) / "src")
 from calibrant.artefacts.code import code_digest, installed_versions
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
-from calibrant.study.grid import format_number, runs
+from calibrant.study.grid import runs
+from calibrant.study.layout import Layout
 
 try:
     config = resolve_config(config)
@@ -20,9 +21,9 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
-STUDY = config["study"]
-DATA = f"data/{STUDY}"
-REPORT = f"reports/{STUDY}"
+LAYOUT = Layout(config["study"])
+DATA = LAYOUT.data
+REPORT = LAYOUT.report
 TORCH = installed_versions("torch", "transformers", "tokenizers", "safetensors")
 
 
@@ -72,14 +73,7 @@ def task_kind(name):
 
 
 def task_files(name):
-    """The row files of a task, none when lm-eval fetches them from the hub."""
-    entry = config["tasks"][name]
-    if task_kind(name) == "built":
-        return [f"{DATA}/tasks/{name}_test.jsonl"]
-    return [
-        f"{DATA}/tasks/{name}_{split}.jsonl{'.gz' if file.endswith('.gz') else ''}"
-        for split, file in entry.get("files", {}).items()
-    ]
+    return LAYOUT.task_files(name, config["tasks"][name])
 
 
 def download_files():
@@ -87,28 +81,14 @@ def download_files():
     return [
         f"{DATA}/model/provenance.json",
         *(f"{DATA}/sources/{name}/documents.parquet" for name in config["sources"]),
-        *(f"{DATA}/texts/{name}/documents.parquet" for name in config["texts"]),
-        *(file for name in config["tasks"] for file in task_files(name)),
+        *text_files(),
+        *all_task_files(),
     ]
-
-
-def set_file(key):
-    return f"{DATA}/sets/{key.name}.parquet"
-
-
-def mask_file(run):
-    return f"{DATA}/masks/{run.name}.safetensors"
-
-
-def evaluation_file(run):
-    return f"{DATA}/evaluations/{run.name}.json"
 
 
 def score_files():
     """Scores of every pool of generated samples and of every real calibration set of the study."""
-    keys = sorted({run.calibration for run in RUNS if run.calibration})
-    names = {f"sets/{k.name}" if k.origin == "real" else f"generated/{k.pool}" for k in keys}
-    return [f"{DATA}/scores/{name}.parquet" for name in sorted(names)]
+    return sorted({LAYOUT.scores(run.calibration) for run in RUNS if run.calibration})
 
 
 def text_files():

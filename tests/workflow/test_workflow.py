@@ -1,0 +1,124 @@
+"""The whole workflow on a tiny model: what it makes, and what an edit reruns."""
+
+import copy
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workspace import SMALL_STUDY, Workspace
+
+pytestmark = pytest.mark.smoke
+
+
+def changed(**sections: Any) -> dict[str, Any]:
+    config = copy.deepcopy(SMALL_STUDY)
+    for key, value in sections.items():
+        config[key] = {**config[key], **value} if isinstance(value, dict) and key in config else value  # type: ignore[dict-item]
+    return config
+
+
+def test_every_promised_file_is_there(finished_study: Workspace) -> None:
+    report = finished_study.folder / "reports" / "mine"
+    for name in ("index.html", "summary.md", "results.parquet"):
+        assert (report / name).stat().st_size > 0
+    results = json.loads((finished_study.folder / "data/mine/evaluations/none/dense-0.json").read_text())
+    assert {row["task"] for row in results} == {"other", "next_sentence_stories"}
+    assert not list(finished_study.folder.glob("data/**/*.partial"))
+
+
+def test_a_second_run_does_nothing(finished_study: Workspace) -> None:
+    result = finished_study.snakemake()
+    assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_touched_files_rerun_nothing(finished_study: Workspace) -> None:
+    for path in [finished_study.folder / "Snakefile", *finished_study.folder.glob("workflow/**/*")]:
+        os.utime(path)
+    for path in finished_study.folder.glob("src/**/*.py"):
+        os.utime(path)
+    assert finished_study.planned() == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "reruns", "keeps"),
+    [
+        ("reporting/statistics.py", {"summarize"}, {"evaluate", "prune", "generate"}),
+        ("pruning/select.py", {"prune", "evaluate"}, {"generate", "score", "sample", "filter"}),
+        ("calibration/sampling.py", {"sample"}, {"generate", "download_model"}),
+        ("sources/cleaning.py", {"download_source"}, set()),
+    ],
+)
+def test_editing_a_module_reruns_the_stages_that_use_it(
+    finished_study: Workspace, module: str, reruns: set[str], keeps: set[str]
+) -> None:
+    path = finished_study.folder / "src" / "calibrant" / module
+    original = path.read_text()
+    try:
+        path.write_text(original + "\n\n_EDITED = True\n")
+        planned = finished_study.planned()
+    finally:
+        path.write_text(original)
+    assert reruns <= planned
+    assert not (keeps & planned)
+
+
+@pytest.mark.parametrize(
+    ("change", "reruns", "keeps"),
+    [
+        ({"filter": {"drop": 0.5}}, {"filter", "draw", "prune"}, {"generate", "score", "sample"}),
+        (
+            {"grids": [{"methods": ["dense"]}, {"methods": ["magnitude", "wanda"], "sparsities": ["0.5", "2:4"]}]},
+            {"prune", "evaluate"},
+            {"generate", "score", "sample", "filter", "draw", "evaluate_dense"},
+        ),
+        ({"generation": {"temperature": 0.9}}, {"generate", "score"}, {"sample", "evaluate_dense"}),
+        ({"evaluation": {"text_tokens": 256}}, {"evaluate", "evaluate_dense"}, {"prune", "generate"}),
+        ({"seeds": 2}, {"sample", "draw", "prune"}, {"generate", "filter"}),
+    ],
+)
+def test_changing_a_setting_reruns_what_it_concerns(
+    finished_study: Workspace, change: dict[str, Any], reruns: set[str], keeps: set[str]
+) -> None:
+    try:
+        finished_study.configure(changed(**change))
+        planned = finished_study.planned()
+    finally:
+        finished_study.configure(SMALL_STUDY)
+    assert reruns <= planned
+    assert not (keeps & planned)
+
+
+def test_a_misspelt_key_stops_before_anything_runs(finished_study: Workspace) -> None:
+    try:
+        finished_study.configure(changed(generaton={"top_k": 3}))
+        result = finished_study.snakemake("--dry-run", check=False)
+    finally:
+        finished_study.configure(SMALL_STUDY)
+    assert result.returncode != 0
+    assert "unknown key generaton (did you mean generation?)" in result.stdout + result.stderr
+
+
+def test_a_lost_file_is_made_again_with_the_same_bytes(finished_study: Workspace) -> None:
+    lost = finished_study.folder / "data/mine/sets/stories-p4-d0.2-n4-s0.parquet"
+    before = lost.read_bytes()
+    mask = finished_study.folder / "data/mine/masks/stories-p4-d0.2-n4-s0/wanda-0.5.safetensors"
+    mask_before = mask.read_bytes()
+    lost.unlink()
+    finished_study.snakemake()
+    assert lost.read_bytes() == before
+    assert mask.read_bytes() == mask_before
+
+
+def test_lint_is_clean(finished_study: Workspace) -> None:
+    result = finished_study.snakemake("--lint", check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_artefacts_name_no_path_of_this_machine(finished_study: Workspace) -> None:
+    needle = str(finished_study.folder).encode()
+    made = [p for p in Path(finished_study.folder / "data/mine").rglob("*") if p.is_file() and not p.is_symlink()]
+    skipped = {"logs", "benchmarks"}
+    guilty = [p for p in made if not skipped & set(p.parts) and needle in p.read_bytes()]
+    assert guilty == []

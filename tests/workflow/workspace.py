@@ -1,0 +1,60 @@
+"""A folder with a copy of the workflow, and the small study that the tests run in it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from support import make_text
+
+
+@dataclass
+class Workspace:
+    """A folder that holds Snakefile, workflow, library and configuration."""
+
+    folder: Path
+
+    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake here with the default profile and my.yaml over config.yaml."""
+        command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/default"]
+        command += ["--configfile", "my.yaml", "--cores", "2", *arguments]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+        environment["HF_HUB_OFFLINE"] = "1"
+        result = subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True)
+        if check and result.returncode:
+            logs = "\n".join(p.read_text() for p in self.folder.glob("data/*/logs/**/*.log"))
+            raise AssertionError(f"snakemake failed\n{result.stdout}\n{result.stderr}\n{logs}")
+        return result
+
+    def planned(self, *arguments: str) -> set[str]:
+        """Names of the rules that a dry run would execute."""
+        text = self.snakemake("--dry-run", "--quiet", "host", *arguments).stdout
+        return {line.split()[1].rstrip(":") for line in text.splitlines() if line.startswith(("rule ", "localrule "))}
+
+    def configure(self, config: dict[str, object]) -> None:
+        (self.folder / "my.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def write_documents(path: Path, count: int, seed: int) -> None:
+    rows = [{"id": i, "text": make_text(120, seed * 1000 + i)} for i in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+SMALL_STUDY: dict[str, object] = {
+    "study": "mine",
+    "model": {"path": "tiny-llama"},
+    "sources": {"stories": {"files": ["stories.jsonl"], "heldout": 0.3}},
+    "texts": {"other": {"files": ["other.jsonl"]}},
+    "tasks": {"next_sentence": {"kind": "next_sentence", "source": "all", "items": 4}},
+    "calibration": {"samples": 4, "length": 32},
+    "generation": {"samples": 8, "batch_size": 8},
+    "evaluation": {"length": 32, "text_tokens": 512},
+    "seeds": 1,
+    "grids": [
+        {"methods": ["dense"]},
+        {"methods": ["magnitude", "wanda"], "sparsities": ["0.5"]},
+    ],
+}
