@@ -325,10 +325,9 @@ def test_fused_splits_of_other_linears() -> None:
 
 
 IMPORT_ORDERS = {
-    "calibrant first": "import calibrant; from transformers import AutoConfig as C, AutoModelForCausalLM as A",
     "transformers first": "from transformers import AutoConfig as C, AutoModelForCausalLM as A; import calibrant",
     # AutoConfig is used before the module of the model classes is loaded
-    "lazily": "import sys, transformers, calibrant; C = transformers.AutoConfig; C.from_pretrained(sys.argv[1]); "
+    "calibrant first": "import sys, calibrant, transformers; C = transformers.AutoConfig; C.from_pretrained(sys.argv[1]); "
     "A = transformers.AutoModelForCausalLM",
 }
 

@@ -1,8 +1,9 @@
 """Let transformers' auto classes find OpenLM after `import calibrant`, without importing transformers now.
 
-transformers loads its auto classes lazily, and has no entry point for other packages. So the two modules
-that define the auto classes are watched for: as soon as one has been executed (at once, when it already
-has), the classes are registered there.
+transformers loads its auto classes lazily and has no entry point for other packages. So the module that
+defines AutoConfig is watched for: as soon as it has been executed (at once, when it already has), the
+configuration class is registered there. The model classes, which are slow to import, follow when a
+configuration is made: before that, no auto class can be asked for them.
 """
 
 import importlib.util
@@ -13,21 +14,24 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 AUTO_CONFIG = "transformers.models.auto.configuration_auto"
-AUTO_MODEL = "transformers.models.auto.modeling_auto"
-_searching: set[str] = set()
 
 
-def _register(name: str, module: ModuleType) -> None:
-    """Register OpenLM in the auto module `name`, which has just been executed."""
+def register_config(auto_module: ModuleType) -> None:
+    """Register OpenLM's configuration in transformers' `configuration_auto`."""
     from calibrant.models.openlm.configuration import OpenLMConfig
 
-    if name == AUTO_CONFIG:
-        module.AutoConfig.register("openlm", OpenLMConfig, exist_ok=True)
-    else:
-        from calibrant.models.openlm.modeling import OpenLMForCausalLM, OpenLMModel
+    auto_module.AutoConfig.register("openlm", OpenLMConfig, exist_ok=True)
 
-        module.AutoModel.register(OpenLMConfig, OpenLMModel, exist_ok=True)
-        module.AutoModelForCausalLM.register(OpenLMConfig, OpenLMForCausalLM, exist_ok=True)
+
+def register_models() -> None:
+    """Register OpenLM's model classes with AutoModel and AutoModelForCausalLM."""
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    from calibrant.models.openlm.configuration import OpenLMConfig
+    from calibrant.models.openlm.modeling import OpenLMForCausalLM, OpenLMModel
+
+    AutoModel.register(OpenLMConfig, OpenLMModel, exist_ok=True)
+    AutoModelForCausalLM.register(OpenLMConfig, OpenLMForCausalLM, exist_ok=True)
 
 
 class _RegisteringLoader(Loader):
@@ -41,31 +45,27 @@ class _RegisteringLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self.inner.exec_module(module)
-        _register(module.__name__, module)
+        register_config(module)
 
 
-class _AutoModuleFinder(MetaPathFinder):
-    """Finds only the two auto modules, through the finders behind it, and wraps their loaders."""
+class _AutoConfigFinder(MetaPathFinder):
+    """Finds only `configuration_auto`, through the finders behind this one, and wraps its loader."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in (AUTO_CONFIG, AUTO_MODEL) or name in _searching:
+        if name != AUTO_CONFIG or self not in sys.meta_path:
             return None
-        _searching.add(name)  # the search below comes by here again
-        try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            _searching.discard(name)
+        sys.meta_path.remove(self)  # once is enough, and the search below must not come by here again
+        spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
             spec.loader = _RegisteringLoader(spec.loader)
         return spec
 
 
 def install() -> None:
-    """Register OpenLM with transformers: now where it is loaded, else as soon as it is. Idempotent and light."""
-    for name in (AUTO_CONFIG, AUTO_MODEL):
-        if name in sys.modules:
-            _register(name, sys.modules[name])
-    if not any(isinstance(finder, _AutoModuleFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _AutoModuleFinder())
+    """Register OpenLM with transformers: now if it is loaded, else as soon as it is. Idempotent and light."""
+    if AUTO_CONFIG in sys.modules:
+        register_config(sys.modules[AUTO_CONFIG])
+    elif not any(isinstance(finder, _AutoConfigFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AutoConfigFinder())
