@@ -4,12 +4,17 @@ Unlocks the working folder after a run that was killed, but only when no other S
 """
 
 import argparse
+import contextlib
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
+from calibrant.cli.warm import ENVIRONMENT, VARIABLE
 from calibrant.errors import InputError
 from calibrant.study.config import merge, read_yaml, resolve_config
 
@@ -35,6 +40,24 @@ def study_name(config: str | None) -> str:
     return str(resolve_config(merge(base, read_yaml(config)) if config else base, config or "config.yaml")["study"])
 
 
+@contextlib.contextmanager
+def warm_server() -> Iterator[None]:
+    """A server that has torch loaded, for the jobs of this machine (calibrant.cli.warm); gone when we are."""
+    with tempfile.TemporaryDirectory(prefix="calibrant-") as folder:
+        address = str(Path(folder) / "socket")
+        lifeline, ours = os.pipe()
+        command = [sys.executable, "-m", "calibrant.cli.warm", address, str(lifeline)]
+        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT / "src")}
+        with subprocess.Popen(command, cwd=ROOT, env=environment, pass_fds=[lifeline], start_new_session=True):
+            os.close(lifeline)
+            os.environ[VARIABLE] = address
+            try:
+                yield
+            finally:
+                del os.environ[VARIABLE]
+                os.close(ours)
+
+
 def main() -> int:
     """Exit status of Snakemake; 0 when the study is complete, 2 for a configuration that is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -57,7 +80,8 @@ def main() -> int:
     locks = ROOT / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         subprocess.run([*command, "--unlock"], cwd=ROOT, check=True)
-    status = subprocess.run([*command, *options.rest], cwd=ROOT).returncode
+    with warm_server():
+        status = subprocess.run([*command, *options.rest], cwd=ROOT).returncode
     if status:
         print("make study: stopped before the end; run it again to go on where it was", file=sys.stderr)
         return status

@@ -2,6 +2,6 @@
 
 import sys
 
-from calibrant.cli.main import main
+from calibrant.cli.warm import run_stage
 
-sys.exit(main(["filter", *sys.argv[1:]]))
+sys.exit(run_stage(["filter", *sys.argv[1:]]))

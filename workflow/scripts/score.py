@@ -2,6 +2,6 @@
 
 import sys
 
-from calibrant.cli.main import main
+from calibrant.cli.warm import run_stage
 
-sys.exit(main(["score", *sys.argv[1:]]))
+sys.exit(run_stage(["score", *sys.argv[1:]]))

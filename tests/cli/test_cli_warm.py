@@ -1,0 +1,101 @@
+"""The warm server runs a stage as the script itself would, and leaves nothing behind."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from calibrant.cli.warm import VARIABLE
+
+SERVER = "import sys; from calibrant.cli.warm import serve; serve(sys.argv[1], int(sys.argv[2]), modules=['json'])"
+SCRIPT = "import sys; from calibrant.cli.warm import run_stage; sys.exit(run_stage(sys.argv[1:]))"
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[bytes]
+    address: str
+    lifeline: int
+
+    def start(self, *arguments: str, folder: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *arguments],
+            cwd=folder,
+            env={**os.environ, VARIABLE: self.address},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    address = str(tmp_path / "socket")
+    read, write = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", SERVER, address, str(read)], pass_fds=[read])
+    os.close(read)
+    try:
+        wait_for(lambda: Path(address).exists())
+        yield Server(process, address, write)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(condition: object, seconds: float = 20.0) -> None:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened in time"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["plan", "absent.yaml"], ["nonsense"]])
+def test_output_and_status_are_those_of_the_script(server: Server, arguments: list[str], tmp_path: Path) -> None:
+    warm = server.start(*arguments, folder=tmp_path)
+    warm_output = warm.communicate(timeout=60)
+    environment = {k: v for k, v in os.environ.items() if k != VARIABLE}
+    command = [sys.executable, "-c", SCRIPT, *arguments]
+    cold = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True)
+    assert (warm.returncode, *warm_output) == (cold.returncode, cold.stdout, cold.stderr)
+
+
+def test_a_killed_script_takes_its_stage_with_it(server: Server, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "study.yaml")  # reading it blocks for ever
+    script = server.start("plan", "study.yaml", folder=tmp_path)
+    parent = psutil.Process(server.process.pid)
+    wait_for(lambda: len(parent.children()) == 1)
+    script.kill()
+    script.communicate()
+    wait_for(lambda: not parent.children())
+    assert server.process.poll() is None
+    again = server.start("--version", folder=tmp_path)
+    again.communicate(timeout=60)
+    assert again.returncode == 0
+
+
+def test_the_server_ends_with_its_owner(server: Server, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "study.yaml")
+    script = server.start("plan", "study.yaml", folder=tmp_path)
+    parent = psutil.Process(server.process.pid)
+    wait_for(lambda: len(parent.children()) == 1)
+    os.close(server.lifeline)
+    assert server.process.wait(timeout=20) == 0
+    _, errors = script.communicate(timeout=20)
+    assert script.returncode == 1
+    assert "warm server stopped" in errors
+
+
+def test_without_a_server_the_script_runs_the_stage_itself(tmp_path: Path) -> None:
+    environment = {**os.environ, VARIABLE: str(tmp_path / "nobody")}
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, "--version"], env=environment, text=True, capture_output=True
+    )
+    assert result.returncode == 0
+    assert result.stdout.startswith("calibrant ")
