@@ -1,0 +1,141 @@
+"""`calibrant generate`: documents and a model in, text that the model wrote out."""
+
+import argparse
+import sys
+import time
+
+from calibrant.cli.common import add_compute_arguments, apply_threads
+from calibrant.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the stage."""
+    parser.add_argument("--documents", required=True, help="Parquet with a text column, JSONL or text (also .gz, .zst)")
+    parser.add_argument("--model", required=True, help="hub id or folder")
+    parser.add_argument("--prefix-length", type=int, default=4, help="tokens of a document that start a row; 0: BOS")
+    parser.add_argument("--samples", type=int, default=5000, help="number of rows")
+    parser.add_argument("--length", type=int, default=2048, help="tokens per row")
+    parser.add_argument(
+        "--length-means", default="total", help="total: the prefix is included in --length; new: it comes on top"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--top-k", type=int, default=50)
+    parser.add_argument("--top-p", type=float, default=0.95)
+    parser.add_argument("--temperature", type=float, default=0.6)
+    parser.add_argument("--repetition-penalty", type=float, default=1.2)
+    parser.add_argument(
+        "--end-of-text",
+        default="suppress",
+        help="suppress: special tokens are never drawn, every row is full; stop: a row ends where the model ends it",
+    )
+    parser.add_argument("--bos", action="store_true", help="put a BOS first; it counts as one token of the prefix")
+    parser.add_argument("--batch-size", type=int, default=0, help="rows written at a time; 0: what memory allows")
+    parser.add_argument("--engine", default="auto", help="auto, native (Llama architecture) or transformers")
+    parser.add_argument("--source", help="name of the text source; default: the rows' own, else the file's name")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_compute_arguments(parser)
+    parser.add_argument("--output", required=True, help="generated samples (Parquet)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the stage."""
+    from calibrant.calibration.documents import read_documents
+    from calibrant.calibration.sampling import check_counts
+    from calibrant.calibration.schema import write_samples
+    from calibrant.calibration.tokens import special_ids
+    from calibrant.models.devices import choose_device
+    from calibrant.models.load import (
+        dtype_name,
+        fingerprint,
+        load_config,
+        load_model,
+        load_tokenizer,
+        model_id,
+        resolve,
+        tokenizer_sha256,
+    )
+    from calibrant.synthesis.engine import make_engine
+    from calibrant.synthesis.generate import choose_batch_size, end_statistics, generate_rows, to_table
+    from calibrant.synthesis.partial import PartialRows
+    from calibrant.synthesis.prompts import make_prompts
+    from calibrant.synthesis.settings import LENGTH_MEANS, Settings, Vocabulary
+
+    check_counts(options.samples, options.length, options.seed)
+    settings = Settings(
+        options.top_k, options.top_p, options.temperature, options.repetition_penalty, options.end_of_text
+    )
+    if options.length_means not in LENGTH_MEANS:
+        raise InputError(f"--length-means {options.length_means}: unknown; use {' or '.join(LENGTH_MEANS)}")
+    if options.batch_size < 0:
+        raise InputError(f"--batch-size {options.batch_size}: must be 1 or more, or 0 for what memory allows")
+    if not options.output.endswith(".parquet"):
+        raise InputError(f"--output {options.output}: generated samples are a .parquet file")
+    apply_threads(options.threads)
+    documents = read_documents(options.documents, options.source)
+    path = resolve(options.model)
+    config = load_config(path)
+    tokenizer = load_tokenizer(path)
+    tokenizer_hash = tokenizer_sha256(path)
+    prompts = make_prompts(
+        documents,
+        tokenizer,
+        tokenizer_hash,
+        samples=options.samples,
+        prefix_length=options.prefix_length,
+        length=options.length,
+        seed=options.seed,
+        bos=options.bos,
+        length_means=options.length_means,
+    )
+    total = prompts.rows[0].total
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if positions is not None and total > positions:
+        raise InputError(
+            f"--length {options.length}: rows of {total} tokens, but {options.model} has {positions} positions"
+        )
+    device = choose_device(options.device)
+    model = load_model(path, dtype=options.dtype, device=options.device)
+    dtype = dtype_name(next(model.parameters()).dtype)
+    engine = make_engine(options.engine, model, config, options.model)
+    del model
+    batch_size = min(options.batch_size or choose_batch_size(engine, total, device), options.samples)
+    vocabulary = Vocabulary(tuple(special_ids(tokenizer)), len(tokenizer))
+    metadata = {
+        "stage": "generate",
+        "model": model_id(path),
+        "model_sha256": fingerprint(path),
+        "tokenizer_sha256": tokenizer_hash,
+        "source": documents.source,
+        "origin": "synthetic",
+        "seed": options.seed,
+        "settings": {
+            **settings.as_dict(),
+            "samples": options.samples,
+            "length": options.length,
+            "length_means": options.length_means,
+            "prefix_length": options.prefix_length,
+            "bos": options.bos,
+            "engine": engine.name,
+            "dtype": dtype,
+            "device": device.type,
+            "batch_size": batch_size,
+            "random_numbers": "one float32 a position, PCG64(SeedSequence(sample_seed))",
+        },
+        "inputs": {"documents": documents.sha256},
+    }
+    store = PartialRows(options.output, metadata)
+    begin = time.perf_counter()
+    print(f"generate: engine {engine.name}, {dtype} on {device}, batch size {batch_size}", file=sys.stderr)
+    rows = generate_rows(engine, prompts.rows, settings, vocabulary, batch_size, store, show_progress=not options.quiet)
+    seconds = time.perf_counter() - begin
+    ends = end_statistics(rows)
+    metadata = {**metadata, "document_passes": prompts.passes, "model_ends": ends}
+    write_samples(options.output, to_table(rows, prompts.rows, tokenizer, documents.source), metadata, generated=True)
+    store.clear()
+    drawn = sum(len(row.ids) - len(p.prefix) for row, p in zip(rows, prompts.rows, strict=True))
+    verb = "would have ended without suppression" if settings.end_of_text == "suppress" else "were ended by the model"
+    print(
+        f"generate: {len(rows)} rows, {drawn} tokens in {seconds:.1f} s ({drawn / seconds:.0f} tokens/s); "
+        f"{ends['share']:.0%} of rows {verb}",
+        file=sys.stderr,
+    )

@@ -1,0 +1,192 @@
+"""The generation loop over any model that can be stepped: rows enter, grow by one token a step, and leave."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from calibrant.synthesis.decoding import History, candidates, draw
+from calibrant.synthesis.engine import Progress
+from calibrant.synthesis.settings import Generated, Prompt, Settings, Vocabulary
+
+
+class Stepper(Protocol):
+    """A model that reads prefixes and then one token a row at a time."""
+
+    can_enter: bool  # whether rows can enter beside others that are under way
+    device: torch.device
+
+    def reset(self, rows: int, length: int) -> None:
+        """Forget every row; make room for `rows` rows of `length` tokens."""
+        ...
+
+    def prefill(self, ids: Tensor) -> Tensor:
+        """Enter rows [new, t] after those already there; the logits of their next token [new, vocabulary]."""
+        ...
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Append a token to each row [rows]; the logits of the next [rows, vocabulary]."""
+        ...
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep only these rows (ascending indices)."""
+        ...
+
+    def row_bytes(self, length: int) -> int:
+        """Bytes of key-value cache for one row."""
+        ...
+
+
+class _Batch:
+    """The rows under way: their tokens, random numbers, and where each would first have ended."""
+
+    def __init__(self, length: int, special: Tensor, device: torch.device) -> None:
+        self.special = special
+        self.device = device
+        self.prompts: list[Prompt] = []
+        self.first_end: list[int | None] = []
+        self.ids = torch.zeros((0, length), dtype=torch.int64, device=device)
+        self.first = torch.zeros((0, length), dtype=torch.bool, device=device)
+        self.uniform = torch.zeros((0, length), dtype=torch.float32, device=device)
+        self.lengths = torch.zeros(0, dtype=torch.int64, device=device)
+        self.special_seen = torch.zeros((0, len(special)), dtype=torch.bool, device=device)
+
+    def enter(self, prompts: Sequence[Prompt]) -> Tensor:
+        """Add rows; their prefixes [new, t] (all of one length)."""
+        length = self.ids.shape[1]
+        prefix = torch.tensor([p.prefix for p in prompts], dtype=torch.int64, device=self.device)
+        t = prefix.shape[1]
+        ids = prefix[:, :1].expand(-1, length).clone()
+        ids[:, :t] = prefix
+        first = torch.zeros(ids.shape, dtype=torch.bool, device=self.device)
+        for i, prompt in enumerate(prompts):
+            seen: set[int] = set()
+            for j, token in enumerate(prompt.prefix):
+                first[i, j] = token not in seen
+                seen.add(token)
+        uniform = np.zeros((len(prompts), length), dtype=np.float32)
+        for i, prompt in enumerate(prompts):
+            uniform[i, : prompt.total] = row_uniforms(prompt.seed, prompt.total)
+        self.prompts += prompts
+        self.first_end += [None] * len(prompts)
+        self.ids = torch.cat([self.ids, ids])
+        self.first = torch.cat([self.first, first])
+        self.uniform = torch.cat([self.uniform, torch.from_numpy(uniform).to(self.device)])
+        self.lengths = torch.cat([self.lengths, self.lengths.new_full((len(prompts),), t)])
+        self.special_seen = torch.cat([self.special_seen, (prefix[:, :, None] == self.special).any(1)])
+        return prefix
+
+    def append(self, tokens: Tensor) -> None:
+        """Append a token to each row [rows]."""
+        rows = torch.arange(len(tokens), device=self.device)
+        longest = int(self.lengths.max())
+        new = ~(self.ids[:, :longest] == tokens[:, None]).any(1)  # fillers repeat a token of the row: no matter
+        self.ids[rows, self.lengths] = tokens
+        self.first[rows, self.lengths] = new
+        self.lengths += 1
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep only these rows."""
+        chosen = rows.tolist()
+        self.prompts = [self.prompts[i] for i in chosen]
+        self.first_end = [self.first_end[i] for i in chosen]
+        for name in ("ids", "first", "uniform", "lengths", "special_seen"):
+            setattr(self, name, getattr(self, name)[rows])
+
+    def history(self) -> History:
+        longest = int(self.lengths.max())
+        return History(self.ids[:, :longest], self.first[:, :longest], self.special_seen)
+
+
+def row_uniforms(seed: int, length: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """The random numbers of a row, one per position [length], float32 in [0, 1): a function of its seed alone."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed))).random(length, dtype=np.float32)
+
+
+class LoopEngine:
+    """An engine made of a stepper and our sampler. Finished rows leave at once, waiting ones enter their places."""
+
+    def __init__(self, name: str, stepper: Stepper) -> None:
+        self.name = name
+        self.stepper = stepper
+
+    def row_bytes(self, length: int) -> int:
+        """Bytes of key-value cache for one row."""
+        return self.stepper.row_bytes(length)
+
+    @torch.inference_mode()
+    def _advance(
+        self, batch: _Batch, waiting: list[Prompt], logits: Tensor | None, batch_size: int
+    ) -> tuple[Tensor, int]:
+        """Logits for every row under way: of the next step, and of the rows that enter."""
+        room = batch_size - len(batch.prompts)
+        # A few at a time: a prefill of one row costs almost as much as one of eight.
+        enters = waiting and (not batch.prompts or (self.stepper.can_enter and room >= max(1, batch_size // 8)))
+        if not enters:
+            assert logits is not None
+            return logits, 0
+        t = len(waiting[0].prefix)
+        count = next((i for i, p in enumerate(waiting[:room]) if len(p.prefix) != t), min(room, len(waiting)))
+        entering = self.stepper.prefill(batch.enter(waiting[:count]))
+        return entering if logits is None else torch.cat([logits, entering]), count
+
+    @torch.inference_mode()
+    def _run(
+        self, prompts: Sequence[Prompt], settings: Settings, vocabulary: Vocabulary, batch_size: int, progress: Progress
+    ) -> Iterator[list[Generated]]:
+        device = self.stepper.device
+        length = max(p.total for p in prompts)
+        special = torch.tensor(vocabulary.special, dtype=torch.int64, device=device)
+        batch_size = min(batch_size, len(prompts))
+        batch = _Batch(length, special, device)
+        self.stepper.reset(batch_size, length)
+        waiting = list(prompts)
+        logits: Tensor | None = None
+        while waiting or batch.prompts:
+            logits, entered = self._advance(batch, waiting, logits, batch_size)
+            del waiting[:entered]
+            without, own = candidates(logits, batch.history(), vocabulary, settings, special)
+            rows = torch.arange(len(batch.prompts), device=device)
+            uniform = batch.uniform[rows, batch.lengths]
+            free = draw(own, uniform)
+            ends = torch.isin(free, special)
+            tokens = free if settings.end_of_text == "stop" else draw(without, uniform)
+            for i in ends.nonzero().flatten().tolist():
+                if batch.first_end[i] is None:
+                    batch.first_end[i] = int(batch.lengths[i])
+            batch.append(tokens)
+            progress(len(batch.prompts))
+            totals = torch.tensor([p.total for p in batch.prompts], device=device)
+            done = batch.lengths >= totals
+            stopped = ends if settings.end_of_text == "stop" else torch.zeros_like(ends)
+            done |= stopped
+            if bool(done.any()):
+                yield _finish(batch, done, stopped)
+                remaining = (~done).nonzero().flatten()
+                batch.keep(remaining)
+                if len(remaining):
+                    self.stepper.keep(remaining)
+                elif waiting:
+                    self.stepper.reset(batch_size, length)
+                tokens = tokens[remaining]
+            logits = self.stepper.step(tokens) if len(tokens) else None
+
+    def generate(
+        self, prompts: Sequence[Prompt], settings: Settings, vocabulary: Vocabulary, batch_size: int, progress: Progress
+    ) -> Iterator[Generated]:
+        """Finish every prompt, in the order in which rows end."""
+        for rows in self._run(prompts, settings, vocabulary, batch_size, progress):
+            yield from rows
+
+
+def _finish(batch: _Batch, done: Tensor, stopped: Tensor) -> list[Generated]:
+    rows = []
+    for i in done.nonzero().flatten().tolist():
+        ended = bool(stopped[i])
+        count = int(batch.lengths[i]) - ended  # the special token that ended the row is not part of it
+        ids = tuple(batch.ids[i, :count].tolist())
+        reason = "end_of_text" if ended else "length"
+        rows.append(Generated(batch.prompts[i].sample_id, ids, reason, batch.first_end[i]))
+    return rows

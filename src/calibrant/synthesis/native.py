@@ -1,0 +1,203 @@
+"""A fast decoder for Llama-architecture models (Touvron et al., 2023), on CPU and GPU.
+
+What makes it faster than a plain loop over the transformers model: query, key and value weights in one matrix, gate
+and up in another; a key-value cache allocated once and written in place; the query heads that share a key-value head
+attend as rows of one head, so that nothing is repeated; rotary tables computed once; the head on the last position
+only. The arithmetic is otherwise transformers': the same roundings in the same places.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+STATIC_ROPE = ("default", "linear", "llama3")
+PREFILL_TOKENS = 4096  # at most so many prefix tokens at once: bounds the memory of long prefixes
+
+
+def unsupported(config: Any) -> str | None:
+    """Why a model cannot be decoded exactly here, or None when it can."""
+    if getattr(config, "model_type", None) != "llama":
+        return f"model_type is {getattr(config, 'model_type', None)}, not llama"
+    if config.hidden_act != "silu":
+        return f"hidden_act is {config.hidden_act}, not silu"
+    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if rope not in STATIC_ROPE:
+        return f"rope_type is {rope}, not {', '.join(STATIC_ROPE)}"
+    if getattr(config, "quantization_config", None):
+        return "its weights are quantised"
+    return None
+
+
+@dataclass
+class _Layer:
+    input_norm: Tensor
+    qkv: Tensor
+    qkv_bias: Tensor | None
+    out: Tensor
+    out_bias: Tensor | None
+    mlp_norm: Tensor
+    gate_up: Tensor
+    gate_up_bias: Tensor | None
+    down: Tensor
+    down_bias: Tensor | None
+
+
+def _fuse(*linears: nn.Linear) -> tuple[Tensor, Tensor | None]:
+    weight = torch.cat([linear.weight.detach() for linear in linears])
+    biases = [linear.bias.detach() for linear in linears if linear.bias is not None]
+    for linear in linears:  # freed as we go: the fused copy is the only one
+        linear.weight = nn.Parameter(weight.new_empty(0), requires_grad=False)
+    return weight, torch.cat(biases) if biases else None
+
+
+def _bias(linear: nn.Linear) -> Tensor | None:
+    return None if linear.bias is None else linear.bias.detach()
+
+
+class NativeLlama:
+    """Steps rows that may stand at different positions; rows leave and enter at any step."""
+
+    can_enter = True
+
+    def __init__(self, model: Any) -> None:
+        config = model.config
+        self.heads: int = config.num_attention_heads
+        self.kv_heads: int = config.num_key_value_heads
+        self.width: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.eps: float = config.rms_norm_eps
+        self.embedding: Tensor = model.model.embed_tokens.weight.detach()
+        self.norm: Tensor = model.model.norm.weight.detach()
+        self.head: Tensor = model.lm_head.weight.detach()
+        self.inverse_frequency: Tensor = model.model.rotary_emb.inv_freq.detach().float()
+        self.rope_scale: float = float(model.model.rotary_emb.attention_scaling)
+        self.device = self.embedding.device
+        self.dtype = self.embedding.dtype
+        self.layers = []
+        for layer in model.model.layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            self.layers.append(
+                _Layer(
+                    layer.input_layernorm.weight.detach(),
+                    *_fuse(attention.q_proj, attention.k_proj, attention.v_proj),
+                    attention.o_proj.weight.detach(),
+                    _bias(attention.o_proj),
+                    layer.post_attention_layernorm.weight.detach(),
+                    *_fuse(mlp.gate_proj, mlp.up_proj),
+                    mlp.down_proj.weight.detach(),
+                    _bias(mlp.down_proj),
+                )
+            )
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.lengths = torch.zeros(0, dtype=torch.int64)
+        self.longest = 0
+        self.ragged = False
+
+    @classmethod
+    def from_transformers(cls, model: nn.Module) -> "NativeLlama":
+        """Take over the weights of a loaded LlamaForCausalLM, which cannot be used afterwards."""
+        return cls(model)
+
+    def row_bytes(self, length: int) -> int:
+        """Bytes of key-value cache for one row."""
+        return 2 * len(self.layers) * self.kv_heads * self.width * length * self.embedding.element_size()
+
+    def reset(self, rows: int, length: int) -> None:
+        """Allocate the cache for `rows` rows of `length` tokens; forget every row."""
+        shape = (rows, self.kv_heads, length, self.width)
+        if not self.keys or tuple(self.keys[0].shape) != shape:
+            self.keys, self.values = [], []  # freed before the new ones are allocated
+            # Zeros, not empty: masked positions are multiplied by probability zero, which a NaN would survive.
+            self.keys = [torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in self.layers]
+            self.values = [torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in self.layers]
+        positions = torch.arange(length, device=self.device, dtype=torch.float32)
+        angles = torch.outer(positions, self.inverse_frequency)
+        angles = torch.cat([angles, angles], dim=-1)
+        self.cos = (angles.cos() * self.rope_scale).to(self.dtype)
+        self.sin = (angles.sin() * self.rope_scale).to(self.dtype)
+        self._set_lengths(torch.zeros(0, dtype=torch.int64, device=self.device))
+
+    def prefill(self, ids: Tensor) -> Tensor:
+        """Enter rows with prefixes [new, t]; the logits of their next token [new, vocabulary]."""
+        new, t = ids.shape
+        start = len(self.lengths)
+        chunk = max(1, PREFILL_TOKENS // t)
+        logits = [self._prefill(ids[i : i + chunk], start + i) for i in range(0, new, chunk)]
+        self._set_lengths(torch.cat([self.lengths, self.lengths.new_full((new,), t)]))
+        return torch.cat(logits)
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Append one token to each row [rows]; the logits of the next [rows, vocabulary]."""
+        rows = len(tokens)
+        end = self.longest + 1
+        x = F.embedding(tokens, self.embedding)
+        mask = None
+        if self.ragged:
+            cos, sin = self.cos[self.lengths, None], self.sin[self.lengths, None]
+            reach = torch.arange(end, device=self.device)
+            mask = (reach <= self.lengths[:, None])[:, None, None]
+            index = torch.arange(rows, device=self.device)
+        else:
+            cos, sin = self.cos[self.longest], self.sin[self.longest]
+        for layer, keys, values in zip(self.layers, self.keys, self.values, strict=True):
+            q, k, v = self._qkv(layer, x, cos, sin)
+            if self.ragged:
+                keys[index, :, self.lengths] = k
+                values[index, :, self.lengths] = v
+            else:
+                keys[:rows, :, self.longest] = k
+                values[:rows, :, self.longest] = v
+            # [rows, kv heads, group, width]: the heads of a group are rows of one attention head.
+            folded = q.view(rows, self.kv_heads, -1, self.width)
+            mixed = F.scaled_dot_product_attention(folded, keys[:rows, :, :end], values[:rows, :, :end], mask)
+            x = self._rest(layer, x, mixed.reshape(rows, -1))
+        self._set_lengths(self.lengths + 1)
+        return F.linear(self._rms(x, self.norm), self.head)
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep only these rows (int64 indices, ascending); the others' places are filled from the end."""
+        kept = len(rows)
+        for cache in (*self.keys, *self.values):
+            cache[:kept, :, : self.longest] = cache[rows, :, : self.longest]
+        self._set_lengths(self.lengths[rows])
+
+    def _set_lengths(self, lengths: Tensor) -> None:
+        self.lengths = lengths
+        low, high = (int(lengths.min()), int(lengths.max())) if len(lengths) else (0, 0)
+        self.longest, self.ragged = high, low != high
+
+    def _prefill(self, ids: Tensor, start: int) -> Tensor:
+        rows, t = ids.shape
+        x = F.embedding(ids, self.embedding)
+        cos, sin = self.cos[:t, None], self.sin[:t, None]
+        for layer, keys, values in zip(self.layers, self.keys, self.values, strict=True):
+            q, k, v = (part.transpose(1, 2) for part in self._qkv(layer, x, cos, sin))
+            keys[start : start + rows, :, :t] = k
+            values[start : start + rows, :, :t] = v
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.heads != self.kv_heads)
+            x = self._rest(layer, x, mixed.transpose(1, 2).reshape(rows, t, -1))
+        return F.linear(self._rms(x[:, -1], self.norm), self.head)
+
+    def _qkv(self, layer: _Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys (both rotated) and values [..., heads, width] of hidden states [..., hidden]."""
+        fused = F.linear(self._rms(x, layer.input_norm), layer.qkv, layer.qkv_bias)
+        fused = fused.unflatten(-1, (self.heads + 2 * self.kv_heads, self.width))
+        rotated = fused[..., : self.heads + self.kv_heads, :]
+        half = self.width // 2
+        turned = torch.cat([-rotated[..., half:], rotated[..., :half]], dim=-1)
+        rotated = rotated * cos + turned * sin
+        return rotated[..., : self.heads, :], rotated[..., self.heads :, :], fused[..., -self.kv_heads :, :]
+
+    def _rest(self, layer: _Layer, x: Tensor, mixed: Tensor) -> Tensor:
+        """The rest of a decoder layer after attention: output projection, then the gated MLP, both residual."""
+        x = x + F.linear(mixed, layer.out, layer.out_bias)
+        gate, up = F.linear(self._rms(x, layer.mlp_norm), layer.gate_up, layer.gate_up_bias).chunk(2, dim=-1)
+        return x + F.linear(F.silu(gate) * up, layer.down, layer.down_bias)
+
+    def _rms(self, x: Tensor, weight: Tensor) -> Tensor:
+        wide = x.float()
+        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return weight * wide.to(x.dtype)
