@@ -327,8 +327,8 @@ def test_fused_splits_of_other_linears() -> None:
 IMPORT_ORDERS = {
     "transformers first": "from transformers import AutoConfig as C, AutoModelForCausalLM as A; import calibrant",
     # AutoConfig is used before the module of the model classes is loaded
-    "calibrant first": "import sys, calibrant, transformers; C = transformers.AutoConfig; C.from_pretrained(sys.argv[1]); "
-    "A = transformers.AutoModelForCausalLM",
+    "calibrant first": "import sys, calibrant, transformers; C = transformers.AutoConfig; "
+    "C.from_pretrained(sys.argv[1]); A = transformers.AutoModelForCausalLM",
 }
 
 

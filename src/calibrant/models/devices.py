@@ -1,5 +1,7 @@
 """The one place that chooses device and number format."""
 
+import re
+
 import torch
 
 from calibrant.errors import InputError
@@ -18,11 +20,16 @@ def choose_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name != "cpu" and not name.startswith("cuda"):
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise InputError(f"--device {name}: unknown device; use cpu, cuda, cuda:N or auto")
-    if name != "cpu" and not torch.cuda.is_available():
-        raise InputError(f"--device {name}: PyTorch finds no usable GPU; use cpu or auto")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not count:
+            raise InputError(f"--device {name}: PyTorch finds no usable GPU; use cpu or auto")
+        if (device.index or 0) >= count:
+            raise InputError(f"--device {name}: PyTorch finds {count} GPUs, numbered from 0")
+    return device
 
 
 def choose_dtype(name: str = "auto", checkpoint: torch.dtype | None = None) -> torch.dtype:

@@ -1,20 +1,38 @@
 """Find, identify and load a model and its tokenizer. Nothing here runs code that came with a model."""
 
+import contextlib
 import functools
-import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from calibrant.artefacts.atomic import read_json
 from calibrant.artefacts.digest import sha256_file, sha256_json
 from calibrant.artefacts.provenance import read_provenance
 from calibrant.errors import InputError
 from calibrant.models.devices import choose_device, choose_dtype
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "tokenizer_config.json")
+VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+TOKENIZER_FILES = (
+    *VOCABULARY_FILES,
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt")  # neither pickles nor code
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+log = logging.getLogger(__name__)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's message, which for some libraries runs over many."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def resolve(model: str | Path, revision: str | None = None) -> Path:
@@ -36,19 +54,27 @@ def resolve(model: str | Path, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES)))
+        # Subfolders hold other formats of the same weights.
+        path = Path(snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES), ignore_patterns=["*/*"]))
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"model {name}: neither a local folder nor reachable on the hub ({reason})") from error
+        raise InputError(f"model {name}: neither a local folder nor reachable on the hub ({_reason(error)})") from error
+    if not (path / "config.json").exists():
+        raise InputError(f"model {name}: the repository has no config.json, so it is not a Hugging Face model")
+    return path
 
 
 def model_id(path: str | Path) -> str:
-    """What to call a model in metadata: the origin in its provenance sidecar, else its folder's name.
+    """What to call a model in metadata: the origin in its provenance sidecar, its hub id, or its folder's name.
 
     Never a machine's path, so that files are the same wherever they are made.
     """
     origin = read_provenance(path).get("id")
-    return str(origin) if origin else Path(path).resolve().name
+    if origin:
+        return str(origin)
+    folder = Path(path).resolve()
+    if folder.parent.name == "snapshots":  # of the hub's cache: models--owner--name/snapshots/revision
+        return folder.parents[1].name.removeprefix("models--").replace("--", "/", 1)
+    return folder.name
 
 
 def weight_files(path: str | Path) -> list[Path]:
@@ -60,7 +86,7 @@ def weight_files(path: str | Path) -> list[Path]:
     path = Path(path)
     files = sorted(path.glob("*.safetensors"))
     if not files:
-        pickles = [p.name for p in sorted(path.glob("*.bin"))]
+        pickles = sorted(p.name for p in path.iterdir() if p.suffix in PICKLES) if path.is_dir() else []
         hint = f" (pickled weights such as {pickles[0]} are not loaded; convert them to safetensors)" if pickles else ""
         raise InputError(f"model {path}: no *.safetensors file{hint}")
     return files
@@ -83,13 +109,12 @@ def tokenizer_sha256(path: str | Path) -> str:
     """SHA-256 over the tokenizer's files.
 
     Raises:
-        InputError: the directory holds no tokenizer.
+        InputError: the directory holds no vocabulary (transformers makes an empty tokenizer from settings alone).
     """
     path = Path(path)
-    files = {name: sha256_file(path / name) for name in TOKENIZER_FILES if (path / name).exists()}
-    if not files:
-        raise InputError(f"model {path}: no tokenizer (none of {', '.join(TOKENIZER_FILES)})")
-    return sha256_json(files)
+    if not any((path / name).exists() for name in VOCABULARY_FILES):
+        raise InputError(f"model {path}: no tokenizer (none of {', '.join(VOCABULARY_FILES)})")
+    return sha256_json({name: sha256_file(path / name) for name in TOKENIZER_FILES if (path / name).exists()})
 
 
 def load_config(path: str | Path) -> Any:
@@ -104,8 +129,7 @@ def load_config(path: str | Path) -> Any:
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"model {path}: its config.json cannot be used ({reason})") from error
+        raise InputError(f"model {path}: its config.json cannot be used ({_reason(error)})") from error
 
 
 def load_tokenizer(path: str | Path) -> Any:
@@ -120,36 +144,65 @@ def load_tokenizer(path: str | Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"model {path}: its tokenizer cannot be loaded ({reason})") from error
+        raise InputError(f"model {path}: its tokenizer cannot be loaded ({_reason(error)})") from error
 
 
 def load_model(path: str | Path, *, dtype: str = "auto", device: str = "auto") -> nn.Module:
     """Load a whole causal language model for inference: eval mode, no gradients, no remote code, no pickle.
 
     Raises:
-        InputError: not a causal language model, or its weights are missing or incomplete.
+        InputError: not a causal language model, or its weights are missing, incomplete, damaged or of other shapes.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     path = resolve(path)
     config = load_config(path)
     require_causal_head(path, config)
     weight_files(path)
+    target = choose_device(device)
     chosen = choose_dtype(dtype, getattr(config, "dtype", None))
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            path, config=config, dtype=chosen, trust_remote_code=False, use_safetensors=True, output_loading_info=True
-        )
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"model {path}: cannot be loaded as a causal language model ({reason})") from error
+        with _quiet_transformers():
+            model, info = AutoModelForCausalLM.from_pretrained(
+                path,
+                config=config,
+                dtype=chosen,
+                trust_remote_code=False,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                output_loading_info=True,
+            )
+    except (ValueError, OSError, SafetensorError) as error:
+        raise InputError(f"model {path}: cannot be loaded as a causal language model ({_reason(error)})") from error
+    if info["mismatched_keys"]:
+        name, found, wanted = min(info["mismatched_keys"])
+        raise InputError(f"model {path}: weight {name} has shape {list(found)}; its config asks for {list(wanted)}")
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise InputError(f"model {path}: {len(missing)} weights are missing, the first is {missing[0]}")
+    if info["unexpected_keys"]:
+        unused = sorted(info["unexpected_keys"])
+        log.warning("model %s: %d weights of the files are not used, the first is %s", path, len(unused), unused[0])
     model.eval().requires_grad_(False)
-    loaded: nn.Module = model.to(choose_device(device))
+    loaded: nn.Module = model.to(target)
     return loaded
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No progress bar and no report of transformers' own: what is wrong is said in one line by the caller."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def require_causal_head(path: str | Path, config: Any) -> None:
@@ -172,5 +225,9 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def read_raw_config(path: str | Path) -> dict[str, Any]:
-    """config.json as plain data."""
-    return dict(json.loads((Path(path) / "config.json").read_text(encoding="utf-8")))
+    """config.json as plain data.
+
+    Raises:
+        InputError: it is missing or not JSON.
+    """
+    return dict(read_json(Path(path) / "config.json"))
