@@ -1,0 +1,55 @@
+"""`calibrant prune`: a model and a calibration set in, masks out."""
+
+import argparse
+
+from calibrant.cli.common import add_compute_arguments, apply_threads, existing_file
+from calibrant.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the stage."""
+    parser.add_argument("--model", required=True, help="model folder or hub id")
+    parser.add_argument("--calibration", help="calibration set (Parquet); magnitude needs none")
+    parser.add_argument("--method", required=True, help="magnitude, wanda, ria, sparsegpt, dsnot or owl")
+    parser.add_argument("--sparsity", required=True, help="share to prune (0.6) or N:M with N of every M kept (2:4)")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="setting of the method")
+    parser.add_argument("--output", required=True, help="mask file (.safetensors)")
+    add_compute_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prune and write the masks."""
+    settings = parse_options(options.option)
+    if options.calibration is not None:
+        existing_file(options.calibration, "calibration set")
+    apply_threads(options.threads)
+    from calibrant.pruning.api import prune
+
+    metadata = prune(
+        options.model,
+        options.calibration,
+        options.method,
+        options.sparsity,
+        settings,
+        output=options.output,
+        dtype=options.dtype,
+        device=options.device,
+    )
+    print(f"{options.output}: {metadata['achieved_sparsity']:.4%} pruned ({metadata['requested_sparsity']:.4%} asked)")
+
+
+def parse_options(given: list[str]) -> dict[str, str]:
+    """`key=value` texts as a mapping.
+
+    Raises:
+        InputError: no `=`, or a key given twice.
+    """
+    settings: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise InputError(f"--option {text}: must be KEY=VALUE, such as owl.lambda=0.08")
+        if key in settings:
+            raise InputError(f"--option {key}: given twice")
+        settings[key] = value
+    return settings

@@ -1,0 +1,79 @@
+"""Put masks into a model: zeros exactly where the mask says, updated weights where the method changed them."""
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from calibrant.errors import InputError
+from calibrant.models.load import fingerprint, load_model, model_id, resolve
+from calibrant.pruning.masks import MaskFile, read_masks, weights_path
+
+
+def apply_masks(model: nn.Module, masks_path: str | Path) -> None:
+    """Zero the pruned weights of a loaded model in place; updated weights are copied in first.
+
+    Raises:
+        InputError: the masks name a linear layer that the model has not, or of another shape.
+    """
+    file = read_masks(masks_path)
+    parameters = dict(model.named_parameters())
+    check_shapes(file, {name: list(parameter.shape) for name, parameter in parameters.items()})
+    with torch.no_grad():
+        if file.metadata.get("weights_updated"):
+            with safe_open(weights_path(masks_path), framework="pt") as weights:
+                for name in file.masks:
+                    parameters[f"{name}.weight"].copy_(weights.get_tensor(f"{name}.weight"))
+        for name, mask in file.masks.items():
+            parameter = parameters[f"{name}.weight"]
+            parameter.masked_fill_(~mask.to(parameter.device), 0)
+
+
+def load_pruned_model(
+    model_dir: str | Path, masks_path: str | Path | None = None, *, dtype: str = "auto", device: str = "auto"
+) -> nn.Module:
+    """Load a model and put masks into it; without masks, the dense model.
+
+    Raises:
+        InputError: as `models.load.load_model`; or the masks were made for another model.
+    """
+    path = resolve(model_dir)
+    if masks_path is not None:
+        check_model(read_masks(masks_path), path)
+    model = load_model(path, dtype=dtype, device=device)
+    if masks_path is not None:
+        apply_masks(model, masks_path)
+    return model
+
+
+def check_model(file: MaskFile, model_dir: Path) -> None:
+    """Refuse masks of another model.
+
+    Raises:
+        InputError: the model hash in the masks' metadata is not this model's.
+    """
+    expected = file.metadata.get("model_sha256")
+    found = fingerprint(model_dir)
+    if expected is not None and expected != found:
+        raise InputError(
+            f"masks {file.path}: made for model {file.metadata.get('model')} (sha256 {expected[:12]}...), "
+            f"but {model_id(model_dir)} has sha256 {found[:12]}..."
+        )
+
+
+def check_shapes(file: MaskFile, parameters: dict[str, list[int]]) -> None:
+    """Refuse masks whose names or shapes do not fit {parameter: shape}.
+
+    Raises:
+        InputError: naming the first linear that does not fit.
+    """
+    for name, shape in file.metadata["shapes"].items():
+        found = parameters.get(f"{name}.weight")
+        if found is None:
+            raise InputError(f"masks {file.path}: the model has no {name}; the masks were made for another model")
+        if found != shape:
+            raise InputError(
+                f"masks {file.path}: {name} is {found[0]} x {found[1]} in the model, "
+                f"{shape[0]} x {shape[1]} in the masks"
+            )

@@ -1,0 +1,103 @@
+"""Run one decoder layer over the calibration set and collect the statistics of its linear layers' inputs."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from calibrant.errors import InputError
+from calibrant.models.structure import DecoderLayer, Linear
+from calibrant.pruning.calls import LayerCall
+from calibrant.pruning.statistics import Kind, Statistics, new_statistics, update
+
+
+class _SeenEnoughError(Exception):
+    """The last input of interest was seen; the rest of the layer need not run."""
+
+
+def propagate(layer: DecoderLayer, calls: Sequence[LayerCall], hidden: Tensor, device: torch.device) -> None:
+    """Replace `hidden` [sequences, tokens, width] by the layer's outputs, one sequence at a time."""
+    with torch.no_grad():
+        for index, call in enumerate(calls):
+            inputs = hidden[index : index + 1].to(device)
+            hidden[index : index + 1] = call.run(layer.module, inputs).to(hidden.device)
+
+
+def collect(
+    layer: DecoderLayer,
+    linears: Mapping[str, Linear],
+    calls: Sequence[LayerCall],
+    hidden: Tensor,
+    kinds: Collection[Kind],
+    device: torch.device,
+    *,
+    move_on: bool,
+) -> dict[str, Statistics]:
+    """Statistics of each linear's inputs; linears that are given the same tensor share one object.
+
+    The first sequence shows which linears share an input (query, key and value do) and which comes last;
+    the others then run with one hook for each distinct input, and no further than the last of them.
+
+    Args:
+        layer: the decoder layer, loaded on `device`.
+        linears: the linear layers to watch, by name.
+        calls: how the model calls the layer, for each sequence.
+        hidden: the layer's inputs [sequences, tokens, width]; replaced by its outputs if `move_on`.
+        kinds: the statistics to collect.
+        device: where the layer is.
+        move_on: whether the outputs are wanted too, in the same pass.
+
+    Raises:
+        InputError: a linear layer was never called.
+    """
+    leaders = _leaders(layer, linears, calls[0], hidden[:1].to(device))
+    statistics = {name: new_statistics(linears[name].weight.shape[1], kinds, device) for name in leaders.values()}
+    last = next(reversed(statistics))
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            update(statistics[name], inputs[0])
+            if name == last and not move_on:
+                raise _SeenEnoughError
+
+        return hook
+
+    handles = [linears[name].module.register_forward_pre_hook(watch(name)) for name in statistics]
+    try:
+        with torch.no_grad():
+            for index, call in enumerate(calls):
+                try:
+                    output = call.run(layer.module, hidden[index : index + 1].to(device))
+                except _SeenEnoughError:
+                    continue
+                hidden[index : index + 1] = output.to(hidden.device)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: statistics[leader] for name, leader in leaders.items()}
+
+
+def _leaders(layer: DecoderLayer, linears: Mapping[str, Linear], call: LayerCall, hidden: Tensor) -> dict[str, str]:
+    """Linear -> the first linear that was called with the same input tensor, in the order of the calls."""
+    seen: list[tuple[str, Tensor]] = []  # holds the tensors, so that an address stands for one tensor only
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        return lambda module, inputs: seen.append((name, inputs[0]))
+
+    handles = [linear.module.register_forward_pre_hook(watch(name)) for name, linear in linears.items()]
+    try:
+        with torch.no_grad():
+            call.run(layer.module, hidden)
+    finally:
+        for handle in handles:
+            handle.remove()
+    leaders: dict[str, str] = {}
+    first_with: dict[tuple[Any, ...], str] = {}
+    for name, tensor in seen:
+        identity = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        leaders[name] = first_with.setdefault(identity, name)
+    silent = [name for name in linears if name not in leaders]
+    if silent:
+        raise InputError(f"{silent[0]}: the model never calls this linear layer, so it has no statistics; exclude it")
+    return leaders

@@ -1,0 +1,161 @@
+"""Prune a streamed model one decoder layer at a time: read it, collect statistics, choose, go on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from calibrant.errors import InputError
+from calibrant.models.streaming import StreamedModel
+from calibrant.models.structure import DecoderLayer, Linear, find_decoder_layers, find_linears
+from calibrant.pruning.calls import LayerCall, record_calls
+from calibrant.pruning.collect import collect, propagate
+from calibrant.pruning.methods import Method
+from calibrant.pruning.patterns import NM, Pattern
+from calibrant.pruning.select import check_divisible, select
+from calibrant.pruning.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of one linear: its keep-mask, and new weights when the method changes them, both [rows, cols]."""
+
+    mask: Tensor
+    weight: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Inputs of a decoder layer [sequences, tokens, width], and how the model calls each layer for each sequence."""
+
+    hidden: Tensor
+    calls: list[list[LayerCall]]
+
+
+def find_targets(streamed: StreamedModel, method: Method) -> list[tuple[DecoderLayer, dict[str, Linear]]]:
+    """The decoder layers and the linears to prune in each, checked against the pattern.
+
+    Raises:
+        InputError: nothing to prune, or M does not divide a layer's input features.
+    """
+    targets = [(layer, find_linears(layer, method.exclude)) for layer in find_decoder_layers(streamed.model)]
+    if not any(linears for _, linears in targets):
+        excluded = f" after exclude={method.exclude}" if method.exclude else ""
+        raise InputError(f"{type(streamed.model).__name__}: no linear layer is left to prune{excluded}")
+    if isinstance(method.pattern, NM):
+        for _, linears in targets:
+            for name, linear in linears.items():
+                try:
+                    check_divisible(linear.weight.shape[1], method.pattern.m)
+                except InputError as error:
+                    raise InputError(f"sparsity {method.pattern}: {name}: {error}") from None
+    return targets
+
+
+def calibrate(streamed: StreamedModel, layers: list[DecoderLayer], input_ids: Tensor) -> Calibration:
+    """Record the first layer's inputs and all layers' calls; the embeddings are in memory only meanwhile."""
+    outside = [
+        target
+        for target in streamed.sources
+        if target.startswith(streamed.model.base_model_prefix + ".")
+        and not any(target.startswith(layer.name + ".") for layer in layers)
+    ]
+    for target in outside:
+        streamed.load(target)
+    hidden, calls = record_calls(streamed.model, layers, input_ids)
+    for target in outside:
+        streamed.release(target)
+    return Calibration(hidden, calls)
+
+
+def decide(
+    linears: Mapping[str, Linear], statistics: Mapping[str, Statistics], method: Method, pattern: Pattern
+) -> dict[str, Decision]:
+    """Choose the weights of one decoder layer.
+
+    Raises:
+        InputError: naming the linear whose scores or statistics cannot be used.
+    """
+    decisions = {}
+    for name, linear in linears.items():
+        try:
+            decisions[name] = _decide_one(name, linear.weight, statistics.get(name, Statistics()), method, pattern)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+    return decisions
+
+
+def _decide_one(name: str, weight: Tensor, statistics: Statistics, method: Method, pattern: Pattern) -> Decision:
+    if method.updates_weights and method.criterion.solve is not None:
+        return Decision(*method.criterion.solve(weight, statistics, pattern, method.settings))
+    score = method.criterion.score(weight, statistics, method.settings)
+    mask = select(score, pattern)
+    if method.refinement is not None and method.refinement.applies(name, method.settings):
+        mask = method.refinement.refine(weight, score, mask, statistics, pattern, method.settings)
+    return Decision(mask)
+
+
+def apply_decisions(linears: Mapping[str, Linear], decisions: Mapping[str, Decision]) -> None:
+    """Write a layer's zeros, and its new weights where there are any, into the loaded model."""
+    for name, decision in decisions.items():
+        linear = linears[name]
+        if decision.weight is not None:
+            linear.weight.copy_(decision.weight)
+        linear.weight.masked_fill_(~decision.mask.to(linear.weight.device), 0)
+
+
+def observe_dense(
+    streamed: StreamedModel,
+    targets: Sequence[tuple[DecoderLayer, dict[str, Linear]]],
+    calibration: Calibration,
+    method: Method,
+) -> Iterator[float]:
+    """What the method's allocation sees in each layer of the dense model, in one pass over a copy of the inputs."""
+    assert method.allocation.observe is not None
+    hidden = calibration.hidden.clone()
+    for (layer, linears), calls in zip(targets, calibration.calls, strict=True):
+        streamed.load(layer.name + ".")
+        statistics = collect(
+            layer, linears, calls, hidden, method.allocation.needs, streamed.device, move_on=layer is not targets[-1][0]
+        )
+        seen = {name: (linear.weight, statistics[name]) for name, linear in linears.items()}
+        yield method.allocation.observe(seen, method.settings)
+        streamed.release(layer.name + ".")
+
+
+def prune_layer(
+    layer: DecoderLayer,
+    linears: Mapping[str, Linear],
+    method: Method,
+    pattern: Pattern,
+    calls: Sequence[LayerCall] | None,
+    hidden: Tensor | None,
+    device: torch.device,
+    *,
+    last: bool,
+    known: dict[str, Decision] | None = None,
+) -> dict[str, Decision]:
+    """Prune one loaded decoder layer and replace `hidden` by what the next layer is given.
+
+    `layer` mode: statistics from the layer's dense weights, then its outputs from the pruned ones.
+    `dense` mode: outputs and statistics from the dense weights, in one pass.
+    `known` are the decisions of an earlier, interrupted run; nothing is collected then.
+    """
+    dense = method.sequential == "dense"
+    if not linears:
+        decisions: dict[str, Decision] = {}
+    elif known is not None:
+        decisions = known
+    elif hidden is None or calls is None:
+        return decide(linears, {}, method, pattern)
+    else:
+        statistics = collect(layer, linears, calls, hidden, method.needs, device, move_on=dense and not last)
+        decisions = decide(linears, statistics, method, pattern)
+        if dense:
+            return decisions
+    if hidden is not None and calls is not None and not last:
+        if not dense:
+            apply_decisions(linears, decisions)
+        propagate(layer, calls, hidden, device)
+    return decisions

@@ -1,0 +1,140 @@
+"""Mask files: which weights of which linear layers are kept, in safetensors that any tool can read."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from calibrant.artefacts.digest import canonical_json
+from calibrant.errors import InputError
+from calibrant.pruning.tensor_files import METADATA_KEY, stream_tensors, write_tensors
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """An open mask file: `masks` maps a linear's name to bool [rows, cols], unpacked when it is asked for."""
+
+    path: Path
+    masks: Mapping[str, Tensor]
+    metadata: dict[str, Any]
+
+
+class _LazyMasks(Mapping[str, Tensor]):
+    def __init__(self, path: Path, shapes: Mapping[str, list[int]]) -> None:
+        self._path, self._shapes = path, shapes
+
+    def __getitem__(self, name: str) -> Tensor:
+        cols = self._shapes[name][1]
+        with safe_open(self._path, framework="pt") as file:
+            return unpack(file.get_tensor(name), cols)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._shapes))
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+
+def pack(mask: Tensor) -> Tensor:
+    """Bool [rows, cols] -> uint8 [rows, ceil(cols / 8)], most significant bit first (numpy.packbits, axis=1)."""
+    return torch.from_numpy(np.packbits(mask.cpu().numpy(), axis=1))
+
+
+def unpack(packed: Tensor, cols: int) -> Tensor:
+    """The inverse of `pack`: bool [rows, cols]."""
+    return torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, count=cols).astype(bool))
+
+
+def weights_path(path: str | Path) -> Path:
+    """Where a mask file's updated weights lie: `x.safetensors` -> `x.weights.safetensors`."""
+    return Path(path).with_suffix(".weights.safetensors")
+
+
+def write_masks(
+    path: str | Path,
+    masks: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write keep-masks {linear's name: bool [rows, cols]}, and updated weights {name.weight: tensor} beside them.
+
+    `shapes` is added to the metadata: a packed mask does not tell its number of columns. The weights are
+    written first, so that a mask file that promises them is never seen without.
+    """
+    shapes = {name: list(mask.shape) for name, mask in masks.items()}
+    complete = {**metadata, "shapes": shapes, "weights_updated": weights is not None}
+    if weights is not None:
+        write_tensors(weights_path(path), weights, complete)
+    write_tensors(path, {name: pack(mask) for name, mask in masks.items()}, complete)
+
+
+def join_files(path: str | Path, parts: Sequence[Path], metadata: Mapping[str, Any]) -> None:
+    """Write the tensors of several safetensors files into one, a tensor in memory at a time."""
+    holder: dict[str, Path] = {}
+    entries: dict[str, tuple[str, list[int]]] = {}
+    for part in parts:
+        with safe_open(part, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
+                piece = file.get_slice(name)
+                entries[name] = (piece.get_dtype(), piece.get_shape())
+                holder[name] = part
+
+    def read(name: str) -> Tensor:
+        with safe_open(holder[name], framework="pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+            return tensor
+
+    stream_tensors(path, entries, read, {METADATA_KEY: canonical_json(metadata)})
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The `calibrant` metadata of a mask file, from its header alone.
+
+    Raises:
+        InputError: missing, truncated, not safetensors, or without this metadata.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"masks {path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            raw = (file.metadata() or {}).get(METADATA_KEY)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"masks {path}: cannot be read as safetensors, perhaps truncated ({error})") from error
+    if raw is None:
+        raise InputError(f"masks {path}: has no metadata key {METADATA_KEY}, so it is not a mask file of calibrant")
+    return dict(json.loads(raw))
+
+
+def read_masks(path: str | Path) -> MaskFile:
+    """Open a mask file; each mask is read when it is asked for.
+
+    Raises:
+        InputError: not a mask file; packed shapes that do not fit the recorded ones; or updated weights are missing.
+    """
+    path = Path(path)
+    metadata = read_metadata(path)
+    shapes = metadata.get("shapes")
+    if not isinstance(shapes, dict):
+        raise InputError(f"masks {path}: its metadata has no shapes, so it is not a mask file of calibrant")
+    with safe_open(path, framework="pt") as file:
+        names = set(file.keys())
+        if names != set(shapes):
+            odd = sorted(names ^ set(shapes))[0]
+            raise InputError(f"masks {path}: tensors and recorded shapes disagree on {odd}")
+        for name, (rows, cols) in shapes.items():
+            packed = file.get_slice(name)
+            if packed.get_dtype() != "U8" or packed.get_shape() != [rows, -(-cols // 8)]:
+                raise InputError(
+                    f"masks {path}: {name} is {packed.get_dtype()} {packed.get_shape()}, "
+                    f"expected U8 {[rows, -(-cols // 8)]} for a mask of {rows} x {cols}"
+                )
+    if metadata.get("weights_updated") and not weights_path(path).is_file():
+        raise InputError(f"masks {path}: its updated weights are missing; expected {weights_path(path)} beside it")
+    return MaskFile(path, _LazyMasks(path, shapes), metadata)

@@ -1,0 +1,67 @@
+"""Which weights compete with which: unstructured in rows or whole layers, or N kept of every M."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from calibrant.errors import InputError
+
+Group = Literal["row", "layer"]
+GROUPS: tuple[str, ...] = get_args(Group)
+
+
+@dataclass(frozen=True)
+class Unstructured:
+    """Prune a share `ratio` of each group: of every output row, or of the whole linear layer."""
+
+    ratio: float
+    group: Group = "row"
+
+    @property
+    def sparsity(self) -> float:
+        """The share of weights to prune."""
+        return self.ratio
+
+    def __str__(self) -> str:
+        return f"{self.ratio:g}"
+
+
+@dataclass(frozen=True)
+class NM:
+    """Keep `n` of every `m` consecutive weights of a row (the field's N:M; 1:4 is 75 % sparse)."""
+
+    n: int
+    m: int
+
+    @property
+    def sparsity(self) -> float:
+        """The share of weights to prune."""
+        return (self.m - self.n) / self.m
+
+    def __str__(self) -> str:
+        return f"{self.n}:{self.m}"
+
+
+Pattern = Unstructured | NM
+
+
+def parse_sparsity(text: str, group: Group = "row") -> Pattern:
+    """Read `0.6` (the share pruned) or `2:4` (two kept of every four).
+
+    Raises:
+        InputError: neither; a ratio outside 0 to 1 (1 excluded); or N not between 1 and M - 1.
+    """
+    allowed = "give a share to prune between 0 and 1, such as 0.6, or N:M with N of every M kept, such as 2:4"
+    text = text.strip()
+    if match := re.fullmatch(r"(\d+):(\d+)", text):
+        n, m = int(match[1]), int(match[2])
+        if not 0 < n < m:
+            raise InputError(f"sparsity {text}: N must be at least 1 and below M; {allowed}")
+        return NM(n, m)
+    try:
+        ratio = float(text)
+    except ValueError:
+        raise InputError(f"sparsity {text}: neither a number nor N:M; {allowed}") from None
+    if not 0 <= ratio < 1:
+        raise InputError(f"sparsity {text}: outside 0 to 1; {allowed}")
+    return Unstructured(ratio, group)

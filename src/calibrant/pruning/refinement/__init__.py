@@ -1,0 +1,7 @@
+"""Refinements: how a first mask is improved without touching weights. One file each, one line in the registry."""
+
+from calibrant.pruning.refinement.base import Refinement
+
+REFINEMENTS: dict[str, Refinement | None] = {
+    "none": None,
+}

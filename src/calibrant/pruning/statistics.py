@@ -1,0 +1,65 @@
+"""Running statistics of a linear layer's inputs over the calibration set, in float32."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["norm", "moments", "hessian"]
+
+
+@dataclass
+class Statistics:
+    """What the criteria know of a layer's inputs x [tokens, cols], one sequence per `update`.
+
+    squared_norm [cols]: mean over sequences of the sum over tokens of x² (Wanda's `scaler_row`).
+    sums [cols]: mean over sequences of the sum over tokens of x (DSnoT's `sum_metric_row`: not a mean over tokens).
+    variance [cols]: token-weighted mean of each sequence's own biased variance (DSnoT's `var`: not the pooled
+    variance, since the spread between sequences is left out).
+    hessian [cols, cols]: 2 / sequences times the sum of x^T x (SparseGPT's H).
+    """
+
+    squared_norm: Tensor | None = None
+    sums: Tensor | None = None
+    variance: Tensor | None = None
+    hessian: Tensor | None = None
+    sequences: int = 0
+    tokens: int = 0
+
+
+def new_statistics(cols: int, kinds: Collection[Kind], device: torch.device) -> Statistics:
+    """Empty statistics of the asked kinds."""
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.float32, device=device)
+
+    return Statistics(
+        squared_norm=zeros(cols) if "norm" in kinds else None,
+        sums=zeros(cols) if "moments" in kinds else None,
+        variance=zeros(cols) if "moments" in kinds else None,
+        hessian=zeros(cols, cols) if "hessian" in kinds else None,
+    )
+
+
+def update(statistics: Statistics, inputs: Tensor) -> None:
+    """Add one sequence's inputs [..., cols] in place.
+
+    The running means are updated as in the published codes (scale by n/(n+1), then add 1/(n+1) of the new
+    term), so that float32 results agree with theirs to the last bits.
+    """
+    x = inputs.reshape(-1, inputs.shape[-1]).to(torch.float32)
+    old, new = statistics.sequences, statistics.sequences + 1
+    if statistics.squared_norm is not None:
+        statistics.squared_norm.mul_(old / new).add_(torch.linalg.vector_norm(x, dim=0).square_(), alpha=1 / new)
+    if statistics.sums is not None:
+        statistics.sums.mul_(old / new).add_(x.sum(0), alpha=1 / new)
+    if statistics.variance is not None and len(x):
+        total = statistics.tokens + len(x)
+        spread = x.var(0, unbiased=False)
+        statistics.variance.mul_(statistics.tokens / total).add_(spread, alpha=len(x) / total)
+    if statistics.hessian is not None:
+        statistics.hessian.mul_(old / new).addmm_(x.T, x, alpha=2 / new)
+    statistics.sequences = new
+    statistics.tokens += len(x)
