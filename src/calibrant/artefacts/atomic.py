@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
+
+SIDECAR = "provenance.json"  # inside a folder; see `provenance`
 
 
 def prepare_parent(path: Path) -> None:
@@ -21,7 +23,9 @@ def prepare_parent(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        blocking = next((p for p in path.parents if p.exists() and not p.is_dir()), path.parent)
+        blocking = path.parent
+        if isinstance(error, NotADirectoryError | FileExistsError):
+            blocking = next(p for p in path.parents if p.exists() and not p.is_dir())
         raise InputError(
             f"output {path}: cannot create its folder because {blocking} is not a folder that can be "
             f"written ({error.strerror}); choose an output path below a folder"
@@ -34,17 +38,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffixes of `path`, since writers choose formats by them. On an
     exception the temporary file is removed and `path` stays as it was.
+
+    Raises:
+        InputError: `path` is a folder, or its folder cannot be written.
     """
     path = Path(path)
     prepare_parent(path)
     if path.is_dir():
         raise InputError(f"output {path} is a folder; give the name of a file")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix="".join(path.suffixes[-2:]))
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _beside(path, suffix="".join(path.suffixes[-2:]))
     try:
+        with _writable(path):
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, 0o666))
+        mode = temporary.stat().st_mode & 0o777  # the user's umask, which some writers override
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(mode)
         _fsync(temporary)
         temporary.replace(path)
         _fsync(path.parent)
@@ -54,27 +62,52 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success rename it to `path`, replacing what was there."""
+    """Yield a temporary folder beside `path`; on success rename it to `path`, replacing an earlier result.
+
+    What is written must include a provenance sidecar (`provenance.write_provenance(folder, ...)`): it is
+    how an earlier result is told from a folder of the user's, which is never replaced.
+
+    Raises:
+        InputError: `path` is a file, or a folder that is not empty and has no `provenance.json`.
+        ValueError: no sidecar was written.
+    """
     path = Path(path)
     prepare_parent(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"output {path} is a file; give the name of a folder")
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".tmp-"))
+    if path.is_dir() and any(path.iterdir()) and not (path / SIDECAR).exists():
+        raise InputError(f"output {path}: is a folder with other files in it; give a new or an empty one")
+    temporary = _beside(path)
     try:
+        with _writable(path):
+            temporary.mkdir()
+        mode = temporary.stat().st_mode & 0o777
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _fsync(file)
-        old = None
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=".old-"))
-            path.replace(old / path.name)
-        temporary.replace(path)
-        if old is not None:
-            shutil.rmtree(old)
+        if not (temporary / SIDECAR).exists():
+            raise ValueError(f"{path}: was written without {SIDECAR}, so that it could never be replaced")
+        for inner in temporary.rglob("*"):
+            if inner.is_file():
+                inner.chmod(mode & 0o666)
+                _fsync(inner)
+        _exchange(temporary, path)
+        _fsync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchange(new: Path, path: Path) -> None:
+    """Rename `new` to `path`; what was there goes only once that has worked."""
+    if not path.exists():
+        new.replace(path)
+        return
+    old = _beside(path)
+    path.replace(old)
+    try:
+        new.replace(path)
+    except BaseException:
+        old.replace(path)
+        raise
+    shutil.rmtree(old)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -110,7 +143,13 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value
+def _beside(path: Path, suffix: str = "") -> Path:
+    return path.parent / f".tmp-{uuid.uuid4().hex}{suffix}"
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"output {path}: its folder cannot be written ({error.strerror})") from error

@@ -12,7 +12,7 @@ def sha256_file(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes.
 
     Raises:
-        InputError: the file is missing or is a folder.
+        InputError: the file is missing, is a folder, or cannot be read.
     """
     try:
         with open(path, "rb") as file:
@@ -21,6 +21,8 @@ def sha256_file(path: str | Path) -> str:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; give the name of a file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -17,22 +17,24 @@ METADATA_KEY = b"calibrant"
 
 def write_table(path: str | Path, table: pa.Table, metadata: dict[str, Any]) -> None:
     """Write `table` atomically; `metadata` goes under the schema metadata key `calibrant` (sorted JSON)."""
-    table = table.replace_schema_metadata({METADATA_KEY: canonical_json(metadata).encode()})
+    # Pages follow the chunks in memory: one chunk, so that bytes depend on the content only.
+    table = table.combine_chunks().replace_schema_metadata({METADATA_KEY: canonical_json(metadata).encode()})
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_table(path: str | Path, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
     """Read a Parquet file: the table and the `calibrant` metadata ({} when another program wrote it).
 
     Raises:
-        InputError: missing, truncated or not Parquet; or a named column is absent.
+        InputError: missing, truncated, damaged (pages carry checksums) or not Parquet; a named column is absent;
+            the metadata are not JSON.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
         names = file.schema_arrow.names
         missing = [name for name in columns or () if name not in names]
         if missing:
@@ -40,6 +42,10 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> tuple[
         table = file.read(columns=list(columns) if columns is not None else None)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: cannot be read as Parquet, perhaps truncated ({reason})") from error
-    raw = (table.schema.metadata or {}).get(METADATA_KEY)
-    return table, json.loads(raw) if raw else {}
+        raise InputError(f"{path}: cannot be read as Parquet, perhaps truncated or damaged ({reason})") from error
+    raw = (table.schema.metadata or {}).get(METADATA_KEY, b"{}")
+    try:
+        metadata = json.loads(raw)
+    except ValueError as error:
+        raise InputError(f"{path}: its metadata key {METADATA_KEY.decode()} is not JSON ({error})") from error
+    return table, metadata

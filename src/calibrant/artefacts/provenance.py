@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from calibrant import __version__
-from calibrant.artefacts.atomic import read_json, write_json
+from calibrant.artefacts.atomic import SIDECAR, read_json, write_json
 
 
 def sidecar(path: str | Path) -> Path:
     """`results.json` -> `results.provenance.json`; a folder keeps its sidecar inside."""
     path = Path(path)
-    return path / "provenance.json" if path.is_dir() else path.with_suffix(".provenance.json")
+    return path / SIDECAR if path.is_dir() else path.with_suffix(f".{SIDECAR}")
 
 
 def write_provenance(path: str | Path, record: dict[str, Any]) -> None:
