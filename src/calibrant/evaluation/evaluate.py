@@ -34,6 +34,7 @@ from calibrant.pruning.masks import read_masks
 DEFAULT_LENGTH = 2048
 BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 TEXT_VERSION = "1.0"
+LIBRARIES = ("datasets", "lm_eval", "torch", "transformers")
 
 ResultRow = dict[str, Any]
 
@@ -134,9 +135,7 @@ def evaluate_many(
             "batch_tokens": batch_tokens,
             "shared_contexts": scorer.tree,
         },
-        "versions": {
-            name: importlib.metadata.version(name) for name in ("datasets", "lm_eval", "torch", "transformers")
-        },
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "inputs": {
             **{f"data/{name}": digest for name, digest in sorted((data.used if data else {}).items())},
             **{f"texts/{text.name}": text.sha256 for text in texts},

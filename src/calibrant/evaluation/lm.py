@@ -24,12 +24,11 @@ class TreeLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
     model's format unless `softmax_dtype` is given. In float32 the two agree.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, scorer: Scorer, *, quiet: bool = False) -> None:
+    def __init__(self, model: nn.Module, tokenizer: Any, scorer: Scorer) -> None:
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
         self.scorer = scorer
-        self.quiet = quiet
         self.max_length = resolve_max_length(getattr(model, "config", None), tokenizer)
         self._last_text: tuple[str, list[int]] | None = None
         self._last_encoded: tuple[str, list[Request]] | None = None
@@ -103,7 +102,7 @@ class TreeLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
             members.setdefault(((group, cut), document), []).append(index)
         results: list[Result] = [(0.0, False)] * len(requests)
         ordered = sorted(members.items(), key=lambda item: (str(item[0][0]), item[1][0]))
-        with tqdm(total=len(ordered), unit="doc", disable=disable_tqdm or self.quiet) as bar:
+        with tqdm(total=len(ordered), unit="doc", disable=True if disable_tqdm else None) as bar:
             for _, items in itertools.groupby(ordered, key=lambda item: item[0][0]):
                 indices = [member for _, member in items]
                 scored = self.scorer.score([[requests[i] for i in member] for member in indices], bar.update)
