@@ -1,1 +1,1 @@
-"""Where text comes from: hubs, local files, package archives; and what is cleaned from it."""
+"""Where text, models and task rows come from: package archives, local files, the hub; cleaned and recorded."""

@@ -1,0 +1,105 @@
+"""`calibrant download`: documents, a model and task rows, with their provenance."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calibrant.errors import InputError
+
+if TYPE_CHECKING:
+    from calibrant.sources.spec import Documents
+
+WHOLE_STUDY_KEYS = ("preset", "experiment")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the stage."""
+    parser.add_argument(
+        "config",
+        metavar="CONFIG",
+        help="YAML file with model, sources, texts and tasks (or a whole study), or the "
+        "YAML itself when it starts with {",
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for model/, sources/, texts/ and tasks/")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="ASSET",
+        help="only these: model, source:NAME, text:NAME or task:NAME",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Fetch and build what the configuration names, sources before the tasks that are built from them."""
+    from calibrant.sources.models import build_model
+    from calibrant.sources.spec import parse_assets
+    from calibrant.sources.tasks import build_task
+
+    assets = parse_assets(read_config(options.config))
+    root = Path(options.output)
+    archives = root / "archives"
+    jobs: dict[str, Callable[[], str]] = {}
+    if (model := assets.model) is not None:
+        jobs["model"] = partial(build_model, model, root / "model", archives)
+    for name, spec in assets.sources.items():
+        jobs[f"source:{name}"] = partial(_documents, spec, root / "sources" / name, archives, heldout=True)
+    for name, spec in assets.texts.items():
+        jobs[f"text:{name}"] = partial(_documents, spec, root / "texts" / name, archives, heldout=False)
+    for name, task in assets.tasks.items():
+        jobs[f"task:{name}"] = partial(build_task, task, root)
+    for asset in select(jobs, options.only):
+        print(f"{asset}: {jobs[asset]()}", file=sys.stderr)
+
+
+def _documents(spec: "Documents", output: Path, archives: Path, *, heldout: bool) -> str:
+    from calibrant.sources.documents import build_documents
+
+    return build_documents(spec, output, archives, heldout=heldout).summary()
+
+
+def select(jobs: dict[str, Any], only: list[str]) -> list[str]:
+    """The assets to make, in order: all of them, or those asked for.
+
+    Raises:
+        InputError: nothing is configured, or an asset is asked for that is not.
+    """
+    if not jobs:
+        raise InputError("the configuration names nothing to download; give model, sources, texts or tasks")
+    for asset in only:
+        if asset not in jobs:
+            raise InputError(f"--only {asset}: not in the configuration; it has {', '.join(jobs)}")
+    return [asset for asset in jobs if not only or asset in only]
+
+
+def read_config(argument: str) -> dict[str, Any]:
+    """The configuration as plain data: inline YAML, a file of assets, or a whole study (merged with its preset).
+
+    Raises:
+        InputError: no such file, not YAML, not a mapping, or an unknown key.
+    """
+    import yaml
+
+    from calibrant.sources.spec import SECTIONS
+
+    inline = argument.lstrip().startswith("{")
+    name = "CONFIG" if inline else argument
+    if not inline and not Path(argument).is_file():
+        raise InputError(f"config {argument}: no such file")
+    try:
+        config = yaml.safe_load(argument if inline else Path(argument).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"config {name}: is not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(config, dict):
+        raise InputError(f"config {name}: must map keys to values; it is {type(config).__name__}")
+    if not inline and any(key in config for key in WHOLE_STUDY_KEYS):
+        from calibrant.study.config import load_config
+
+        return load_config(argument)
+    for key in config:
+        if key not in SECTIONS:
+            raise InputError(f"config {name}: unknown key {key} ({config[key]!r}); allowed: {', '.join(SECTIONS)}")
+    return config
