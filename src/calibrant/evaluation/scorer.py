@@ -1,5 +1,6 @@
 """Log-likelihoods of continuations under a causal language model, each shared token computed once."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ class Scorer:
         from transformers import DynamicCache
 
         cache = DynamicCache()
-        with _captured_hidden(self.head, keep=slice(-1, None)):
+        with _captured_hidden(self.head):
             self.model(input_ids=self._tensor([tokens]), past_key_values=cache, use_cache=True)
         return [(layer.keys, layer.values) for layer in cache.layers]
 
@@ -180,7 +181,7 @@ class Scorer:
             with _captured_hidden(self.head, keep=keep):
                 yield 0, self.model(**inputs).logits[0]
             return
-        with _captured_hidden(self.head, keep=slice(-1, None)) as captured:
+        with _captured_hidden(self.head) as captured:
             self.model(**inputs)
         hidden = captured[0].flatten(0, 1)[keep]
         for start in range(0, len(hidden), HEAD_ROWS):
@@ -278,8 +279,8 @@ def _output_head(model: nn.Module) -> nn.Module:
 
 def _head_is_last(model: nn.Module, head: nn.Module) -> bool:
     """Whether the model returns its head's output as it is (some scale or cap the logits after it)."""
-    with torch.no_grad(), _captured_hidden(head, keep=slice(None)) as captured:
-        device = next(head.parameters()).device
+    device = next(head.parameters()).device
+    with torch.no_grad(), _captured_hidden(head, torch.arange(4, device=device)) as captured:
         logits = model(input_ids=torch.arange(4, device=device)[None], use_cache=False).logits
     with torch.no_grad():
         return torch.equal(head(captured[0]), logits)
@@ -290,23 +291,26 @@ class _Capture:
     """A forward pre-hook of the output head: remembers its input and lets only some positions through."""
 
     hidden: list[torch.Tensor]
-    keep: slice | torch.Tensor
+    keep: torch.Tensor | None
 
     def __call__(self, module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         hidden = arguments[0]  # [batch, length, width]
         self.hidden.append(hidden)
-        if isinstance(self.keep, slice):
-            return (hidden[:, self.keep], *arguments[1:])
-        return (hidden.flatten(0, 1)[self.keep][None], *arguments[1:])
+        keep = slice(0, 1) if self.keep is None else self.keep
+        # Contiguous, or PyTorch multiplies by a copy of the head for each row.
+        return (hidden.flatten(0, 1)[keep][None].contiguous(), *arguments[1:])
 
 
-class _captured_hidden:  # noqa: N801  # reads as a function in `with`
-    def __init__(self, head: nn.Module, keep: slice | torch.Tensor) -> None:
-        self.head, self.capture = head, _Capture([], keep)
+@contextlib.contextmanager
+def _captured_hidden(head: nn.Module, keep: torch.Tensor | None = None) -> Iterator[list[torch.Tensor]]:
+    """The hidden states [batch, length, width] of calls inside the context.
 
-    def __enter__(self) -> list[torch.Tensor]:
-        self.handle = self.head.register_forward_pre_hook(self.capture)
-        return self.capture.hidden
-
-    def __exit__(self, *exception: object) -> None:
-        self.handle.remove()
+    The model's own logits are then those of the positions `keep` of the flattened batch; None: of one position, for
+    callers that apply the head themselves.
+    """
+    capture = _Capture([], keep)
+    handle = head.register_forward_pre_hook(capture)
+    try:
+        yield capture.hidden
+    finally:
+        handle.remove()
