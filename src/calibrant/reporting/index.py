@@ -1,0 +1,189 @@
+"""The index of a study: which runs there were and where their files lie. Read, checked, nothing computed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calibrant.artefacts.atomic import read_json
+from calibrant.errors import InputError
+from calibrant.study.config import read_yaml
+from calibrant.study.grid import WITHOUT_DATA, normal_sparsity
+from calibrant.study.validate import validate
+
+SCHEMA = Path(__file__).with_name("index.schema.yaml")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluated model. `source` and `origin` are None for methods that use no data."""
+
+    evaluation: str
+    model: str
+    method: str
+    sparsity: str
+    source: str | None = None
+    origin: str | None = None
+    seed: int | None = None
+    samples: int | None = None
+    prefix_length: int | None = None
+    drop: float | None = None
+    calibration: str | None = None
+    masks: str | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What distinguishes one run from another."""
+        settings = (self.samples, self.prefix_length, self.drop)
+        return (self.model, self.source, self.origin, self.method, self.sparsity, self.seed, *settings)
+
+    @property
+    def label(self) -> str:
+        """The run in words, for messages and metadata: `wanda 0.6 web synthetic seed 1`."""
+        parts = (self.method, self.sparsity, self.source, self.origin)
+        words = [part for part in parts if part is not None]
+        extra = {
+            "seed": self.seed,
+            "samples": self.samples,
+            "prefix_length": self.prefix_length,
+            "drop": self.drop,
+        }
+        return " ".join([*words, *(f"{name} {value}" for name, value in extra.items() if value is not None)])
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A Parquet file of samples or scores, and which text it is about."""
+
+    source: str
+    origin: str
+    path: str
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class ProvenanceFile:
+    """A sidecar and what it is about."""
+
+    kind: str
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """How the study wants a task shown; None leaves the choice to `measures`."""
+
+    name: str
+    label: str | None = None
+    metric: str | None = None
+    chance: float | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the report says of the study as a whole."""
+
+    name: str
+    model_id: str
+    model_note: str = ""
+    model_licence: str = ""
+    title: str = ""
+    question: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
+    sources: tuple[tuple[str, str], ...] = ()  # (name, label)
+    tasks: tuple[Task, ...] = ()
+    notes: tuple[str, ...] = ()
+    limitations: tuple[str, ...] = ()
+    machine: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Index:
+    """A study, its runs, and the files beside the evaluations."""
+
+    study: Study
+    runs: tuple[Run, ...]
+    scores: tuple[TableFile, ...] = ()
+    samples: tuple[TableFile, ...] = ()
+    provenance: tuple[ProvenanceFile, ...] = ()
+
+
+def read_index(path: str | Path) -> Index:
+    """Read and check an index (`index.schema.yaml` describes every key).
+
+    Raises:
+        InputError: not JSON, an unknown key, a value that is not allowed, a run named twice, or a run whose
+            source and origin do not fit its method.
+    """
+    raw = read_json(path)
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: holds {type(raw).__name__}; an index is an object with the keys study and runs")
+    return parse_index(raw, str(path))
+
+
+def parse_index(raw: dict[str, Any], name: str = "index") -> Index:
+    """As `read_index`, from the parsed JSON."""
+    validate(raw, read_yaml(SCHEMA), name)
+    runs = tuple(_run(entry, f"{name}: runs.{number}.sparsity") for number, entry in enumerate(raw["runs"]))
+    _check_runs(runs, name)
+    return Index(
+        study=_study(raw["study"]),
+        runs=runs,
+        scores=tuple(TableFile(**entry) for entry in raw.get("scores", ())),
+        samples=tuple(TableFile(**entry) for entry in raw.get("samples", ())),
+        provenance=tuple(ProvenanceFile(**entry) for entry in raw.get("provenance", ())),
+    )
+
+
+def _run(entry: dict[str, Any], where: str) -> Run:
+    sparsity = entry["sparsity"]
+    return Run(**{**entry, "sparsity": sparsity if sparsity == "0" else normal_sparsity(sparsity, where)})
+
+
+def _study(raw: dict[str, Any]) -> Study:
+    model = raw["model"]
+    return Study(
+        name=raw["name"],
+        model_id=model["id"],
+        model_note=model.get("note", ""),
+        model_licence=model.get("licence", ""),
+        title=raw.get("title", ""),
+        question=raw.get("question", ""),
+        settings=_pairs(raw.get("settings", ())),
+        sources=tuple((s["name"], s.get("label", default_label(s["name"]))) for s in raw.get("sources", ())),
+        tasks=tuple(Task(**task) for task in raw.get("tasks", ())),
+        notes=tuple(raw.get("notes", ())),
+        limitations=tuple(raw.get("limitations", ())),
+        machine=_pairs(raw.get("machine", ())),
+    )
+
+
+def _pairs(entries: Any) -> tuple[tuple[str, str], ...]:
+    words = {True: "yes", False: "no"}
+    return tuple((e["name"], words[e["value"]] if isinstance(e["value"], bool) else str(e["value"])) for e in entries)
+
+
+def default_label(name: str) -> str:
+    """`parlspeech_uk` -> `Parlspeech uk`: spaces for underscores, a capital first letter, the rest as it is."""
+    text = name.replace("_", " ").strip()
+    return text[:1].upper() + text[1:]
+
+
+def _check_runs(runs: tuple[Run, ...], name: str) -> None:
+    seen: dict[tuple[Any, ...], int] = {}
+    for number, run in enumerate(runs):
+        where = f"{name}: runs.{number} ({run.label})"
+        if run.key in seen:
+            raise InputError(f"{where} is the same run as runs.{seen[run.key]}; each run may be named once")
+        seen[run.key] = number
+        if run.model != runs[0].model:
+            raise InputError(
+                f"{where} is of model {run.model!r} and runs.0 of {runs[0].model!r}; a report is about one model"
+            )
+        if (run.method == "dense") != (run.sparsity == "0"):
+            raise InputError(f"{where}: method dense goes with sparsity 0, and every other method with another one")
+        given = (run.source is not None) + (run.origin is not None)
+        wanted = 0 if run.method in WITHOUT_DATA else 2
+        if given != wanted:
+            rule = "has neither source nor origin" if wanted == 0 else "needs both a source and an origin"
+            raise InputError(f"{where}: source is {run.source!r} and origin {run.origin!r}; {run.method} {rule}")

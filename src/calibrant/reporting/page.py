@@ -1,0 +1,170 @@
+"""The page and the Markdown summary: what they say besides tables and figures, and their rendering."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from calibrant import __version__
+from calibrant.reporting.comparison import Comparison, method_label, sparsity_label
+from calibrant.reporting.findings import Finding
+from calibrant.reporting.index import Study
+from calibrant.reporting.samples import Excerpt
+from calibrant.reporting.table import Table, number, to_markdown
+
+TEMPLATES = Path(__file__).with_name("templates")
+QUESTION = (
+    "Pruning after training needs a little text to calibrate on. Does it matter which text, and does text that the "
+    "model writes itself serve as well as, or better than, the real text that it continues?"
+)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure on the page: an SVG element, and words for those who see it and those who do not."""
+
+    svg: str
+    title: str
+    caption: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Side:
+    """One column of the browser."""
+
+    title: str
+    rows: Sequence[Excerpt]
+
+
+@dataclass(frozen=True)
+class Group:
+    """One source in the browser."""
+
+    label: str
+    note: str
+    sides: Sequence[Side]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A provenance sidecar in brief, and its whole text."""
+
+    kind: str
+    name: str
+    origin: str
+    licence: str
+    sha256: str
+    json: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the templates show."""
+
+    study: Study
+    title: str
+    question: str
+    facts: Sequence[tuple[str, str]]
+    findings: Sequence[Finding]
+    limitations: Sequence[str]
+    figures: Mapping[str, Plot]
+    performance: Sequence[Table]
+    differences: Sequence[Table]
+    differences_by_task: Sequence[Table]
+    items: Table
+    data: Table
+    browser: Sequence[Group]
+    without_real: bool
+    records: Sequence[Record]
+    machine: Sequence[tuple[str, str]]
+    runs: int
+
+
+def facts(data: Comparison, study: Study, runs: int) -> list[tuple[str, str]]:
+    """The strip below the headline."""
+    seeds = sorted({len(data.values(c, m)) for c in data.cells if c.source for m in data.perplexities[:1]})
+    found = [
+        ("Model", study.model_id),
+        ("Sources", ", ".join(data.source_label(s) for s in data.sources)),
+        ("Methods", ", ".join(method_label(m) for m in data.methods)),
+        ("Sparsity", ", ".join(sparsity_label(s) for s in data.sparsities)),
+        ("Seeds a source", " to ".join(str(s) for s in dict.fromkeys([*seeds[:1], *seeds[-1:]]))),
+        ("Evaluations", str(runs)),
+    ]
+    return [(name, value) for name, value in found if value]
+
+
+def record(kind: str, name: str, content: Mapping[str, Any]) -> Record:
+    """What a sidecar says, in brief: the keys that the stages write, wherever they stand in it."""
+    origin = _find(content, "id", "package", "hub", "file", "origin") or ""
+    revision = _find(content, "revision")
+    return Record(
+        kind=kind,
+        name=name,
+        origin=f"{origin} @ {revision}" if revision else str(origin),
+        licence=str(_find(content, "licence") or ""),
+        sha256=str(_find(content, "sha256", "archive_sha256", "model_sha256") or ""),
+        json=json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False),
+    )
+
+
+def _find(content: Any, *keys: str) -> str | None:
+    """The first of the keys that has a plain value, here or one level below."""
+    levels = [content, *(v for v in content.values() if isinstance(v, dict))]
+    for key in keys:
+        for level in levels:
+            value = level.get(key)
+            if isinstance(value, str | int) and value != "":
+                return str(value)
+    return None
+
+
+def contents(page: Page) -> list[tuple[str, str]]:
+    """Anchors and names of the sections that the page has."""
+    sections = [
+        ("findings", "Findings", True),
+        ("figures", "Figures", bool(page.figures)),
+        ("tables", "Tables", True),
+        ("data", "Calibration text", True),
+        ("browser", "Read it yourself", bool(page.browser)),
+        ("settings", "Settings", True),
+        ("limitations", "Limitations", True),
+        ("provenance", "Provenance", True),
+    ]
+    return [(anchor, name) for anchor, name, there in sections if there]
+
+
+def html(page: Page, colours: Mapping[str, str]) -> str:
+    """The self-contained page: styles and figures inline, no script, nothing fetched. All text is escaped."""
+    environment = _environment(autoescape=True)
+    figures = {name: {**vars(plot), "svg": Markup(plot.svg)} for name, plot in page.figures.items()}
+    css = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8").strip())
+    return environment.get_template("index.html.j2").render(
+        {**vars(page), "figures": figures}, contents=contents(page), css=css, colours=colours
+    )
+
+
+def markdown(page: Page) -> str:
+    """The summary as plain Markdown."""
+    environment = _environment(autoescape=False)
+    environment.globals["markdown"] = to_markdown
+    text = environment.get_template("summary.md.j2").render(vars(page))
+    return text.rstrip() + "\n"
+
+
+def _environment(*, autoescape: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals.update(version=__version__, number=number)
+    return environment

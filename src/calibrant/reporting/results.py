@@ -1,0 +1,166 @@
+"""From evaluation files to one tidy table: a row for each model, calibration set, method, sparsity, task and metric."""
+
+import json
+import math
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from calibrant.artefacts.atomic import atomic_path, read_json
+from calibrant.artefacts.digest import sha256_file
+from calibrant.artefacts.parquet import write_table
+from calibrant.errors import InputError
+from calibrant.reporting.index import Index, Run
+
+COLUMNS: dict[str, Any] = {
+    "model": pl.String,
+    "source": pl.String,  # null: a method without data
+    "origin": pl.String,  # real | synthetic | null
+    "method": pl.String,
+    "sparsity": pl.String,  # requested: 0.6, 2:4, 0 for dense
+    "seed": pl.Int64,
+    "task": pl.String,
+    "metric": pl.String,
+    "value": pl.Float64,
+    "stderr": pl.Float64,  # over the task's items (or the text's windows), not over seeds
+    "n": pl.Int64,  # items, or tokens of a text
+    "achieved_sparsity": pl.Float64,  # from the masks; 0 for the dense model; null when no masks were given
+    "samples": pl.Int64,
+    "prefix_length": pl.Int64,
+    "drop": pl.Float64,
+    "num_fewshot": pl.Int64,
+    "task_version": pl.String,
+    "split": pl.String,
+}
+
+
+def collect(runs: Iterable[Run]) -> pl.DataFrame:
+    """Read every run's evaluation and put them into one tidy frame with `COLUMNS`, in the order of the runs.
+
+    Raises:
+        InputError: an evaluation or mask file is missing or malformed.
+    """
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        fixed = {
+            "model": run.model,
+            "source": run.source,
+            "origin": run.origin,
+            "method": run.method,
+            "sparsity": run.sparsity,
+            "seed": run.seed,
+            "achieved_sparsity": achieved_sparsity(run),
+            "samples": run.samples,
+            "prefix_length": run.prefix_length,
+            "drop": run.drop,
+        }
+        rows += [{**fixed, **row} for row in read_evaluation(run.evaluation)]
+    return pl.DataFrame(rows, schema=COLUMNS)
+
+
+def read_evaluation(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of one RESULTS.json: task, metric, value, stderr, n, num_fewshot, task_version, split.
+
+    Raises:
+        InputError: not a list of such rows, a value that is not a finite number, or a (task, metric) twice.
+    """
+    raw = read_json(path)
+    if not isinstance(raw, list) or not raw:
+        raise InputError(f"{path}: must hold a list of results with at least one entry")
+    rows, seen = [], set()
+    for number, entry in enumerate(raw):
+        if not isinstance(entry, dict) or not {"task", "metric", "value"} <= entry.keys():
+            raise InputError(f"{path}: entry {number} must be an object with the keys task, metric and value")
+        if not isinstance(entry["value"], int | float) or isinstance(entry["value"], bool):
+            raise InputError(f"{path}: entry {number}, value is {entry['value']!r}; it must be a number")
+        if not math.isfinite(entry["value"]):
+            raise InputError(f"{path}: entry {number}, value is {entry['value']}; it must be finite")
+        key = (entry["task"], entry["metric"])
+        if key in seen:
+            raise InputError(f"{path}: entry {number} repeats task {key[0]}, metric {key[1]}")
+        seen.add(key)
+        version = entry.get("task_version")
+        rows.append(
+            {
+                "task": str(entry["task"]),
+                "metric": str(entry["metric"]),
+                "value": float(entry["value"]),
+                "stderr": _number(path, number, "stderr", entry.get("stderr")),
+                "n": _number(path, number, "n", entry.get("n")),
+                "num_fewshot": _number(path, number, "num_fewshot", entry.get("num_fewshot")),
+                "task_version": None if version is None else str(version),
+                "split": entry.get("split"),
+            }
+        )
+    return rows
+
+
+def _number(path: str | Path, entry: int, key: str, value: Any) -> float | None:
+    """A number, or None for null and for lm-eval's `N/A`."""
+    if value is None or value == "N/A":
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise InputError(f"{path}: entry {entry}, {key} is {value!r}; it must be a number or null")
+    return float(value) if key == "stderr" else int(value)
+
+
+def achieved_sparsity(run: Run) -> float | None:
+    """The share of weights that a run's masks remove, as the mask file records it; 0 for the dense model.
+
+    Raises:
+        InputError: the mask file is missing, damaged, or does not record it.
+    """
+    if run.method == "dense":
+        return 0.0
+    if run.masks is None:
+        return None
+    metadata = mask_metadata(run.masks)
+    achieved = metadata.get("achieved_sparsity")
+    if isinstance(achieved, dict):  # whole and per layer
+        achieved = achieved.get("whole")
+    if not isinstance(achieved, int | float):
+        raise InputError(f"{run.masks}: metadata key calibrant has no number achieved_sparsity")
+    return float(achieved)
+
+
+def mask_metadata(path: str | Path) -> dict[str, Any]:
+    """The metadata key `calibrant` of a safetensors file, read from its header alone.
+
+    Raises:
+        InputError: missing, not safetensors, or without that key.
+    """
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, 100_000_000)))
+        found: dict[str, Any] = json.loads(header["__metadata__"]["calibrant"])
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        raise InputError(f"{path}: is not a mask file: no safetensors header with a metadata key calibrant") from error
+    return found
+
+
+def write_results(folder: Path, frame: pl.DataFrame, index: Index) -> None:
+    """Write `results.parquet` (with the hash of every evaluation in its metadata) and `results.csv`."""
+    hashes = {run.label: sha256_file(run.evaluation) for run in index.runs}
+    metadata = {"study": index.study.name, "model": index.study.model_id, "inputs": hashes}
+    write_parquet(folder / "results.parquet", frame, metadata)
+    write_csv(folder / "results.csv", frame)
+
+
+def write_parquet(path: Path, frame: pl.DataFrame, metadata: dict[str, Any]) -> None:
+    """Write a frame as Parquet with plain string columns."""
+    from calibrant import __version__
+
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    write_table(path, table, {**metadata, "library_version": __version__})
+
+
+def write_csv(path: Path, frame: pl.DataFrame) -> None:
+    """Write a frame as CSV; an empty field is a missing value."""
+    with atomic_path(path) as temporary:
+        frame.write_csv(temporary)

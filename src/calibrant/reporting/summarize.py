@@ -1,0 +1,222 @@
+"""The summarize stage: an index in, tables, figures, a summary and a page out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from calibrant import __version__
+from calibrant.artefacts.atomic import read_json, write_json, write_text
+from calibrant.artefacts.digest import sha256_file
+from calibrant.artefacts.provenance import read_provenance
+from calibrant.errors import InputError
+from calibrant.reporting import findings, page, result_tables, style
+from calibrant.reporting.comparison import Comparison
+from calibrant.reporting.data_table import data_table
+from calibrant.reporting.difference_figure import difference_data, difference_figure
+from calibrant.reporting.distribution_figure import distribution_figure
+from calibrant.reporting.index import Index
+from calibrant.reporting.performance_figure import performance_data, performance_figure
+from calibrant.reporting.results import collect, write_csv, write_parquet, write_results
+from calibrant.reporting.samples import excerpts, read_pools, read_scores
+from calibrant.reporting.table import write_tables
+
+FIGURES = ("performance", "differences", "perplexity", "min_k")
+TABLES = ("performance", "differences", "differences_by_task", "data", "items")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, its data, and its words. `draw` is None when the study has nothing to draw."""
+
+    name: str
+    draw: Callable[[], Figure] | None
+    data: pl.DataFrame
+    title: str
+    caption: str
+    description: str
+
+
+def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int = 3) -> page.Page:
+    """Write everything that the report consists of below `output`, and return what the page shows.
+
+    results.parquet, results.csv; tables/NAME.{md,csv,tex} for each of `TABLES`; figures/NAME.{svg,png,csv,parquet}
+    for each of `FIGURES` (a plain panel that says so where there is nothing to draw); summary.md, index.html,
+    provenance.json. The same inputs give the same bytes.
+
+    Args:
+        index: what was run (`index.read_index`).
+        output: the folder; files of the same names are replaced.
+        real_text: whether the page's browser shows rows of real text.
+        rows: rows that the browser shows of each text.
+
+    Raises:
+        InputError: a file that the index names is missing or malformed, or the output is below a file.
+    """
+    if rows < 0:
+        raise InputError(f"rows of text to show: {rows}; must be 0 or more")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"output {output} is a file; give the name of a folder")
+    frame = collect(index.runs)
+    data = Comparison(frame, index.study)
+    scores = read_scores(index.scores)
+    labels = {source: data.source_label(source) for source in data.sources}
+    contents = {(p.kind, p.name): _record(p.path) for p in index.provenance}
+    documents = {name: content for (kind, name), content in contents.items() if kind == "source"}
+    primary = list(data.outcomes)
+    others = [m for m in data.measures if m not in primary]
+    performance = result_tables.performance(data)
+    differences = result_tables.differences(data, primary)
+    by_task = result_tables.differences(data, others)
+    items = result_tables.items(data)
+    text = data_table(labels, documents, read_pools(index.samples), scores)
+
+    write_results(output, frame, index)
+    for name, tables in zip(TABLES, (performance, differences, by_task, [text], items), strict=True):
+        write_tables(output / "tables", name, tables)
+    plots = _figures(output / "figures", drawings(data, scores, labels))
+    shown = page.Page(
+        study=index.study,
+        title=index.study.title or f"On which text should {index.study.model_id} be calibrated?",
+        question=index.study.question or page.QUESTION,
+        facts=page.facts(data, index.study, len(index.runs)),
+        findings=findings.findings(data, scores),
+        limitations=[*findings.limitations(data), *index.study.limitations],
+        figures=plots,
+        performance=performance,
+        differences=differences,
+        differences_by_task=by_task,
+        items=items[0],
+        data=text,
+        browser=browser(index, data, scores, real_text=real_text, rows=rows),
+        without_real=not real_text,
+        records=[page.record(kind, name, content) for (kind, name), content in contents.items()],
+        machine=index.study.machine,
+        runs=len(index.runs),
+    )
+    write_text(output / "summary.md", page.markdown(shown))
+    write_json(output / "provenance.json", provenance(index, contents))
+    # Last, so that a page is never beside older tables.
+    write_text(output / "index.html", page.html(shown, style.colours(data.sources)))
+    return shown
+
+
+def _record(path: str) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds {type(content).__name__}; a provenance sidecar is an object")
+    return content
+
+
+def drawings(data: Comparison, scores: pl.DataFrame, labels: Mapping[str, str]) -> list[Drawing]:
+    """The figures of a study, with captions that say what to see."""
+    outcomes = " and ".join(m.name for m in data.outcomes)
+    scored = scores.filter(pl.col("source").is_in(list(labels)))
+    calibrated = bool(data.sources) and bool(data.outcomes)
+    difference = difference_figure(data)
+    return [
+        Drawing(
+            "performance",
+            (lambda: performance_figure(data)) if calibrated else None,
+            performance_data(data),
+            "Performance by source and origin of the calibration text",
+            "Hollow circles: calibrated on real text. Filled diamonds: on text that the model wrote itself. Bars are "
+            "one standard deviation over seeds, small ticks the single seeds. Dense model and magnitude pruning, which "
+            "use no calibration text, are lines, or arrows where they lie outside the panel.",
+            f"Dot plot of {outcomes} for each source, real and self-generated, one column of panels per sparsity. "
+            "The table of performance holds the same numbers.",
+        ),
+        Drawing(
+            "differences",
+            None if difference is None else (lambda: difference),
+            difference_data(data),
+            "Self-generated minus real, paired by seed",
+            "Diamonds are means, lines 95 % t intervals, small circles single seeds; an arrowhead marks an interval "
+            "that leaves the panel. An interval that crosses zero does not settle which text is better.",
+            f"Differences in {outcomes} between self-generated and real text for each source. "
+            "The tables of differences hold the same numbers.",
+        ),
+        _distribution(
+            "perplexity",
+            "perplexity",
+            scored,
+            labels,
+            "How predictable the text is to the unpruned model",
+            "Farther left is more predictable.",
+        ),
+        _distribution(
+            "min_k",
+            "min_k_plus_plus",
+            scored,
+            labels,
+            "Min-K%++: how near the text is to what the model expects, by its least likely tokens",
+            "Farther right is nearer; the method takes high values as a sign of training data.",
+        ),
+    ]
+
+
+def _distribution(
+    name: str, column: str, scores: pl.DataFrame, labels: Mapping[str, str], title: str, see: str
+) -> Drawing:
+    """The drawing of one score's distribution."""
+    return Drawing(
+        name,
+        (lambda: distribution_figure(scores, column, labels)) if len(scores) else None,
+        scores.select("source", "origin", "seed", "sample_id", column),
+        title,
+        "A panel per source: real text (dashed) and text that the model wrote (solid, filled); ticks are single "
+        f"samples, dotted lines medians. {see}",
+        f"Densities of {column} of real and self-generated samples for each source. The table of the calibration text "
+        "holds the medians.",
+    )
+
+
+def _figures(folder: Path, drawn: Sequence[Drawing]) -> dict[str, page.Plot]:
+    plots = {}
+    for drawing in drawn:
+        figure = drawing.draw() if drawing.draw else style.empty("The study has nothing for this figure.")
+        for suffix in (".svg", ".png"):
+            style.save(figure, folder / f"{drawing.name}{suffix}")
+        write_parquet(folder / f"{drawing.name}.parquet", drawing.data, {"figure": drawing.title})
+        write_csv(folder / f"{drawing.name}.csv", drawing.data)
+        if drawing.draw:
+            svg = (folder / f"{drawing.name}.svg").read_text(encoding="utf-8")
+            element = style.inline(svg, drawing.name, drawing.title, drawing.description)
+            plots[drawing.name] = page.Plot(element, drawing.title, drawing.caption, drawing.description)
+    return plots
+
+
+def browser(index: Index, data: Comparison, scores: pl.DataFrame, *, real_text: bool, rows: int) -> list[page.Group]:
+    """A few rows of each text, generated ones first; sources without any are left out."""
+    groups = []
+    for source in data.sources:
+        sides = []
+        for origin, title in (("synthetic", "Written by the model"), ("real", "Real")):
+            if origin == "real" and not real_text:
+                continue
+            found = excerpts(index.samples, scores, source, origin, rows)
+            if found:
+                sides.append(page.Side(title, found))
+        if sides:
+            count = sum(len(side.rows) for side in sides)
+            groups.append(page.Group(data.source_label(source), f"{count} rows", sides))
+    return groups
+
+
+def provenance(index: Index, contents: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
+    """The hash of every evaluation and calibration set, the evaluations' own records, and what the study read."""
+    runs = {}
+    for run in index.runs:
+        entry: dict[str, Any] = {"evaluation_sha256": sha256_file(run.evaluation)}
+        if run.calibration is not None:
+            entry["calibration_sha256"] = sha256_file(run.calibration)
+        if record := read_provenance(run.evaluation):
+            entry["evaluation"] = record
+        runs[run.label] = entry
+    inputs: dict[str, dict[str, Any]] = {}
+    for (kind, name), content in contents.items():
+        inputs.setdefault(kind, {})[name] = content
+    return {"study": index.study.name, "library_version": __version__, "inputs": inputs, "runs": runs}
