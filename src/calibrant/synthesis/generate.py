@@ -30,7 +30,7 @@ class Store(Protocol):
 
 
 def choose_batch_size(engine: Engine, length: int, device: torch.device) -> int:
-    """As many rows as the key-value cache has room for (2 GiB of RAM, half of a GPU's free memory), at most 64 or 256."""
+    """As many rows as the cache has room for (2 GiB of RAM, half of a GPU's free memory), at most 64 or 256."""
     room = CPU_CACHE_BYTES if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] // 2
     return max(1, min(MAXIMUM_BATCH[device.type], room // max(1, engine.row_bytes(length))))
 
@@ -76,7 +76,11 @@ def _progress(prompts: Sequence[Prompt], show: bool) -> Iterator[Progress]:
     total = sum(p.total - len(p.prefix) for p in prompts)
     interval = 0.5 if sys.stderr.isatty() else 20.0
     with tqdm(total=total, unit=" tokens", desc="generate", mininterval=interval, file=sys.stderr) as bar:
-        yield lambda count: bar.update(count)
+
+        def tell(count: int) -> None:
+            bar.update(count)
+
+        yield tell
 
 
 def to_table(rows: Sequence[Generated], prompts: Sequence[Prompt], tokenizer: Any, source: str) -> pa.Table:

@@ -41,7 +41,7 @@ class TransformersStepper:
         config = self.model.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or math.ceil(config.hidden_size / config.num_attention_heads)
-        element = next(self.model.parameters()).element_size()
+        element: int = next(self.model.parameters()).element_size()
         return 2 * 2 * int(config.num_hidden_layers) * int(heads) * int(width) * length * element
 
     def _forward(self, ids: Tensor) -> Tensor:

@@ -184,7 +184,7 @@ class NativeLlama:
     def _qkv(self, layer: _Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys (both rotated) and values [..., heads, width] of hidden states [..., hidden]."""
         fused = F.linear(self._rms(x, layer.input_norm), layer.qkv, layer.qkv_bias)
-        fused = fused.unflatten(-1, (self.heads + 2 * self.kv_heads, self.width))
+        fused = fused.view(*fused.shape[:-1], self.heads + 2 * self.kv_heads, self.width)
         rotated = fused[..., : self.heads + self.kv_heads, :]
         half = self.width // 2
         turned = torch.cat([-rotated[..., half:], rotated[..., :half]], dim=-1)

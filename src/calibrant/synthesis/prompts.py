@@ -60,7 +60,8 @@ def make_prompts(
     passes = 0 if chosen else 1
     while len(chosen) < samples:
         before = len(chosen)
-        for index, ids in encode_documents(tokenizer, tokenizer_hash, documents, rng.permutation(len(documents))):
+        order = rng.permutation(len(documents)).tolist()
+        for index, ids in encode_documents(tokenizer, tokenizer_hash, documents, order):
             if len(ids) >= wanted:
                 chosen.append((documents.ids[index], ids[:wanted]))
                 if len(chosen) == samples:

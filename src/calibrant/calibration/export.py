@@ -1,0 +1,30 @@
+"""Write a calibration set for other programs: JSONL, and a Hugging Face dataset."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from calibrant.artefacts.atomic import atomic_directory, atomic_path
+from calibrant.artefacts.provenance import write_provenance
+
+
+def write_jsonl(path: str | Path, table: pa.Table) -> None:
+    """One JSON object a row, all columns, UTF-8."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for batch in table.to_batches(max_chunksize=256):
+            for row in batch.to_pylist():
+                file.write(json.dumps(row, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_dataset(path: str | Path, table: pa.Table, provenance: dict[str, Any]) -> None:
+    """A folder that `datasets.load_from_disk` reads; `provenance` goes into its sidecar."""
+    from datasets import Dataset, disable_progress_bars
+
+    disable_progress_bars()
+    with atomic_directory(path) as temporary:
+        # A fixed fingerprint: the library's own is random, and it is written to state.json.
+        dataset = Dataset(table.replace_schema_metadata(None), fingerprint="calibrant")
+        dataset.save_to_disk(str(temporary))
+        write_provenance(temporary, provenance)
