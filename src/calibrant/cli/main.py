@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, text in STAGES.items():
         if importlib.util.find_spec(stage_module(name)) is None:
             continue
-        sub = stages.add_parser(name, help=text, description=text, allow_abbrev=False)
+        # argparse formats help texts with %, but not descriptions.
+        sub = stages.add_parser(name, help=text.replace("%", "%%"), description=text, allow_abbrev=False)
         if name == asked:
             module = importlib.import_module(stage_module(name))
             module.add_arguments(sub)
