@@ -16,7 +16,7 @@ rule sample:
     conda:
         "../../envs/cpu.yaml"
     params:
-        model=f"{DATA}/model",
+        model=model_folder,
         length=config["calibration"]["length"],
         packing=config["calibration"]["packing"],
         code=code("sample"),
@@ -60,7 +60,7 @@ if GENERATED_ENDS:
         conda:
             "../../envs/cpu.yaml"
         params:
-            model=f"{DATA}/model",
+            model=model_folder,
             length=config["calibration"]["length"],
             code=code("sample"),
             versions=installed_versions("transformers", "tokenizers"),

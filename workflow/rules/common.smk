@@ -91,6 +91,18 @@ def score_files():
     return sorted({LAYOUT.scores(run.calibration) for run in RUNS if run.calibration})
 
 
+def model_folder(wildcards, input):
+    return str(Path(input.model).parent)
+
+
+def data_folder(wildcards):
+    return DATA
+
+
+def report_folder(wildcards, output):
+    return str(Path(output.page).parent)
+
+
 def text_files():
     return [f"{DATA}/texts/{name}/documents.parquet" for name in config["texts"]]
 

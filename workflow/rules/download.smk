@@ -15,7 +15,7 @@ rule download_model:
         "../../envs/cpu.yaml"
     params:
         spec=spec(model=config["model"]),
-        output=DATA,
+        output=data_folder,
         code=code("download"),
         versions=installed_versions("torch", "transformers", "gguf"),
     shell:
@@ -38,7 +38,7 @@ rule download_source:
         "../../envs/cpu.yaml"
     params:
         spec=lambda wildcards: spec(sources={wildcards.source: config["sources"][wildcards.source]}),
-        output=DATA,
+        output=data_folder,
         code=code("download"),
     shell:
         "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
@@ -60,7 +60,7 @@ rule download_text:
         "../../envs/cpu.yaml"
     params:
         spec=lambda wildcards: spec(texts={wildcards.text: config["texts"][wildcards.text]}),
-        output=DATA,
+        output=data_folder,
         code=code("download"),
     shell:
         "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
@@ -90,7 +90,7 @@ for name in config["tasks"]:
             "../../envs/cpu.yaml"
         params:
             spec=spec(tasks={name: config["tasks"][name]}),
-            output=DATA,
+            output=data_folder,
             task=name,
             code=code("download"),
         shell:

@@ -21,7 +21,7 @@ rule evaluate:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     params:
-        model=f"{DATA}/model",
+        model=model_folder,
         options=evaluation_options(),
         compute=compute_options(),
         code=code("evaluate"),
@@ -48,7 +48,7 @@ rule evaluate_dense:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     params:
-        model=f"{DATA}/model",
+        model=model_folder,
         options=evaluation_options(),
         compute=compute_options(),
         code=code("evaluate"),

@@ -16,7 +16,7 @@ rule prune:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     params:
-        model=f"{DATA}/model",
+        model=model_folder,
         sparsity=sparsity,
         options=pruning_options,
         compute=compute_options(),
@@ -42,7 +42,7 @@ rule prune_without_data:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     params:
-        model=f"{DATA}/model",
+        model=model_folder,
         sparsity=sparsity,
         compute=compute_options(),
         code=code("prune"),

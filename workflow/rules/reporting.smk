@@ -62,7 +62,7 @@ rule summarize:
     conda:
         "../../envs/cpu.yaml"
     params:
-        output=REPORT,
+        output=report_folder,
         code=code("summarize"),
         versions=installed_versions("polars", "matplotlib", "scipy"),
     shell:

@@ -16,7 +16,7 @@ rule generate:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     params:
-        model=f"{DATA}/model",
+        model=model_folder,
         length=config["calibration"]["length"],
         options=generation_options(),
         compute=compute_options(),
@@ -43,7 +43,7 @@ rule score:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     params:
-        model=f"{DATA}/model",
+        model=model_folder,
         span=config["scoring"]["span"],
         min_k=config["scoring"]["min_k"],
         compute=compute_options(),
