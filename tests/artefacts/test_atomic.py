@@ -194,6 +194,19 @@ def test_a_folder_without_sidecar_is_a_mistake_of_the_writer(tmp_path: Path) -> 
     assert names(tmp_path) == []
 
 
+def test_linked_files_keep_their_own_permission_bits(tmp_path: Path, umask: Callable[[int], None]) -> None:
+    umask(0o022)
+    original = tmp_path / "original"
+    original.write_text("x")
+    original.chmod(0o600)
+    with atomic_directory(tmp_path / "model") as folder:
+        (folder / "soft").symlink_to(original)
+        (folder / "hard").hardlink_to(original)
+        write_provenance(folder, {})
+    assert mode(original) == 0o600
+    assert (tmp_path / "model" / "soft").read_text() == "x"
+
+
 def test_a_file_is_no_output_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
 

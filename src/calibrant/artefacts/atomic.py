@@ -86,7 +86,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         if not (temporary / SIDECAR).exists():
             raise ValueError(f"{path}: was written without {SIDECAR}, so that it could never be replaced")
         for inner in temporary.rglob("*"):
-            if inner.is_file():
+            if inner.is_file() and not inner.is_symlink() and inner.stat().st_nlink == 1:  # links are others' files
                 inner.chmod(mode & 0o666)
                 _fsync(inner)
         _exchange(temporary, path)
