@@ -6,8 +6,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 # Rules call `python`: the one that runs Snakemake, unless a conda environment goes in front of it.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-os.environ["PYTHONPATH"] = str(Path(workflow.basedir) / "src")
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
+    PYTHONPATH=str(Path(workflow.basedir) / "src"),
+)
 
 from calibrant.artefacts.code import code_digest, installed_versions
 from calibrant.errors import InputError

@@ -11,12 +11,12 @@ rule evaluate:
     output:
         results=f"{DATA}/evaluations/{{calibration}}/{{method}}-{{sparsity}}.json",
         provenance=f"{DATA}/evaluations/{{calibration}}/{{method}}-{{sparsity}}.provenance.json",
-    wildcard_constraints:
-        calibration=r"none|[a-z][a-z0-9_]*-(real|p\d+-d[0-9.]+)-n\d+-s\d+",
     log:
         f"{DATA}/logs/evaluate/{{calibration}}/{{method}}-{{sparsity}}.log",
     benchmark:
         f"{DATA}/benchmarks/evaluate/{{calibration}}/{{method}}-{{sparsity}}.jsonl"
+    wildcard_constraints:
+        calibration=r"none|[a-z][a-z0-9_]*-(real|p\d+-d[0-9.]+)-n\d+-s\d+",
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
