@@ -32,7 +32,16 @@ class Composition:
     criterion_option: Option | None = None
 
 
-METHODS: dict[str, Composition] = {name: Composition(name) for name in CRITERIA}
+_INITIAL = ("wanda", "magnitude", "sparsegpt")
+METHODS: dict[str, Composition] = {
+    **{name: Composition(name) for name in CRITERIA},
+    "owl": Composition(
+        "wanda", allocation="owl", criterion_option=Option("owl.criterion", "wanda", "criterion", choices=_INITIAL)
+    ),
+    "dsnot": Composition(
+        "wanda", refinement="dsnot", criterion_option=Option("dsnot.initial", "wanda", "first mask", choices=_INITIAL)
+    ),
+}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """From scores to masks: the lowest scores of each group are pruned, ties settled explicitly."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ def select(score: Tensor, pattern: Pattern) -> Tensor:
     Raises:
         InputError: a score is not finite, or M does not divide the columns.
     """
-    if not bool(torch.isfinite(score).all()):
+    if not bool(torch.stack(score.aminmax()).isfinite().all()):  # a NaN anywhere is both
         raise InputError("the scores hold values that are not finite; the weights or the calibration inputs overflow")
     if isinstance(pattern, NM):
         rows, cols = score.shape
@@ -46,7 +47,7 @@ def prune_lowest_per_row(score: Tensor, count: int) -> Tensor:
     """
     if count == 0:
         return torch.ones_like(score, dtype=torch.bool)
-    threshold = score.kthvalue(count, dim=1, keepdim=True).values
+    threshold = kth_smallest(score, count)
     pruned = score <= threshold
     tied = (pruned.sum(1) > count).nonzero().flatten()
     if len(tied):
@@ -55,6 +56,14 @@ def prune_lowest_per_row(score: Tensor, count: int) -> Tensor:
         room = count - below.sum(1, keepdim=True)
         pruned[tied] = below | (equal & (equal.cumsum(1) <= room))
     return ~pruned
+
+
+def kth_smallest(score: Tensor, k: int) -> Tensor:
+    """The k-th smallest value (from 1) of each row [rows, 1]; on the CPU numpy's selection is many times faster."""
+    if score.device.type != "cpu":
+        return score.kthvalue(k, dim=1, keepdim=True).values
+    partitioned = np.partition(score.to(torch.float32).numpy(), k - 1, axis=1)
+    return torch.from_numpy(partitioned[:, k - 1 : k].copy()).to(score.dtype)
 
 
 def keep_n_of_m(score: Tensor, n: int) -> Tensor:
@@ -81,6 +90,6 @@ def prune_below_threshold(score: Tensor, pattern: Unstructured) -> Tensor:
     """
     if pattern.ratio == 0:
         return torch.ones_like(score, dtype=torch.bool)
-    # kthvalue counts from 1, so place k of the sorted scores is its (k + 1)-th
-    threshold = score.flatten().kthvalue(int(score.numel() * pattern.ratio) + 1).values
+    # counting starts at 1, so place k of the sorted scores is the (k + 1)-th smallest
+    threshold = kth_smallest(score.reshape(1, -1), int(score.numel() * pattern.ratio) + 1)
     return score > threshold

@@ -1,5 +1,6 @@
 """Running statistics of a linear layer's inputs over the calibration set, in float32."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -52,7 +53,7 @@ def update(statistics: Statistics, inputs: Tensor) -> None:
     x = inputs.reshape(-1, inputs.shape[-1]).to(torch.float32)
     old, new = statistics.sequences, statistics.sequences + 1
     if statistics.squared_norm is not None:
-        statistics.squared_norm.mul_(old / new).add_(torch.linalg.vector_norm(x, dim=0).square_(), alpha=1 / new)
+        statistics.squared_norm.mul_(old / new).add_(x.square().sum(0), alpha=1 / new)
     if statistics.sums is not None:
         statistics.sums.mul_(old / new).add_(x.sum(0), alpha=1 / new)
     if statistics.variance is not None and len(x):
@@ -60,6 +61,7 @@ def update(statistics: Statistics, inputs: Tensor) -> None:
         spread = x.var(0, unbiased=False)
         statistics.variance.mul_(statistics.tokens / total).add_(spread, alpha=len(x) / total)
     if statistics.hessian is not None:
-        statistics.hessian.mul_(old / new).addmm_(x.T, x, alpha=2 / new)
+        x = math.sqrt(2 / new) * x  # scaled before the product, as published: near-ties hang on the rounding
+        statistics.hessian.mul_(old / new).add_(x.T @ x)
     statistics.sequences = new
     statistics.tokens += len(x)

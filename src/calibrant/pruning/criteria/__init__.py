@@ -1,9 +1,11 @@
 """Criteria: how important each weight of a linear layer is. One file each, one line in the registry."""
 
-from calibrant.pruning.criteria import magnitude, wanda
+from calibrant.pruning.criteria import magnitude, ria, sparsegpt, wanda
 from calibrant.pruning.criteria.base import Criterion
 
 CRITERIA: dict[str, Criterion] = {
     "magnitude": magnitude.CRITERION,
     "wanda": wanda.CRITERION,
+    "ria": ria.CRITERION,
+    "sparsegpt": sparsegpt.CRITERION,
 }

@@ -1,0 +1,112 @@
+"""SparseGPT: select and update the weights column by column (Frantar & Alistarh 2023; IST-DASLab/sparsegpt)."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from calibrant.errors import InputError
+from calibrant.pruning.criteria.base import Criterion, Settings
+from calibrant.pruning.options import Option
+from calibrant.pruning.patterns import NM, Pattern, Unstructured
+from calibrant.pruning.select import keep_n_of_m, prune_below_threshold
+from calibrant.pruning.statistics import Statistics
+
+MORE_DAMPING = (1, 10, 100)  # times the asked damping, tried in turn
+
+
+def score(weight: Tensor, statistics: Statistics, settings: Settings) -> Tensor:
+    """W² / diag(H^-1's upper Cholesky factor)², float32 [rows, cols]: the static score, without any update."""
+    factor, dead = inverse_factor(statistics, settings)
+    return _saliency(weight.to(torch.float32).masked_fill(dead, 0), factor.diag())
+
+
+def solve(weight: Tensor, statistics: Statistics, pattern: Pattern, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Keep-mask and updated weights, both [rows, cols]; the weights are float32 and zero where pruned.
+
+    Columns are handled in blocks. Within a block the error of each column's zeros is at once spread over
+    the columns after it (the inner loop); the columns after the block get it when the block is done.
+    Unstructured pruning takes each block's lowest scores (all rows compete, the published `<=` rule); N:M
+    takes the lowest of every M columns when they are reached, on the weights as they are by then.
+
+    Raises:
+        InputError: the block size is no multiple of M, or the Hessian cannot be factored.
+    """
+    block = settings["sparsegpt.block_size"]
+    assert isinstance(block, int)
+    if isinstance(pattern, NM) and block % pattern.m:
+        raise InputError(f"option sparsegpt.block_size={block}: must be a multiple of M in {pattern}")
+    factor, dead = inverse_factor(statistics, settings)
+    W = weight.to(torch.float32).masked_fill(dead, 0)
+    keep = torch.ones_like(W, dtype=torch.bool)
+    cols = W.shape[1]
+    for start in range(0, cols, block):
+        end = min(start + block, cols)
+        W1 = W[:, start:end].clone()
+        U1 = factor[start:end, start:end]
+        d = U1.diag()
+        errors = torch.zeros_like(W1)
+        if isinstance(pattern, Unstructured):
+            keep1 = prune_below_threshold(_saliency(W1, d), pattern)
+        else:
+            keep1 = torch.ones_like(W1, dtype=torch.bool)
+        for i in range(end - start):
+            if isinstance(pattern, NM) and i % pattern.m == 0:
+                group = slice(i, i + pattern.m)
+                keep1[:, group] = keep_n_of_m(_saliency(W1[:, group], d[group]), pattern.n)
+            column = W1[:, i].clone()
+            W1[:, i] = column * keep1[:, i]
+            errors[:, i] = (column - W1[:, i]) / d[i]
+            W1[:, i + 1 :] -= torch.outer(errors[:, i], U1[i, i + 1 :])
+        W[:, start:end] = W1
+        W[:, end:] -= errors @ factor[start:end, end:]
+        keep[:, start:end] = keep1
+    return keep, W
+
+
+def _saliency(W: Tensor, d: Tensor) -> Tensor:
+    return W**2 / d**2
+
+
+def inverse_factor(statistics: Statistics, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Upper Cholesky factor of the damped Hessian's inverse [cols, cols], and the dead columns, bool [cols].
+
+    Dead inputs (always zero) get a unit Hessian entry; their weights are to be zeroed. Damping adds a share
+    of the mean diagonal. When the factorisation fails it is tried again with more, and a warning says so.
+
+    Raises:
+        InputError: it fails with the most damping too.
+    """
+    assert statistics.hessian is not None
+    H = statistics.hessian.clone()
+    dead = H.diag() == 0
+    H.diagonal()[dead] = 1
+    damping = settings["sparsegpt.damping"]
+    assert isinstance(damping, float)
+    mean = H.diag().mean()
+    diagonal = H.diag().clone()
+    for times in MORE_DAMPING:
+        H.diagonal().copy_(diagonal + damping * times * mean)
+        factor, failed = torch.linalg.cholesky_ex(H)
+        if not failed:
+            inverse = torch.cholesky_inverse(factor)
+            factor, failed = torch.linalg.cholesky_ex(inverse, upper=True)
+        if not failed and bool(factor.isfinite().all()):
+            if times > 1:
+                warnings.warn(f"SparseGPT: the Hessian needed damping {damping * times:g}", stacklevel=2)
+            return factor, dead
+    raise InputError(
+        f"SparseGPT's Hessian cannot be factored even with damping {damping * MORE_DAMPING[-1]:g}; "
+        "give more or longer calibration sequences, or a larger sparsegpt.damping"
+    )
+
+
+CRITERION = Criterion(
+    score,
+    needs=frozenset({"hessian"}),
+    options=(
+        Option("sparsegpt.damping", 0.01, "share of the Hessian's mean diagonal added to it", low=0),
+        Option("sparsegpt.block_size", 128, "columns handled together", low=1),
+    ),
+    solve=solve,
+)
