@@ -6,7 +6,7 @@ rule sample:
     """Draw {wildcards.n} windows of real text from {wildcards.source}, seed {wildcards.seed}."""
     input:
         documents=f"{DATA}/sources/{{source}}/documents.parquet",
-        model=f"{DATA}/model/provenance.json",
+        model=f"{DATA}/model",
     output:
         f"{DATA}/sets/{{source}}-real-n{{n}}-s{{seed}}.parquet",
     log:
@@ -16,13 +16,12 @@ rule sample:
     conda:
         "../../envs/cpu.yaml"
     params:
-        model=model_folder,
         length=config["calibration"]["length"],
         packing=config["calibration"]["packing"],
         code=code("sample"),
         versions=installed_versions("transformers", "tokenizers"),
     shell:
-        "python workflow/scripts/sample.py --documents {input.documents:q} --model {params.model:q}"
+        "python workflow/scripts/sample.py --documents {input.documents:q} --model {input.model:q}"
         " --samples {wildcards.n} --length {params.length} --seed {wildcards.seed} --packing {params.packing}"
         " --source {wildcards.source} --output {output:q} &> {log:q}"
 
@@ -52,7 +51,7 @@ if GENERATED_ENDS:
         """Pack the generated samples of {wildcards.source}, which end where the model ended them, into windows."""
         input:
             documents=f"{DATA}/filtered/{{source}}-p{{prefix}}-d{{drop}}.parquet",
-            model=f"{DATA}/model/provenance.json",
+            model=f"{DATA}/model",
         output:
             f"{DATA}/sets/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.parquet",
         log:
@@ -65,7 +64,7 @@ if GENERATED_ENDS:
             code=code("sample"),
             versions=installed_versions("transformers", "tokenizers"),
         shell:
-            "python workflow/scripts/sample.py --documents {input.documents:q} --model {params.model:q}"
+            "python workflow/scripts/sample.py --documents {input.documents:q} --model {input.model:q}"
             " --samples {wildcards.n} --length {params.length} --seed {wildcards.seed} --packing stream"
             " --source {wildcards.source} --output {output:q} &> {log:q}"
 

@@ -81,7 +81,7 @@ def task_files(name):
 def download_files():
     """Everything that the download stage makes."""
     return [
-        f"{DATA}/model/provenance.json",
+        f"{DATA}/model",
         *(f"{DATA}/sources/{name}/documents.parquet" for name in config["sources"]),
         *text_files(),
         *all_task_files(),
@@ -91,10 +91,6 @@ def download_files():
 def score_files():
     """Scores of every pool of generated samples and of every real calibration set of the study."""
     return sorted({LAYOUT.scores(run.calibration) for run in RUNS if run.calibration})
-
-
-def model_folder(wildcards, input):
-    return str(Path(input.model).parent)
 
 
 def data_folder(wildcards):

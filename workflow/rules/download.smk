@@ -6,7 +6,7 @@ rule download_model:
     input:
         local_files(config["model"]),
     output:
-        f"{DATA}/model/provenance.json",
+        directory(f"{DATA}/model"),
     log:
         f"{DATA}/logs/download/model.log",
     benchmark:

@@ -5,7 +5,7 @@ rule evaluate:
     """Evaluate {wildcards.method} at {wildcards.sparsity} on {wildcards.calibration}."""
     input:
         masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
-        model=f"{DATA}/model/provenance.json",
+        model=f"{DATA}/model",
         texts=text_files(),
         tasks=all_task_files(),
     output:
@@ -21,20 +21,19 @@ rule evaluate:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     params:
-        model=model_folder,
         options=evaluation_options(),
         compute=compute_options(),
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
     shell:
-        "python workflow/scripts/evaluate.py --model {params.model:q} --masks {input.masks:q}"
+        "python workflow/scripts/evaluate.py --model {input.model:q} --masks {input.masks:q}"
         " {params.options} {params.compute} --threads {threads} --output {output.results:q} &> {log:q}"
 
 
 rule evaluate_dense:
     """Evaluate the model as it is."""
     input:
-        model=f"{DATA}/model/provenance.json",
+        model=f"{DATA}/model",
         texts=text_files(),
         tasks=all_task_files(),
     output:
@@ -48,11 +47,10 @@ rule evaluate_dense:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     params:
-        model=model_folder,
         options=evaluation_options(),
         compute=compute_options(),
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
     shell:
-        "python workflow/scripts/evaluate.py --model {params.model:q} {params.options} {params.compute}"
+        "python workflow/scripts/evaluate.py --model {input.model:q} {params.options} {params.compute}"
         " --threads {threads} --output {output.results:q} &> {log:q}"

@@ -5,7 +5,7 @@ rule prune:
     """Prune with {wildcards.method} to {wildcards.sparsity}, calibrated on {wildcards.calibration}."""
     input:
         calibration=f"{DATA}/sets/{{calibration}}.parquet",
-        model=f"{DATA}/model/provenance.json",
+        model=f"{DATA}/model",
     output:
         f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
     log:
@@ -16,14 +16,13 @@ rule prune:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     params:
-        model=model_folder,
         sparsity=sparsity,
         options=pruning_options,
         compute=compute_options(),
         code=code("prune"),
         versions=TORCH,
     shell:
-        "python workflow/scripts/prune.py --model {params.model:q} --calibration {input.calibration:q}"
+        "python workflow/scripts/prune.py --model {input.model:q} --calibration {input.calibration:q}"
         " --method {wildcards.method} --sparsity {params.sparsity} {params.options} {params.compute}"
         " --threads {threads} --output {output:q} &> {log:q}"
 
@@ -31,7 +30,7 @@ rule prune:
 rule prune_without_data:
     """Prune by magnitude to {wildcards.sparsity}."""
     input:
-        model=f"{DATA}/model/provenance.json",
+        model=f"{DATA}/model",
     output:
         f"{DATA}/masks/none/magnitude-{{sparsity}}.safetensors",
     log:
@@ -42,11 +41,10 @@ rule prune_without_data:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     params:
-        model=model_folder,
         sparsity=sparsity,
         compute=compute_options(),
         code=code("prune"),
         versions=TORCH,
     shell:
-        "python workflow/scripts/prune.py --model {params.model:q} --method magnitude --sparsity {params.sparsity}"
+        "python workflow/scripts/prune.py --model {input.model:q} --method magnitude --sparsity {params.sparsity}"
         " {params.compute} --threads {threads} --output {output:q} &> {log:q}"

@@ -9,7 +9,7 @@ localrules:
 rule index:
     """List every run of the study and where its results lie."""
     input:
-        f"{DATA}/model/provenance.json",
+        f"{DATA}/model",
     output:
         f"{DATA}/index.json",
     log:
@@ -21,7 +21,7 @@ rule index:
         packages=installed_versions("torch", "transformers", "lm_eval", "snakemake"),
         code=code_digest("calibrant.study.index"),
     shell:
-        "python workflow/scripts/index.py --config {params.config:q} --model {input:q}"
+        "python workflow/scripts/index.py --config {params.config:q} --model {input:q}/provenance.json"
         " --packages {params.packages:q} --output {output:q} &> {log:q}"
 
 

@@ -5,7 +5,7 @@ rule generate:
     """Let the model continue the first {wildcards.prefix} tokens of documents of {wildcards.source}."""
     input:
         documents=f"{DATA}/sources/{{source}}/documents.parquet",
-        model=f"{DATA}/model/provenance.json",
+        model=f"{DATA}/model",
     output:
         f"{DATA}/generated/{{source}}-p{{prefix}}.parquet",
     log:
@@ -16,14 +16,13 @@ rule generate:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     params:
-        model=model_folder,
         length=config["calibration"]["length"],
         options=generation_options(),
         compute=compute_options(),
         code=code("generate"),
         versions=TORCH,
     shell:
-        "python workflow/scripts/generate.py --documents {input.documents:q} --model {params.model:q}"
+        "python workflow/scripts/generate.py --documents {input.documents:q} --model {input.model:q}"
         " --prefix-length {wildcards.prefix} --length {params.length} --source {wildcards.source}"
         " {params.options} {params.compute} --threads {threads} --output {output:q} &> {log:q}"
 
@@ -32,7 +31,7 @@ rule score:
     """Perplexity and Min-K%++ of the samples {wildcards.name} under the model."""
     input:
         samples=f"{DATA}/{{kind}}/{{name}}.parquet",
-        model=f"{DATA}/model/provenance.json",
+        model=f"{DATA}/model",
     output:
         f"{DATA}/scores/{{kind}}/{{name}}.parquet",
     log:
@@ -43,13 +42,12 @@ rule score:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     params:
-        model=model_folder,
         span=config["scoring"]["span"],
         min_k=config["scoring"]["min_k"],
         compute=compute_options(),
         code=code("score"),
         versions=TORCH,
     shell:
-        "python workflow/scripts/score.py --samples {input.samples:q} --model {params.model:q}"
+        "python workflow/scripts/score.py --samples {input.samples:q} --model {input.model:q}"
         " --span {params.span} --min-k {params.min_k} {params.compute} --threads {threads}"
         " --output {output:q} &> {log:q}"
