@@ -197,8 +197,20 @@ class FakeStudy:
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> FakeStudy:
+def make_study(tmp_path: Path) -> Callable[..., FakeStudy]:
+    """Make a study below a fresh folder: `make_study(seeds=1, sources=("web",))`."""
+
+    def make(**options: Any) -> FakeStudy:
+        folder = tmp_path / f"study-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        fake = FakeStudy(folder, **options)
+        fake.add_all()
+        return fake
+
+    return make
+
+
+@pytest.fixture
+def study(make_study: Callable[..., FakeStudy]) -> FakeStudy:
     """Four sources, real and generated, two seeds, 50 % and 60 %, Wanda, with dense and magnitude."""
-    fake = FakeStudy(tmp_path)
-    fake.add_all()
-    return fake
+    return make_study()

@@ -115,9 +115,10 @@ def against_magnitude(data: Comparison, sparsity: str, method: str) -> Finding |
     if reference is None or not found:
         return None
     better = sum((e.mean < reference.mean) == measure.lower_is_better for e in found)
+    level = number(reference.mean, measure.decimals)
     return Finding(
-        f"{_where(data, sparsity, method)}, {better} of {len(found)} kinds of calibration text did better than "
-        f"magnitude pruning, which uses none, by {measure.name} (magnitude: {number(reference.mean, measure.decimals)})."
+        f"{_where(data, sparsity, method)}, {better} of {len(found)} kinds of calibration text did better in "
+        f"{measure.name} than magnitude pruning, which uses none (magnitude: {level})."
     )
 
 
@@ -269,6 +270,11 @@ def limitations(data: Comparison) -> list[str]:
     said.append(
         "Intervals cover the draw of the calibration set. They do not cover the choice of evaluation items, the draw "
         "of the sources, or another run of generation: generated text was drawn once for each source."
+    )
+    said.append(
+        "Sets of different seeds are drawn from the same text and may share parts of it, generated ones above all, "
+        "which come from one small pool for each source; the spread between seeds is then smaller than that between "
+        "independent sets."
     )
     if len(data.sources) > 1:
         said.append(

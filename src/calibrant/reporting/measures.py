@@ -81,7 +81,7 @@ class Measure:
         return {
             "perplexity": f"perplexity on {label}",
             "accuracy": f"accuracy on {self.label}",
-            "average": label.replace("Mean accuracy,", "mean accuracy on").replace("Mean", "mean"),
+            "average": label.replace(",", " on"),
         }[self.kind]
 
 

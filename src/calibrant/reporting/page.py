@@ -1,6 +1,7 @@
 """The page and the Markdown summary: what they say besides tables and figures, and their rendering."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def _find(content: Any, *keys: str) -> str | None:
 def contents(page: Page) -> list[tuple[str, str]]:
     """Anchors and names of the sections that the page has."""
     sections = [
-        ("findings", "Findings", True),
+        ("findings", "Findings", len(page.findings) > 1),
         ("figures", "Figures", bool(page.figures)),
         ("tables", "Tables", True),
         ("data", "Calibration text", True),
@@ -166,5 +167,12 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["units"] = _units
     environment.globals.update(version=__version__, number=number)
     return environment
+
+
+def _units(text: str) -> str:
+    """A number stays on the line of its unit, and `p = 0.04` on one line."""
+    text = re.sub(r"(\d) (%|seeds?\b|points\b)", "\\1\u00a0\\2", text)
+    return re.sub(r"\bp ([=<>]) (\d)", "p\u00a0\\1\u00a0\\2", text)

@@ -6,9 +6,10 @@ from calibrant.reporting import statistics
 from calibrant.reporting.comparison import DENSE, Cell, Comparison, method_label, sparsity_label
 from calibrant.reporting.measures import Measure
 from calibrant.reporting.statistics import Estimate
-from calibrant.reporting.table import Column, Row, Section, Table, Value
+from calibrant.reporting.table import Column, Row, Section, Table
 
-ALPHA = 1 - statistics.CONFIDENCE
+ALPHA = 0.05
+TOGETHER, AS_SAMPLE = "These sources together", "Sources as a sample"
 ORIGIN_LABELS = {"real": "real", "synthetic": "self-generated"}
 
 
@@ -88,45 +89,44 @@ def _differences(data: Comparison, measure: Measure) -> Table | None:
     found = {key: groups for key, groups in found.items() if groups}
     if not found:
         return None
+    guessing = measure in data.at_chance
     each = {(key, s): statistics.estimate(v) for key, groups in found.items() for s, v in groups.items()}
     corrected = dict(zip(each, statistics.holm([e.p for e in each.values()]), strict=True))
     sections = []
     for (sparsity, method), groups in found.items():
-        key = (sparsity, method)
-        rows = [Row(data.source_label(s), _cells(each[key, s], corrected[key, s], measure), "plain") for s in groups]
+        rows = []
+        for source in groups:
+            e, p = each[(sparsity, method), source], corrected[(sparsity, method), source]
+            side = "at chance" if guessing else verdict(e, measure, p)
+            rows.append(Row(data.source_label(source), [e.n, e.mean, e.sd, e, e.p, p, side]))
         if len(groups) > 1:
             fixed = statistics.pooled(list(groups.values()))
-            drawn = statistics.estimate([each[key, s].mean for s in groups])
-            rows.append(Row("These sources together", _cells(fixed, None, measure, pooled=True), "pooled"))
-            rows.append(Row("Sources as a sample", _cells(drawn, None, measure, pooled=True), "pooled"))
+            drawn = statistics.estimate([each[(sparsity, method), source].mean for source in groups])
+            for label, e in ((TOGETHER, fixed), (AS_SAMPLE, drawn)):
+                side = "at chance" if guessing else verdict(e, measure, e.p)
+                rows.append(Row(label, [e.n, e.mean, e.sd, e, e.p, None, side], "pooled"))
         sections.append(Section(f"{method_label(method)}, {sparsity_label(sparsity)}", rows))
-    unit = "percentage points" if measure.kind != "perplexity" else "perplexity"
-    decimals = measure.decimals
     columns = [
         Column("n", "n", decimals=0),
-        Column("difference", "Difference", measure.unit.replace("%", "points"), decimals, True),
-        Column("sd", "SD", "", decimals),
-        Column("interval", "95 % interval", "", decimals, True, "interval"),
+        Column("difference", "Difference", measure.unit.replace("%", "points"), measure.decimals, True),
+        Column("sd", "SD", "", measure.decimals),
+        Column("interval", "95 % interval", "", measure.decimals, True, "interval"),
         Column("p", "p", "", 3, kind="p"),
         Column("p_holm", "p", "Holm", 3, kind="p"),
         Column("better", "Better", kind="text"),
     ]
+    unit = "perplexity" if measure.lower_is_better else "percentage points"
     better = "negative" if measure.lower_is_better else "positive"
-    return Table(
-        f"Self-generated minus real: {measure.name}",
+    caption = (
         f"Paired by seed, in {unit}; {better} means that self-generated text did better. Intervals and p-values are "
-        "Student t. 'These sources together' averages over just these sources with the spread between seeds pooled "
-        "(n counts pairs); 'sources as a sample' takes each source's mean as one observation, and speaks of sources "
-        "like them (n counts sources). Holm's correction covers the source rows of this table. 'Better' names a side "
-        "only where p is below 0.05, for a source after the correction; the rows over sources are not corrected.",
-        "Source",
-        columns,
-        sections,
+        f"Student t. '{TOGETHER}' averages over just these sources with the spread between seeds pooled (n counts "
+        f"pairs); '{AS_SAMPLE}' takes each source's mean as one observation, and speaks of sources like them (n counts "
+        "sources). Holm's correction covers the source rows of this table. 'Better' names a side only where p is below "
+        "0.05, for a source after the correction; the rows over sources are not corrected."
     )
-
-
-def _cells(e: Estimate, corrected: float | None, measure: Measure, pooled: bool = False) -> list[Value]:
-    return [e.n, e.mean, e.sd, e, e.p, corrected, verdict(e, measure, e.p if pooled else corrected)]
+    if guessing:
+        caption += " The dense model only guesses on this task: no difference is read here."
+    return Table(f"Self-generated minus real: {measure.name}", caption, "Source", columns, sections)
 
 
 def verdict(difference: Estimate, measure: Measure, p: float | None) -> str:

@@ -34,6 +34,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": False,
+    "axes.facecolor": "none",
     "axes.axisbelow": True,
     "grid.color": RULE,
     "grid.linewidth": 0.6,

@@ -1,0 +1,184 @@
+"""The index: what is accepted, what is refused and in which words; the tidy results."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from calibrant.artefacts.parquet import read_table
+from calibrant.errors import InputError
+from calibrant.reporting.comparison import Cell, Comparison, share
+from calibrant.reporting.index import Study, Task, parse_index, read_index
+from calibrant.reporting.measures import find_measures, in_sentence
+from calibrant.reporting.results import COLUMNS, achieved_sparsity, collect, read_evaluation, write_results
+
+
+def test_tidy_rows(study: Any, tmp_path: Path) -> None:
+    index = read_index(study.write())
+    frame = collect(index.runs)
+    assert frame.columns == list(COLUMNS)
+    # 1 dense + 2 sparsities x (magnitude + 4 sources x 2 origins x 2 seeds), each 1 text + 3 tasks x 2 metrics
+    assert len(frame) == (1 + 2 * (1 + 16)) * 7
+    entry = next(r for r in study.runs if (r["source"], r["origin"], r["sparsity"], r["seed"])
+                 == ("news", "synthetic", "0.6", 1))  # fmt: skip
+    direct = {(r["task"], r["metric"]): r["value"] for r in json.loads(Path(entry["evaluation"]).read_text())}
+    chosen = frame.filter(
+        (pl.col("source") == "news") & (pl.col("origin") == "synthetic") & (pl.col("sparsity") == "0.6")
+        & (pl.col("seed") == 1)
+    )  # fmt: skip
+    assert {(r["task"], r["metric"]): r["value"] for r in chosen.iter_rows(named=True)} == direct
+    assert chosen["achieved_sparsity"].unique().to_list() == [pytest.approx(0.6001)]
+    write_results(tmp_path / "out", frame, index)
+    table, metadata = read_table(tmp_path / "out" / "results.parquet")
+    assert pl.DataFrame(table).equals(frame)
+    assert len(metadata["inputs"]) == len(index.runs)
+    assert pl.read_csv(tmp_path / "out" / "results.csv")["value"].to_list() == frame["value"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda i: i["study"].update(nmae="x"), "unknown key study.nmae"),
+        (lambda i: i.pop("study"), "lacks the key study"),
+        (lambda i: i["runs"][1].update(sparsity="1.2"), r"runs.1.sparsity is '1.2'"),
+        (lambda i: i["runs"][1].update(sparsity="5:4"), r"runs.1.sparsity: 5:4 is no pattern N:M"),
+        (lambda i: i["runs"][2].update(origin="real "), r"runs.2.origin is 'real '.*did you mean real"),
+        (lambda i: i["runs"][2].update(source=None), r"runs.2 .*source is None and origin 'real'; wanda needs both"),
+        (lambda i: i["runs"][0].update(source="web"), r"runs.0 .*dense has neither source nor origin"),
+        (lambda i: i["runs"][0].update(sparsity="0.5"), "method dense goes with sparsity 0"),
+        (lambda i: i["runs"].append(i["runs"][3]), r"runs.35 .*is the same run as runs.3"),
+        (lambda i: i["runs"][4].update(model="other"), r"of model 'other' and runs.0 of 'SmolLM2"),
+        (lambda i: i.update(runs=[]), "runs is empty"),
+    ],
+)
+def test_a_wrong_index_is_refused(study: Any, change: Callable[[dict[str, Any]], Any], message: str) -> None:
+    index = study.index()
+    change(index)
+    with pytest.raises(InputError, match=message):
+        parse_index(index)
+
+
+def test_index_that_is_no_object(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text("[]")
+    with pytest.raises(InputError, match=r"index.json: holds list; an index is an object"):
+        read_index(tmp_path / "index.json")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({}, "must hold a list"),
+        ([], "at least one entry"),
+        ([{"task": "a"}], "entry 0 must be an object with the keys task, metric and value"),
+        ([{"task": "a", "metric": "acc", "value": "0.5"}], "value is '0.5'; it must be a number"),
+        ([{"task": "a", "metric": "acc", "value": float("nan")}], "value is nan; it must be finite"),
+        ([{"task": "a", "metric": "acc", "value": 1, "n": "many"}], "n is 'many'; it must be a number or null"),
+        ([{"task": "a", "metric": "acc", "value": 1}] * 2, "entry 1 repeats task a, metric acc"),
+    ],
+)
+def test_a_wrong_evaluation_is_refused(tmp_path: Path, rows: Any, message: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(rows))
+    with pytest.raises(InputError, match=message) as caught:
+        read_evaluation(path)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_stderr_stays_missing(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{"task": "a", "metric": "acc", "value": 0.5, "stderr": "N/A"}]))
+    assert read_evaluation(path)[0]["stderr"] is None
+
+
+def test_masks_of_another_program(study: Any, tmp_path: Path) -> None:
+    path = tmp_path / "masks.safetensors"
+    index = study.index()
+    index["runs"][1]["masks"] = str(path)
+    run = parse_index(index).runs[1]
+    with pytest.raises(InputError, match="no such file"):
+        achieved_sparsity(run)
+    path.write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
+    with pytest.raises(InputError, match="no safetensors header with a metadata key calibrant"):
+        achieved_sparsity(run)
+
+
+def test_masks_that_the_library_writes(study: Any, tmp_path: Path) -> None:
+    """The header is read without PyTorch; it must agree with the module that writes it."""
+    import torch
+
+    from calibrant.pruning.masks import write_masks
+
+    path = tmp_path / "masks.safetensors"
+    write_masks(path, {"layer": torch.tensor([[True, False, True, True]])}, {"achieved_sparsity": 0.25})
+    index = study.index()
+    index["runs"][1]["masks"] = str(path)
+    assert achieved_sparsity(parse_index(index).runs[1]) == 0.25
+
+
+def frame_of(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
+    return pl.DataFrame([{"task": t, "metric": m, "n": n} for t, m, n in rows])
+
+
+def test_one_metric_stands_for_each_task() -> None:
+    rows = [(t, m, 1200) for t in ("hellaswag", "piqa", "mmlu", "mmlu_law") for m in ("acc", "acc_norm")]
+    perplexities, accuracies = find_measures(frame_of([("tales", "perplexity", 9), *rows]))
+    assert [m.task for m in perplexities] == ["tales"]
+    assert [(m.task, m.metric) for m in accuracies] == [("hellaswag", "acc_norm"), ("piqa", "acc"), ("mmlu", "acc")]
+    assert {m.decimals for m in accuracies} == {2}
+    perplexities, accuracies = find_measures(frame_of(rows), [Task("piqa", metric="acc_norm", chance=0.4, label="P")])
+    assert (accuracies[0].label, accuracies[0].metric, accuracies[0].chance) == ("P", "acc_norm", 0.4)
+    with pytest.raises(InputError, match="task piqa: its results have no metric f1"):
+        find_measures(frame_of(rows), [Task("piqa", metric="f1")])
+    with pytest.raises(InputError, match="none of its metrics"):
+        find_measures(frame_of([("x", "brier", 10)]))
+    assert find_measures(frame_of([("piqa", "acc", 200)]))[1][0].decimals == 1
+
+
+def test_labels_in_sentences() -> None:
+    assert [in_sentence(x) for x in ("Fiction", "C4", "ARC-e", "Grimm tales")] == [
+        "fiction", "C4", "ARC-e", "grimm tales",
+    ]  # fmt: skip
+
+
+def test_share_of_patterns() -> None:
+    assert [share(s) for s in ("0.6", "2:4", "1:4", "4:8")] == [0.6, 0.5, 0.75, 0.5]
+
+
+def test_comparison_orders_pairs_and_averages(study: Any) -> None:
+    frame = collect(read_index(study.write()).runs)
+    data = Comparison(frame, Study("s", "m", tasks=(Task("piqa"),)))
+    assert data.sparsities == ["0.5", "0.6"]
+    assert data.accuracies[0].task == "piqa"
+    assert [m.task for m in data.at_chance] == ["piqa"]
+    average = data.averages[0]
+    cell = Cell("wanda", "0.6", "web", "real")
+    direct = (
+        frame.filter((pl.col("source") == "web") & (pl.col("origin") == "real") & (pl.col("sparsity") == "0.6")
+                     & (pl.col("metric") == "acc"))
+        .group_by("seed", maintain_order=True).agg(pl.col("value").mean() * 100)
+    )  # fmt: skip
+    assert data.values(cell, average) == {r["seed"]: pytest.approx(r["value"]) for r in direct.iter_rows(named=True)}
+    # The average needs every task: a run without one has none.
+    incomplete = frame.filter(~((pl.col("task") == "piqa") & (pl.col("source") == "web") & (pl.col("seed") == 1)))
+    assert list(Comparison(incomplete, Study("s", "m")).values(cell, average)) == [0]
+    assert data.values(Cell("wanda", "0.7", "web", "real"), average) == {}
+
+
+def test_differences_are_paired_by_seed(study: Any) -> None:
+    frame = collect(read_index(study.write()).runs)
+    keep = ~((pl.col("origin") == "real") & (pl.col("source") == "web") & (pl.col("seed") == 0))
+    data = Comparison(frame.filter(keep), Study("s", "m"))
+    perplexity = data.perplexities[0]
+    real = data.values(Cell("wanda", "0.6", "web", "real"), perplexity)
+    synthetic = data.values(Cell("wanda", "0.6", "web", "synthetic"), perplexity)
+    assert data.differences("0.6", "wanda", "web", perplexity) == [synthetic[1] - real[1]]
+
+
+def test_runs_that_vary_something_else_are_refused(study: Any) -> None:
+    index = study.index()
+    index["runs"].append({**index["runs"][2], "samples": 64})
+    with pytest.raises(InputError, match=r"wanda 0.5 web real differ in samples, prefix_length or drop \(2 variants\)"):
+        Comparison(collect(parse_index(index).runs), Study("s", "m"))
