@@ -1,0 +1,133 @@
+"""How alike two corpora are: Jaccard similarity of their sets of shingles, by MinHash.
+
+Section 4.1 of the paper ranks sources by the MinHash-LSH Jaccard similarity of their word 3-grams to the
+model's training data. Values there lie near 0.01, where the usual 128 permutations have a standard error
+as large as the value: here 4,096 or more, with the standard error, and beside them the exact value where
+the sets are small enough to be compared directly.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasketch import MinHash
+
+from calibrant.errors import InputError
+from calibrant.scoring.shingles import Corpus, Hashes, corpus_shingles
+
+PERMUTATIONS = 4096
+EXACT_LIMIT = 20_000_000  # distinct shingles of both sets together; 160 MB of hashes
+_BATCH = 1000  # shingles per step: bounds the [batch, permutations] table
+
+SCHEMA = pa.schema(
+    [
+        ("reference", pa.string()),
+        ("source", pa.string()),
+        ("unit", pa.string()),
+        ("n", pa.int32()),
+        ("amount", pa.int64()),  # units taken from each corpus
+        ("reference_documents", pa.int64()),
+        ("documents", pa.int64()),
+        ("reference_shingles", pa.int64()),  # distinct
+        ("shingles", pa.int64()),
+        ("jaccard", pa.float64()),  # MinHash's estimate
+        ("stderr", pa.float64()),  # of that estimate, from the number of permutations
+        ("permutations", pa.int32()),
+        ("exact", pa.float64()),  # null when the sets are too large
+    ]
+)
+
+
+def signature(hashes: Hashes, permutations: int = PERMUTATIONS, seed: int = 0) -> MinHash:
+    """MinHash signature of a set of 64-bit hashes, of which it uses the lower 32 bits.
+
+    Two different shingles share those with probability 2^-32, which raises the Jaccard similarity of sets of a
+    million by about 0.0001.
+    """
+    minhash = MinHash(permutations, seed=seed, hashfunc=int, scheme="affine32")
+    low = (hashes & np.uint64(0xFFFFFFFF)).tolist()
+    for start in range(0, len(low), _BATCH):
+        minhash.update_batch(low[start : start + _BATCH])
+    return minhash
+
+
+def standard_error(jaccard: float, permutations: int) -> float:
+    """Standard error of a MinHash estimate: that of a share of `permutations` independent trials.
+
+    The share is moved off 0 and 1 as Agresti and Coull do, since an estimate of 0 is not a certain one.
+    """
+    share = (jaccard * permutations + 2) / (permutations + 4)
+    return math.sqrt(share * (1 - share) / (permutations + 4))
+
+
+def exact_jaccard(a: Hashes, b: Hashes) -> float:
+    """|A and B| / |A or B| of two sorted sets of hashes; 0 when both are empty."""
+    shared = len(np.intersect1d(a, b, assume_unique=True))
+    union = len(a) + len(b) - shared
+    return shared / union if union else 0.0
+
+
+def common_amount(corpora: Sequence[Corpus], asked: int | None = None) -> int:
+    """Units to take from each corpus: as many as the smallest has, or as asked.
+
+    Jaccard similarity depends on the sizes of the sets, so that only equal amounts can be compared.
+
+    Raises:
+        InputError: a corpus has fewer units than asked, or none.
+    """
+    smallest = min(corpora, key=lambda corpus: corpus.amount)
+    amount = smallest.amount if asked is None else asked
+    if amount < 1 or amount > smallest.amount:
+        raise InputError(
+            f"--amount {amount}: {smallest.source} has {smallest.amount} units; use 1 to {smallest.amount}"
+        )
+    return amount
+
+
+def similarity_rows(
+    reference: Corpus,
+    others: Sequence[Corpus],
+    *,
+    unit: str,
+    n: int = 3,
+    amount: int | None = None,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """One row of `SCHEMA` for each of `others`, compared with `reference`.
+
+    Raises:
+        InputError: fewer than 4,096 permutations, n below 1, or corpora too small.
+    """
+    if permutations < PERMUTATIONS:
+        raise InputError(f"--permutations {permutations}: too few to tell similarities near 0.01; use 4096 or more")
+    if n < 1:
+        raise InputError(f"--n {n}: a shingle has 1 unit or more")
+    taken = common_amount([reference, *others], amount)
+    base, base_documents = corpus_shingles(reference, n, taken, seed)
+    base_signature = signature(base, permutations, seed)
+    rows = []
+    for other in others:
+        hashes, documents = corpus_shingles(other, n, taken, seed)
+        estimate = base_signature.jaccard(signature(hashes, permutations, seed))
+        small = len(base) + len(hashes) <= EXACT_LIMIT
+        rows.append(
+            {
+                "reference": reference.source,
+                "source": other.source,
+                "unit": unit,
+                "n": n,
+                "amount": taken,
+                "reference_documents": base_documents,
+                "documents": documents,
+                "reference_shingles": len(base),
+                "shingles": len(hashes),
+                "jaccard": estimate,
+                "stderr": standard_error(estimate, permutations),
+                "permutations": permutations,
+                "exact": exact_jaccard(base, hashes) if small else None,
+            }
+        )
+    return rows
