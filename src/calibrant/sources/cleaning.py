@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from calibrant.errors import InputError
-from calibrant.sources.sentences import is_complete, split_sentences
+from calibrant.sources.sentences import abbreviates, is_complete, split_sentences
 
 Step = Callable[[str], str | None]
 
@@ -61,26 +61,38 @@ def whitespace(text: str) -> str:
 
 def markup(text: str) -> str:
     """HTML tags and character references; comments, scripts and styles with what they hold."""
-    text = re.sub(r"(?is)<!--.*?-->|<(script|style)\b.*?</\1\s*>", " ", text)
+    for opener, closer in (("<!--", "-->"), ("<script", "</script>"), ("<style", "</style>")):
+        text = _without_blocks(text, opener, closer)
     text = re.sub(r"(?i)<(?:br|p|div|li|tr|h[1-6])\b[^<>]*>|</(?:p|div|li|tr|h[1-6])>", "\n", text)
     return html.unescape(re.sub(r"</?[A-Za-z][^<>]*>", "", text))
+
+
+def _without_blocks(text: str, opener: str, closer: str) -> str:
+    """Cut from each opener to its closer, if it has one, in linear time."""
+    kept, start, folded = [], 0, text.lower()
+    if len(folded) != len(text):  # rare letters change length in lower case, and places would not fit
+        folded = text
+    while (begin := folded.find(opener, start)) >= 0 and (end := folded.find(closer, begin)) >= 0:
+        kept.append(text[start:begin])
+        start = end + len(closer)
+    return " ".join([*kept, text[start:]])
 
 
 def wiki(text: str) -> str:
     """Wikipedia's leftovers: templates, links, headings, emphasis, marks such as [1] and [citation needed]."""
     text = re.sub(r"\{\{[^{}]*\}\}(?:: Missing or empty [^()\n]*\(help\))?|\{\\displaystyle[^}]*\}+", "", text)
     text = re.sub(r"\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]", r"\1", text)
-    text = re.sub(r"(?m)^=+\s*(.*?)\s*=+$", r"\1", text.replace("'''", ""))
+    text = re.sub(r"(?m)^==+([^=\n]+)==+ *$", lambda m: m[1].strip(), text.replace("'''", ""))
     marks = r"\d{1,3}|[a-z]|(?:note|nb|n) \d+|update|edit|needs update|who\?|when\?|which\?|where\?|why\?|by whom\?"
-    marks += r"|[^\[\]]*(?:needed|source\?|original research\?|dubious|vague|clarify|dead link)[^\[\]]*"
+    marks += r"|[^\[\]]{0,40}(?:needed|source\?|original research\?|dubious|vague|clarify|dead link)[^\[\]]{0,40}"
     text = re.sub(rf"\s?\[\s?(?:{marks})\s?\]", "", text)
-    text = re.sub(r"\[\w+ [^\[\]]*\w+=[^\[\]]*\]", "", text)  # shortcodes: [storybar title="..." link="..."]
-    return re.sub(r"\s*\((?:\s|[,;:/])*\)", "", text)  # what a removed template leaves between brackets
+    text = re.sub(r"\[\w{1,40} [^\[\]=]{0,200}=[^\[\]]{0,1000}\]", "", text)  # shortcodes: [box title="..." link="..."]
+    return re.sub(r" ?\([ ,;:/]*\)", "", text)  # what a removed template leaves between brackets
 
 
-_POINT = r"-?\d[\d.°'′\"″]*[NSEW]"
+_POINT = r"(?<![\d.])-?\d[\d.°'′\"″]{0,20}[NSEW]"
 _PAIR = rf"{_POINT},? {_POINT}"
-_DECIMAL = r"-?\d+\.\d+"
+_DECIMAL = r"-?\d{1,3}\.\d{1,12}"
 _COORDINATES = rf"{_PAIR}(?: ?/ ?{_PAIR})?(?: ?/ ?{_DECIMAL} ?[;,] ?{_DECIMAL})?(?: ?\({_DECIMAL}, ?{_DECIMAL}\))?"
 _NAMED = r"(?: ?\([^()]*(?:\([^()]*\))?[^()]*\))?"  # (Longview (former house)) after the numbers
 
@@ -140,7 +152,7 @@ def news(text: str) -> str:
 
 def lost_spaces(text: str) -> str:
     """A hyphen where a no-break space was lost, after a punctuation mark: `said.- The` and `said.-The`."""
-    text = re.sub(r"(?<=[.,;:!?\"])-(?=[ A-Z\"'(]|$)", " ", text)
+    text = re.sub(r"(?<=[.,;:!?\"])-(?=[ A-Z\"'(]|$)|(?<=[.,;:!?])-(?=[a-z])", " ", text)
     return re.sub(r"^-(?=[A-Z\"])|(?<=\s)-$", "", text)
 
 
@@ -151,12 +163,18 @@ def hansard(text: str) -> str:
     return re.sub(r"\[(?:Interruption|Hon\. Members|An Hon\. Member|Laughter)[^\]]*\]", "", text)
 
 
+def final_stop(text: str) -> str:
+    """Put back the full stop of a passage that was cut at a sentence's end and lost it; not after an abbreviation."""
+    return f"{text}." if re.search(r"[A-Za-z)]$", text) and not abbreviates(text[-24:]) else text
+
+
 _OFTEN_JOINED = (
-    r"(?:the|that|is|are|was|were|has|have|had|he|she|they|his|her|their|said|which|who|with|from|and|of|to)"
+    r"(?:the|that|is|are|was|were|has|have|had|he|she|they|his|her|their|said|which|who|with|from|and|of|to"
+    r"|told|will|could|should|been)"
 )
 _LOST = re.compile(
     r"\"\?[\w'\"(\[]|\w\?\w"  # a quotation mark, dash or accented letter that became a question mark
-    r"|(?<= )-\w+(?= )"
+    r"|(?<= )-\w+(?= )|\]-[a-z]"
     rf"|(?<![-\w])(?:{_OFTEN_JOINED}-[A-Za-z]+|[A-Za-z]+-{_OFTEN_JOINED})(?![-\w])"  # a lost space between words
 )
 
@@ -189,7 +207,7 @@ def fragment(text: str) -> str | None:
 STEPS: dict[str, Step] = {
     step.__name__: step
     for step in (
-        *(characters, markup, wiki, coordinates, urls, news, lost_spaces, hansard, whitespace),
+        *(characters, markup, wiki, coordinates, urls, news, lost_spaces, hansard, whitespace, final_stop),
         *(undecodable, lost_characters, not_prose, fragment),
     )
 }

@@ -32,8 +32,8 @@ def read_rows(stream: IO[bytes], name: str, text_key: str) -> Iterator[Row]:
         InputError: an unknown suffix, or a file that is not what its suffix says (with the row's number).
     """
     with contextlib.ExitStack() as stack:
-        stream, name = _decompress(stack, stream, name)
-        suffix = PurePath(name).suffix.lower()
+        stream, plain = _decompress(stack, stream, name)
+        suffix = PurePath(plain).suffix.lower()
         try:
             if suffix in (".jsonl", ".ndjson", ".json"):
                 yield from _json_lines(stream, name)

@@ -12,9 +12,9 @@ _STATES = (
 _CAPITALISED = frozenset(f"{_TITLES} {_FIRMS} {_DATES} {_STATES}".split())
 _LOWER = frozenset("hon rt vs etc al cf viz ca approx vol fig eds pp nos".split())  # noqa: SIM905
 # A terminator with its closing quotation marks, then space, then what may start a sentence.
-_BOUNDARY = re.compile(r"([.!?…]+)([\"”’')\]]*)\s+(?=[\"“‘'(\[]*[A-Z0-9£$€])")
+_BOUNDARY = re.compile(r"(?<![.!?…])([.!?…]+)([\"”’')\]]*)\s+(?=[\"“‘'(\[]*[A-Z0-9£$€])")
 _LAST_WORD = re.compile(r"[\w.&-]*$")
-COMPLETE = re.compile(r"^[\"“‘'(]*[A-Z0-9£$€].*[.!?…][\"”’')\]]*$", re.DOTALL)
+_QUOTES = "\"“”‘’'()[]"
 
 
 def split_sentences(text: str) -> list[str]:
@@ -24,20 +24,22 @@ def split_sentences(text: str) -> list[str]:
 
 def is_complete(sentence: str, least: int = 5) -> bool:
     """Whether it has at least `least` words, starts as a sentence does and ends with a terminator."""
-    return len(sentence.split()) >= least and COMPLETE.match(sentence) is not None
+    bare = sentence.strip(_QUOTES)
+    starts = bare[:1].isupper() or bare[:1].isdigit() or bare[:1] in "£$€"
+    return len(sentence.split()) >= least and starts and bare.endswith((".", "!", "?", "…"))
 
 
 def _split(paragraph: str) -> list[str]:
     sentences, start = [], 0
     for match in _BOUNDARY.finditer(paragraph):
-        if match[1] == "." and not match[2] and _abbreviates(paragraph[max(start, match.start() - 24) : match.start()]):
+        if match[1] == "." and not match[2] and abbreviates(paragraph[max(start, match.start() - 24) : match.start()]):
             continue
         sentences.append(paragraph[start : match.end()].strip())
         start = match.end()
     return [*sentences, paragraph[start:].strip()]
 
 
-def _abbreviates(before: str) -> bool:
+def abbreviates(before: str) -> bool:
     """Whether a full stop after this text abbreviates: titles, months, initials (`J.`, `U.S.`), list numbers."""
     found = _LAST_WORD.search(before)
     word = found[0] if found else ""

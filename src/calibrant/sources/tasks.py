@@ -42,14 +42,19 @@ def _next_sentence(spec: Task, root: Path, folder: Path) -> str:
     table, _ = read_table(source, ["doc_id", "text"])
     documents = list(zip(table.column("doc_id").to_pylist(), table.column("text").to_pylist(), strict=True))
     try:
-        items = build_items(documents, spec.items, spec.seed)
+        items, relaxed = build_items(documents, spec.items, spec.seed)
     except InputError as error:
         raise InputError(f"tasks.{spec.name}: source {spec.source}: {error}") from None
     write_text(folder / f"{spec.name}_test.jsonl", "".join(_line(item) for item in items))
     settings = {"kind": spec.kind, "source": spec.source, "items": spec.items, "seed": spec.seed}
-    record = {"name": spec.name, "settings": settings, "inputs": {"heldout.parquet": sha256_file(source)}}
+    record = {
+        "name": spec.name,
+        "settings": settings,
+        "relaxed_items": relaxed,
+        "inputs": {"heldout.parquet": sha256_file(source)},
+    }
     write_provenance(folder / spec.name, record)
-    return f"{len(items)} items from {len(documents)} held-out documents of {spec.source}"
+    return f"{len(items)} items ({relaxed} relaxed) from {len(documents)} held-out documents of {spec.source}"
 
 
 def _line(item: Item) -> str:

