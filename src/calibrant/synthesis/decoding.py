@@ -54,7 +54,7 @@ def _cut(values: Tensor, tokens: Tensor, settings: Settings) -> Candidates:
     if 0 < settings.top_k < values.shape[-1]:
         values = values.masked_fill(values < values[:, settings.top_k - 1 : settings.top_k], NEVER)
     if settings.top_p < 1:
-        ascending = torch.softmax(values, dim=-1).flip(-1).cumsum(dim=-1)
+        ascending = torch.softmax(values.flip(-1), dim=-1).cumsum(dim=-1)
         remove = (ascending <= 1 - settings.top_p).flip(-1)
         remove[:, 0] = False
         values = values.masked_fill(remove, NEVER)

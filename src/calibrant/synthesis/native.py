@@ -1,9 +1,10 @@
 """A fast decoder for Llama-architecture models (Touvron et al., 2023), on CPU and GPU.
 
 What makes it faster than a plain loop over the transformers model: query, key and value weights in one matrix, gate
-and up in another; a key-value cache allocated once and written in place; the query heads that share a key-value head
-attend as rows of one head, so that nothing is repeated; rotary tables computed once; the head on the last position
-only. The arithmetic is otherwise transformers': the same roundings in the same places.
+and up in another, laid out once for the CPU's matrix units; a key-value cache allocated once and written in place;
+the query heads that share a key-value head attend as rows of one head, so that nothing is repeated; rotary tables
+computed once; the head on the last position only. The arithmetic is otherwise transformers': the same roundings in
+the same places.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+
+from calibrant.synthesis.linear import Linear
 
 STATIC_ROPE = ("default", "linear", "llama3")
 PREFILL_TOKENS = 4096  # at most so many prefix tokens at once: bounds the memory of long prefixes
@@ -34,27 +37,22 @@ def unsupported(config: Any) -> str | None:
 @dataclass
 class _Layer:
     input_norm: Tensor
-    qkv: Tensor
-    qkv_bias: Tensor | None
-    out: Tensor
-    out_bias: Tensor | None
+    qkv: Linear
+    out: Linear
     mlp_norm: Tensor
-    gate_up: Tensor
-    gate_up_bias: Tensor | None
-    down: Tensor
-    down_bias: Tensor | None
+    gate_up: Linear
+    down: Linear
 
 
-def _fuse(*linears: nn.Linear) -> tuple[Tensor, Tensor | None]:
-    weight = torch.cat([linear.weight.detach() for linear in linears])
+def _fuse(*linears: nn.Linear) -> Linear:
+    """One linear map that gives the outputs of several, one after the other. Their own weights are freed."""
+    weight = (
+        torch.cat([linear.weight.detach() for linear in linears]) if len(linears) > 1 else linears[0].weight.detach()
+    )
     biases = [linear.bias.detach() for linear in linears if linear.bias is not None]
-    for linear in linears:  # freed as we go: the fused copy is the only one
+    for linear in linears:
         linear.weight = nn.Parameter(weight.new_empty(0), requires_grad=False)
-    return weight, torch.cat(biases) if biases else None
-
-
-def _bias(linear: nn.Linear) -> Tensor | None:
-    return None if linear.bias is None else linear.bias.detach()
+    return Linear(weight, torch.cat(biases) if biases else None)
 
 
 class NativeLlama:
@@ -70,7 +68,7 @@ class NativeLlama:
         self.eps: float = config.rms_norm_eps
         self.embedding: Tensor = model.model.embed_tokens.weight.detach()
         self.norm: Tensor = model.model.norm.weight.detach()
-        self.head: Tensor = model.lm_head.weight.detach()
+        self.head = Linear(model.lm_head.weight.detach())
         self.inverse_frequency: Tensor = model.model.rotary_emb.inv_freq.detach().float()
         self.rope_scale: float = float(model.model.rotary_emb.attention_scaling)
         self.device = self.embedding.device
@@ -81,13 +79,11 @@ class NativeLlama:
             self.layers.append(
                 _Layer(
                     layer.input_layernorm.weight.detach(),
-                    *_fuse(attention.q_proj, attention.k_proj, attention.v_proj),
-                    attention.o_proj.weight.detach(),
-                    _bias(attention.o_proj),
+                    _fuse(attention.q_proj, attention.k_proj, attention.v_proj),
+                    _fuse(attention.o_proj),
                     layer.post_attention_layernorm.weight.detach(),
-                    *_fuse(mlp.gate_proj, mlp.up_proj),
-                    mlp.down_proj.weight.detach(),
-                    _bias(mlp.down_proj),
+                    _fuse(mlp.gate_proj, mlp.up_proj),
+                    _fuse(mlp.down_proj),
                 )
             )
         self.keys: list[Tensor] = []
@@ -155,7 +151,7 @@ class NativeLlama:
             mixed = F.scaled_dot_product_attention(folded, keys[:rows, :, :end], values[:rows, :, :end], mask)
             x = self._rest(layer, x, mixed.reshape(rows, -1))
         self._set_lengths(self.lengths + 1)
-        return F.linear(self._rms(x, self.norm), self.head)
+        return self.head(self._rms(x, self.norm))
 
     def keep(self, rows: Tensor) -> None:
         """Keep only these rows (int64 indices, ascending); the others' places are filled from the end."""
@@ -179,11 +175,11 @@ class NativeLlama:
             values[start : start + rows, :, :t] = v
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.heads != self.kv_heads)
             x = self._rest(layer, x, mixed.transpose(1, 2).reshape(rows, t, -1))
-        return F.linear(self._rms(x[:, -1], self.norm), self.head)
+        return self.head(self._rms(x[:, -1], self.norm))
 
     def _qkv(self, layer: _Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys (both rotated) and values [..., heads, width] of hidden states [..., hidden]."""
-        fused = F.linear(self._rms(x, layer.input_norm), layer.qkv, layer.qkv_bias)
+        fused = layer.qkv(self._rms(x, layer.input_norm))
         fused = fused.view(*fused.shape[:-1], self.heads + 2 * self.kv_heads, self.width)
         rotated = fused[..., : self.heads + self.kv_heads, :]
         half = self.width // 2
@@ -193,9 +189,9 @@ class NativeLlama:
 
     def _rest(self, layer: _Layer, x: Tensor, mixed: Tensor) -> Tensor:
         """The rest of a decoder layer after attention: output projection, then the gated MLP, both residual."""
-        x = x + F.linear(mixed, layer.out, layer.out_bias)
-        gate, up = F.linear(self._rms(x, layer.mlp_norm), layer.gate_up, layer.gate_up_bias).chunk(2, dim=-1)
-        return x + F.linear(F.silu(gate) * up, layer.down, layer.down_bias)
+        x = x + layer.out(mixed)
+        gate, up = layer.gate_up(self._rms(x, layer.mlp_norm)).chunk(2, dim=-1)
+        return x + layer.down(F.silu(gate) * up)
 
     def _rms(self, x: Tensor, weight: Tensor) -> Tensor:
         wide = x.float()
