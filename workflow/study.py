@@ -6,6 +6,7 @@ Unlocks the working folder after a run that was killed, but only when no other S
 import argparse
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,15 @@ def warm_server() -> Iterator[None]:
                 os.close(ours)
 
 
+def run_to_its_end(command: list[str]) -> int:
+    """Run Snakemake; when we are asked to stop, ask it to stop and wait until its jobs have."""
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        signal.signal(signal.SIGINT, lambda *_: None)  # a terminal sends Ctrl-C to Snakemake too
+        # Snakemake cancels its jobs on SIGINT; on SIGTERM it would wait for them.
+        signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+        return process.wait()
+
+
 def main() -> int:
     """Exit status of Snakemake; 0 when the study is complete, 2 for a configuration that is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -81,7 +91,7 @@ def main() -> int:
     if locks.is_dir() and any(locks.iterdir()):
         subprocess.run([*command, "--unlock"], cwd=ROOT, check=True)
     with warm_server():
-        status = subprocess.run([*command, *options.rest], cwd=ROOT).returncode
+        status = run_to_its_end([*command, *options.rest])
     if status:
         print("make study: stopped before the end; run it again to go on where it was", file=sys.stderr)
         return status
