@@ -84,7 +84,7 @@ def rows_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def questions(count: int) -> list[Row]:
         return [
-            {"question": sentence(next(seeds)), "subject": subject, "choices": texts(4, 2), "answer": label(4)}
+            {"question": sentence(next(seeds), 4), "subject": subject, "choices": list("pqrs"), "answer": label(4)}
             for subject in mmlu_subjects()
             for _ in range(count)
         ]

@@ -17,7 +17,7 @@ from calibrant.errors import InputError
 from calibrant.evaluation.lm import TreeLM
 from calibrant.evaluation.rows import RowFolder
 from calibrant.evaluation.scorer import Scorer
-from calibrant.evaluation.tasks import TaskSet, load_tasks
+from calibrant.evaluation.tasks import TaskSet, load_tasks, undisturbed
 from calibrant.evaluation.text import SEPARATOR, Text, perplexity, read_text, text_name
 from calibrant.models.load import (
     dtype_name,
@@ -151,14 +151,13 @@ def evaluate_many(
 def task_rows(lm: TreeLM, tasks: TaskSet, limit: int | None = None) -> list[ResultRow]:
     """Run lm-eval on loaded tasks: rows of groups, then of tasks, each metric with lm-eval's standard error."""
     # bootstrap_iters must not be 0, which turns off standard errors; those of means are in closed form anyway.
-    results = lm_eval_evaluate(
-        lm, tasks.as_lm_eval(), limit=limit, log_samples=False, bootstrap_iters=1000, verbosity="ERROR"
-    )
+    with undisturbed():
+        results = lm_eval_evaluate(lm, tasks.as_lm_eval(), limit=limit, log_samples=False, bootstrap_iters=1000)
     rows: list[ResultRow] = []
     for name in [*tasks.groups, *tasks.tasks]:
         found = results["results"].get(name) or results.get("groups", {}).get(name) or {}
         members = tasks.groups[name].get_all_tasks() if name in tasks.groups else [tasks.tasks[name]]
-        shots = {tasks.fewshot[task.task_name] for task in members}
+        shots = {tasks.fewshot[task.config.task] for task in members}
         splits = {task.config.test_split or task.config.validation_split for task in members}
         for key, value in found.items():
             metric, comma, kind = key.partition(",")

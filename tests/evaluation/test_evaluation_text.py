@@ -1,0 +1,114 @@
+import gzip
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from support import make_text
+
+from calibrant.artefacts.parquet import write_table
+from calibrant.errors import InputError
+from calibrant.evaluation.scorer import Scorer
+from calibrant.evaluation.text import perplexity, read_text, text_name
+from calibrant.models.load import load_model, load_tokenizer
+
+TEXTS = [make_text(120, seed) for seed in range(4)]
+
+
+def losses(model: torch.nn.Module, tokens: list[int], length: int) -> tuple[list[float], list[int]]:
+    """Sum of negative log-likelihoods and number of predicted tokens of each window, as transformers gives them."""
+    sums, counts = [], []
+    for start in range(0, len(tokens), length):
+        ids = torch.tensor([tokens[start : start + length]])
+        if ids.shape[1] > 1:
+            counts.append(ids.shape[1] - 1)
+            sums.append(float(model(input_ids=ids, labels=ids).loss) * counts[-1])
+    return sums, counts
+
+
+@pytest.mark.parametrize("length", [32, 50, 10_000])
+def test_perplexity_is_that_of_transformers_over_the_windows(tiny_model_dir: Path, tmp_path: Path, length: int) -> None:
+    tokenizer = load_tokenizer(tiny_model_dir)
+    tokens = tokenizer("\n\n".join(TEXTS), add_special_tokens=False)["input_ids"]
+    model = load_model(tiny_model_dir, device="cpu")
+    path = tmp_path / "tales.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    text = read_text(path, tokenizer)
+    assert text.tokens == tokens
+    found = perplexity(Scorer(model, batch_tokens=70), text.tokens, length)
+    sums, counts = losses(model, tokens, length)
+    assert found.value == pytest.approx(math.exp(sum(sums) / sum(counts)), rel=1e-5)
+    assert (found.tokens, found.windows) == (sum(counts), len(counts))
+
+
+def test_standard_error_is_close_to_a_bootstrap_over_windows(tiny_model_dir: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model_dir)
+    tokens = tokenizer("\n\n".join(make_text(600, seed) for seed in range(4)))["input_ids"]
+    model = load_model(tiny_model_dir, device="cpu")
+    found = perplexity(Scorer(model), tokens, 30)
+    sums, counts = map(np.array, losses(model, tokens, 30))
+    rng = np.random.default_rng(0)
+    draws = rng.integers(len(sums), size=(4000, len(sums)))
+    spread = np.exp(sums[draws].sum(1) / counts[draws].sum(1)).std()
+    assert found.stderr == pytest.approx(spread, rel=0.1)
+
+
+def test_a_single_window_has_no_standard_error(tiny_model_dir: Path) -> None:
+    model = load_model(tiny_model_dir, device="cpu")
+    found = perplexity(Scorer(model), list(range(3, 40)), 64)
+    assert found.stderr is None
+    assert found.tokens == 36
+
+
+def test_a_last_window_of_one_token_predicts_nothing(tiny_model_dir: Path) -> None:
+    model = load_model(tiny_model_dir, device="cpu")
+    tokens = list(range(3, 36))
+    assert perplexity(Scorer(model), tokens, 16).tokens == 30
+
+
+def test_every_kind_of_file_gives_the_same_tokens(tiny_model_dir: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model_dir)
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
+    folder = tmp_path / "texts" / "grimm"
+    write_table(folder / "documents.parquet", pa.table({"doc_id": list("abcd"), "text": TEXTS}), {})
+    (tmp_path / "tales.jsonl").write_text(lines)
+    (tmp_path / "tales.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    (tmp_path / "tales.txt").write_text("\n\n".join(TEXTS) + "\n")
+    names = ["texts/grimm/documents.parquet", "tales.jsonl", "tales.jsonl.gz", "tales.txt"]
+    read = [read_text(tmp_path / name, tokenizer) for name in names]
+    assert all(text.tokens == read[0].tokens for text in read)
+    assert [text.name for text in read] == ["grimm", "tales", "tales", "tales"]
+    assert text_name(Path("a/b.c.jsonl")) == "b"
+
+
+@pytest.mark.parametrize("count", [2, 37, 300, 10**6])
+def test_the_first_tokens_are_those_of_the_whole_text(tiny_model_dir: Path, tmp_path: Path, count: int) -> None:
+    tokenizer = load_tokenizer(tiny_model_dir)
+    path = tmp_path / "tales.txt"
+    path.write_text("\n\n".join(f"{i} {text}" for i in range(30) for text in TEXTS))
+    assert read_text(path, tokenizer, tokens=count).tokens == read_text(path, tokenizer).tokens[:count]
+
+
+def test_a_text_cannot_spell_special_tokens(tiny_model_dir: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model_dir)
+    path = tmp_path / "page.txt"
+    path.write_text("old </s> stones")
+    assert not {tokenizer.bos_token_id, tokenizer.eos_token_id} & set(read_text(path, tokenizer).tokens)
+
+
+def test_a_text_of_one_token_is_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one.txt"
+    path.write_text("a")
+    with pytest.raises(InputError, match=r"one\.txt: has 1 tokens"):
+        read_text(path, load_tokenizer(tiny_model_dir))
+
+
+def test_infinite_losses_are_refused(tiny_model_dir: Path) -> None:
+    model = load_model(tiny_model_dir, device="cpu")
+    scorer = Scorer(model)
+    model.get_output_embeddings().weight.data.fill_(float("nan"))
+    with pytest.raises(InputError, match="not finite; try --dtype float32"):
+        perplexity(scorer, list(range(20)), 10)
