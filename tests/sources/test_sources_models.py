@@ -12,7 +12,7 @@ from sources_helpers import sha256
 
 from calibrant.models.load import fingerprint, load_model, load_tokenizer, model_id
 
-HIDDEN, HEADS, KV_HEADS, MIDDLE, VOCABULARY = 64, 4, 2, 96, 259
+HIDDEN, HEADS, KV_HEADS, MIDDLE, VOCABULARY = 64, 4, 2, 96, 260
 
 
 def permuted(weight: np.ndarray, heads: int) -> np.ndarray:
@@ -37,10 +37,10 @@ def write_gguf(path: Path) -> dict[str, np.ndarray]:
     writer.add_vocab_size(VOCABULARY)
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-    tokens = ["<unk>", "<s>", "</s>", *bytes_to_unicode().values()]
+    tokens = ["<unk>", "<s>", "</s>", *bytes_to_unicode().values(), "th"]
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(tokens)
-    writer.add_token_types([3, 3, 3] + [1] * 256)
+    writer.add_token_types([3, 3, 3] + [1] * 257)
     writer.add_token_merges(["t h"])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
@@ -164,12 +164,12 @@ def test_pickled_weights_are_refused(download, tiny_model_dir, tmp_path):
 
 
 def test_gated_model_says_where_to_accept_and_what_to_set(download, monkeypatch):
-    import httpx
+    from types import SimpleNamespace
+
     from huggingface_hub.errors import GatedRepoError
 
     def refuse(*_: object, **__: object) -> None:
-        request = httpx.Request("GET", "https://huggingface.co/owner/name")
-        raise GatedRepoError("403 Forbidden", response=httpx.Response(403, request=request))
+        raise GatedRepoError("403 Forbidden", response=SimpleNamespace(headers={}, request=None))
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
     status, _, said = download({"model": {"hub": "owner/name"}})
@@ -212,7 +212,7 @@ def test_embedded_model_for_real(download):
     heads = {"attn_q": 9, "attn_k": 3}
     compared = 0
     for tensor in reader.tensors:
-        _, layer, kind = (tensor.name.split(".") + ["", ""])[:3]
+        _, layer, kind = [*tensor.name.split("."), "", ""][:3]
         if kind not in names:
             continue
         found = weights[f"model.layers.{layer}.{names[kind]}.weight"].float().numpy()

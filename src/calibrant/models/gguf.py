@@ -22,7 +22,9 @@ def dequantise(gguf: Path, output: Path) -> None:
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # some seconds; logs of jobs stay readable
     with open(gguf, "rb") as file:
         if file.read(4) != b"GGUF":
             raise InputError(f"model {gguf.name}: not a GGUF file (it does not start with GGUF)")
@@ -32,7 +34,7 @@ def dequantise(gguf: Path, output: Path) -> None:
             folder, gguf_file=name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
-    except (ValueError, KeyError, RuntimeError, OSError) as error:
+    except Exception as error:  # transformers and tokenizers raise many kinds, plain Exception among them
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"model {gguf.name}: transformers cannot convert this GGUF file ({reason})") from error
     model.save_pretrained(output)
