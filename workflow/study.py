@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,11 +62,17 @@ def warm_server() -> Iterator[None]:
 
 def run_to_its_end(command: list[str]) -> int:
     """Run Snakemake; when we are asked to stop, ask it to stop and wait until its jobs have."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    # A terminal sends Ctrl-C to Snakemake too. A handler, unlike SIG_IGN, is not inherited: Snakemake, which
+    # cancels its jobs on SIGINT and waits for them on SIGTERM, must hear it even where a shell started us with `&`.
+    signal.signal(signal.SIGINT, lambda *_: None)
     with subprocess.Popen(command, cwd=ROOT) as process:
-        signal.signal(signal.SIGINT, lambda *_: None)  # a terminal sends Ctrl-C to Snakemake too
-        # Snakemake cancels its jobs on SIGINT; on SIGTERM it would wait for them.
-        signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
-        return process.wait()
+        while process.poll() is None:
+            if stop.wait(0.2):
+                process.send_signal(signal.SIGINT)
+                return process.wait()
+        return process.returncode
 
 
 def main() -> int:
