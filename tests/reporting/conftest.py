@@ -156,7 +156,7 @@ class FakeStudy:
             path.write_text(
                 json.dumps(
                     {
-                        "id": f"corpus-{source}", "origin": {"package": "corpora==1.0", "sha256": "ab" * 32},
+                        "origin": {"package": "corpora", "version": "1.0", "member": source, "sha256": "ab" * 32},
                         "licence": "CC BY-SA 3.0",
                         "counts": {"read": 1000, "dropped": {"duplicate": 12, "too_short": 88}, "kept": 850,
                                    "heldout": 50, "characters": 1234567},

@@ -8,12 +8,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from calibrant.artefacts.parquet import read_table
+from calibrant.artefacts.digest import sha256_file
+from calibrant.artefacts.parquet import read_table, write_table
 from calibrant.errors import InputError
 from calibrant.reporting.comparison import Cell, Comparison, share
 from calibrant.reporting.index import Study, Task, parse_index, read_index
 from calibrant.reporting.measures import find_measures, in_sentence
+from calibrant.reporting.records import brief
 from calibrant.reporting.results import COLUMNS, achieved_sparsity, collect, read_evaluation, write_results
+from calibrant.reporting.samples import check_scores
 
 
 def test_tidy_rows(study: Any, tmp_path: Path) -> None:
@@ -182,3 +185,34 @@ def test_runs_that_vary_something_else_are_refused(study: Any) -> None:
     index["runs"].append({**index["runs"][2], "samples": 64})
     with pytest.raises(InputError, match=r"wanda 0.5 web real differ in samples, prefix_length or drop \(2 variants\)"):
         Comparison(collect(parse_index(index).runs), Study("s", "m"))
+
+
+def test_records_in_brief() -> None:
+    archive = {
+        "origin": {"package": "evals", "version": "3.0", "file": None, "sha256": "ab", "member": "a.jsonl"},
+        "licence": "MIT", "note": "n",
+        "name": "web",
+    }  # fmt: skip
+    found = brief("source", "web", archive)
+    assert (found.name, found.origin, found.sha256, found.licence) == ("web", "evals 3.0: a.jsonl", "ab", "MIT")
+    assert json.loads(found.json) == archive
+    hub = brief("model", "model", {"hub": "a/b", "revision": "f00", "id": "a/b@f00", "files": {"x": "y"}})
+    assert (hub.name, hub.origin, hub.sha256) == ("a/b@f00", "hub: a/b @ f00", "")
+    one = brief("text", "t", {"origin": {"files": [{"name": "x.txt", "sha256": "cd"}]}})
+    assert (one.origin, one.sha256) == ("x.txt", "cd")
+    two = brief("text", "t", {"origin": {"files": [{"name": "x.txt", "sha256": "cd"}, "y.txt"]}})
+    assert (two.origin, two.sha256) == ("x.txt, y.txt", "")
+    assert brief("model", "model", {"path": "llama", "id": "llama"}).origin == "llama"
+    assert brief("task", "piqa", {"origin": "the hub", "name": "piqa"}).origin == "the hub"
+    assert brief("task", "piqa", {}).origin == ""
+
+
+def test_scores_of_other_samples_are_refused(study: Any) -> None:
+    index = parse_index(study.index())
+    check_scores(index)  # the fake scores do not say what they were made from
+    table, _ = read_table(index.scores[0].path)
+    write_table(index.scores[0].path, table, {"inputs": {"samples": sha256_file(index.samples[0].path)}})
+    check_scores(index)
+    write_table(index.scores[0].path, table, {"inputs": {"samples": sha256_file(index.samples[2].path)}})
+    with pytest.raises(InputError, match=r"was made from samples with sha256 .* which is not .*; score those samples"):
+        check_scores(index)

@@ -14,7 +14,7 @@ from scipy import stats
 
 from calibrant.reporting import result_tables
 from calibrant.reporting.comparison import Comparison
-from calibrant.reporting.data_table import data_table, dropped
+from calibrant.reporting.data_table import data_table, why_dropped
 from calibrant.reporting.index import read_index
 from calibrant.reporting.results import collect
 from calibrant.reporting.samples import Pool, read_scores
@@ -157,10 +157,10 @@ def test_data_table() -> None:
     pools = [Pool("a", "synthetic", 1, 40, 20480, 0.8125, (512, 512))]
     table = data_table({"a": "A", "b": "B"}, {"a": counts}, pools, scores)
     assert cells_of(to_markdown(table), "A") == [
-        "10", "3 duplicate, 1 short one", "6", "–", "–", "40", "20,480", "81", "3.0", "–", "−2.00", "–",
+        "10", "4", "6", "–", "–", "40", "20,480", "81", "3.0", "–", "−2.00", "–", "3 duplicate, 1 short one",
     ]  # fmt: skip
     assert set(cells_of(to_markdown(table), "B")) == {"–"}
-    assert dropped({}) == "none"
+    assert why_dropped({}) == "none"
 
 
 def test_no_scores() -> None:

@@ -23,7 +23,7 @@ def data_table(
     by_key = {(pool.source, pool.origin): pool for pool in pools}
     columns = [
         Column("documents_read", "Documents", "read"),
-        Column("documents_dropped", "Dropped", "reason", kind="text"),
+        Column("documents_dropped", "Dropped"),
         Column("documents_kept", "Kept"),
         Column("documents_heldout", "Held out"),
         Column("real_rows", "Real rows", "all sets"),
@@ -34,15 +34,17 @@ def data_table(
         Column("perplexity_generated", "Perplexity", "generated, median", 1),
         Column("min_k_real", "Min-K%++", "real, median", 2),
         Column("min_k_generated", "Min-K%++", "generated, median", 2),
+        Column("reasons", "Why dropped", kind="text"),
     ]
     rows = []
     for name, label in sources.items():
         counts = records.get(name, {}).get("counts") or {}
+        reasons = counts.get("dropped")
         real, generated = by_key.get((name, "real")), by_key.get((name, "synthetic"))
         ends = generated.model_ends if generated else None
         cells: list[Value] = [
             counts.get("read"),
-            dropped(counts.get("dropped")),
+            sum(reasons.values()) if isinstance(reasons, dict) else None,
             counts.get("kept"),
             counts.get("heldout"),
             real.rows if real else None,
@@ -53,6 +55,7 @@ def data_table(
             median(scores, name, "synthetic", "perplexity"),
             median(scores, name, "real", "min_k_plus_plus"),
             median(scores, name, "synthetic", "min_k_plus_plus"),
+            why_dropped(reasons),
         ]
         rows.append(Row(label, cells))
     return Table(
@@ -68,7 +71,7 @@ def data_table(
     )
 
 
-def dropped(reasons: Any) -> str | None:
+def why_dropped(reasons: Any) -> str | None:
     """`88 too short, 12 duplicate`, most frequent first; None without a record, `none` when nothing was."""
     if not isinstance(reasons, dict):
         return None

@@ -1,11 +1,9 @@
 """The page and the Markdown summary: what they say besides tables and figures, and their rendering."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -14,6 +12,7 @@ from calibrant import __version__
 from calibrant.reporting.comparison import Comparison, method_label, sparsity_label
 from calibrant.reporting.findings import Finding
 from calibrant.reporting.index import Study
+from calibrant.reporting.records import Record
 from calibrant.reporting.samples import Excerpt
 from calibrant.reporting.table import Table, number, to_markdown
 
@@ -52,18 +51,6 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Record:
-    """A provenance sidecar in brief, and its whole text."""
-
-    kind: str
-    name: str
-    origin: str
-    licence: str
-    sha256: str
-    json: str
-
-
-@dataclass(frozen=True)
 class Page:
     """All that the templates show."""
 
@@ -98,31 +85,6 @@ def facts(data: Comparison, study: Study, runs: int) -> list[tuple[str, str]]:
         ("Evaluations", str(runs)),
     ]
     return [(name, value) for name, value in found if value]
-
-
-def record(kind: str, name: str, content: Mapping[str, Any]) -> Record:
-    """What a sidecar says, in brief: the keys that the stages write, wherever they stand in it."""
-    origin = _find(content, "id", "package", "hub", "file", "origin") or ""
-    revision = _find(content, "revision")
-    return Record(
-        kind=kind,
-        name=name,
-        origin=f"{origin} @ {revision}" if revision else str(origin),
-        licence=str(_find(content, "licence") or ""),
-        sha256=str(_find(content, "sha256", "archive_sha256", "model_sha256") or ""),
-        json=json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False),
-    )
-
-
-def _find(content: Any, *keys: str) -> str | None:
-    """The first of the keys that has a plain value, here or one level below."""
-    levels = [content, *(v for v in content.values() if isinstance(v, dict))]
-    for key in keys:
-        for level in levels:
-            value = level.get(key)
-            if isinstance(value, str | int) and value != "":
-                return str(value)
-    return None
 
 
 def contents(page: Page) -> list[tuple[str, str]]:

@@ -8,9 +8,10 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
 from calibrant.errors import InputError
-from calibrant.reporting.index import TableFile
+from calibrant.reporting.index import Index, TableFile
 
 SCORE_COLUMNS = ("sample_id", "perplexity", "min_k_plus_plus", "tokens")
 SCORES = {
@@ -77,6 +78,25 @@ def read_scores(files: Sequence[TableFile]) -> pl.DataFrame:
         )
         frames.append(frame.select(pl.col(name).cast(kind) for name, kind in SCORES.items()))
     return pl.concat(frames) if frames else pl.DataFrame(schema=SCORES)
+
+
+def check_scores(index: Index) -> None:
+    """Refuse scores of other samples than those that the index names for the same text and seed.
+
+    Scores that do not say what they were made from, and scores without samples, pass.
+
+    Raises:
+        InputError: the recorded hash of the samples fits none of the files; or a file is missing.
+    """
+    for file in index.scores:
+        _, metadata = read_table(file.path, ["sample_id"])
+        expected = metadata.get("inputs", {}).get("samples")
+        mates = [s for s in index.samples if (s.source, s.origin, s.seed) == (file.source, file.origin, file.seed)]
+        if expected and mates and expected not in {sha256_file(mate.path) for mate in mates}:
+            raise InputError(
+                f"{file.path}: was made from samples with sha256 {expected[:12]}..., which is not {mates[0].path}; "
+                "score those samples again"
+            )
 
 
 def read_pools(files: Sequence[TableFile]) -> list[Pool]:

@@ -20,8 +20,9 @@ from calibrant.reporting.difference_figure import difference_data, difference_fi
 from calibrant.reporting.distribution_figure import distribution_figure
 from calibrant.reporting.index import Index
 from calibrant.reporting.performance_figure import performance_data, performance_figure
+from calibrant.reporting.records import brief
 from calibrant.reporting.results import collect, write_csv, write_parquet, write_results
-from calibrant.reporting.samples import excerpts, read_pools, read_scores
+from calibrant.reporting.samples import check_scores, excerpts, read_pools, read_scores
 from calibrant.reporting.table import write_tables
 
 FIGURES = ("performance", "differences", "perplexity", "min_k")
@@ -62,6 +63,7 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
         raise InputError(f"output {output} is a file; give the name of a folder")
     frame = collect(index.runs)
     data = Comparison(frame, index.study)
+    check_scores(index)
     scores = read_scores(index.scores)
     labels = {source: data.source_label(source) for source in data.sources}
     contents = {(p.kind, p.name): _record(p.path) for p in index.provenance}
@@ -93,7 +95,7 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
         data=text,
         browser=browser(index, data, scores, real_text=real_text, rows=rows),
         without_real=not real_text,
-        records=[page.record(kind, name, content) for (kind, name), content in contents.items()],
+        records=[brief(kind, name, content) for (kind, name), content in contents.items()],
         machine=index.study.machine,
         runs=len(index.runs),
     )
