@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> None:
     )
     from calibrant.synthesis.engine import make_engine
     from calibrant.synthesis.generate import choose_batch_size, end_statistics, generate_rows, to_table
+    from calibrant.synthesis.meter import Meter
     from calibrant.synthesis.partial import PartialRows
     from calibrant.synthesis.prompts import make_prompts
     from calibrant.synthesis.settings import LENGTH_MEANS, Settings, Vocabulary
@@ -124,18 +125,18 @@ def run(options: argparse.Namespace) -> None:
         "inputs": {"documents": documents.sha256},
     }
     store = PartialRows(options.output, metadata)
+    meter = Meter(prompts.rows, show=not options.quiet)
     begin = time.perf_counter()
     print(f"generate: engine {engine.name}, {dtype} on {device}, batch size {batch_size}", file=sys.stderr)
-    rows = generate_rows(engine, prompts.rows, settings, vocabulary, batch_size, store, show_progress=not options.quiet)
+    rows = generate_rows(engine, prompts.rows, settings, vocabulary, batch_size, store, meter)
     seconds = time.perf_counter() - begin
     ends = end_statistics(rows)
     metadata = {**metadata, "document_passes": prompts.passes, "model_ends": ends}
     write_samples(options.output, to_table(rows, prompts.rows, tokenizer, documents.source), metadata, generated=True)
     store.clear()
-    drawn = sum(len(row.ids) - len(p.prefix) for row, p in zip(rows, prompts.rows, strict=True))
     verb = "would have ended without suppression" if settings.end_of_text == "suppress" else "were ended by the model"
     print(
-        f"generate: {len(rows)} rows, {drawn} tokens in {seconds:.1f} s ({drawn / seconds:.0f} tokens/s); "
-        f"{ends['share']:.0%} of rows {verb}",
+        f"generate: {len(rows)} rows, {meter.drawn} tokens drawn in {seconds:.1f} s "
+        f"({meter.drawn / seconds:.0f} a second); {ends['share']:.0%} of rows {verb}",
         file=sys.stderr,
     )

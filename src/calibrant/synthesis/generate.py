@@ -1,15 +1,14 @@
 """Self-generation: from prompts to rows, in waves that an interrupted run takes up again."""
 
-import contextlib
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
 import torch
 
 from calibrant.calibration.tokens import decode
-from calibrant.synthesis.engine import Engine, Progress
+from calibrant.synthesis.engine import Engine
+from calibrant.synthesis.meter import Meter
 from calibrant.synthesis.settings import Generated, Prompt, Settings, Vocabulary
 
 CPU_CACHE_BYTES = 2 << 30
@@ -42,7 +41,7 @@ def generate_rows(
     vocabulary: Vocabulary,
     batch_size: int,
     store: Store | None = None,
-    show_progress: bool = False,
+    meter: Meter | None = None,
 ) -> list[Generated]:
     """Finish every prompt; rows come back in the order of the prompts.
 
@@ -51,36 +50,22 @@ def generate_rows(
     same even where arithmetic depends on the batch.
     """
     size = batch_size if settings.end_of_text == "suppress" else batch_size * STOP_BATCHES
+    meter = meter or Meter(prompts, show=False)
     finished: dict[int, Generated] = {}
-    with _progress(prompts, show_progress) as tell:
-        for wave, start in enumerate(range(0, len(prompts), size)):
-            members = prompts[start : start + size]
-            rows = store.load(wave) if store else None
-            if rows is None or {r.sample_id for r in rows} != {p.sample_id for p in members}:
-                rows = list(engine.generate(members, settings, vocabulary, batch_size, tell))
-                rows.sort(key=lambda row: row.sample_id)
-                if store:
-                    store.save(wave, rows)
-            finished.update((row.sample_id, row) for row in rows)
+    for wave, start in enumerate(range(0, len(prompts), size)):
+        members = prompts[start : start + size]
+        before = meter.drawn
+        rows = store.load(wave) if store else None
+        if rows is None or {r.sample_id for r in rows} != {p.sample_id for p in members}:
+            rows = sorted(
+                engine.generate(members, settings, vocabulary, batch_size, meter.add), key=lambda row: row.sample_id
+            )
+            if store:
+                store.save(wave, rows)
+        meter.skip(sum(p.total - len(p.prefix) for p in members) - (meter.drawn - before))
+        finished.update((row.sample_id, row) for row in rows)
+    meter.close()
     return [finished[prompt.sample_id] for prompt in prompts]
-
-
-@contextlib.contextmanager
-def _progress(prompts: Sequence[Prompt], show: bool) -> Iterator[Progress]:
-    """A bar that counts drawn tokens and shows how many a second."""
-    if not show:
-        yield lambda count: None
-        return
-    from tqdm import tqdm
-
-    total = sum(p.total - len(p.prefix) for p in prompts)
-    interval = 0.5 if sys.stderr.isatty() else 20.0
-    with tqdm(total=total, unit=" tokens", desc="generate", mininterval=interval, file=sys.stderr) as bar:
-
-        def tell(count: int) -> None:
-            bar.update(count)
-
-        yield tell
 
 
 def to_table(rows: Sequence[Generated], prompts: Sequence[Prompt], tokenizer: Any, source: str) -> pa.Table:
