@@ -78,6 +78,16 @@ def collect(
     return {name: statistics[leader] for name, leader in leaders.items()}
 
 
+def input_groups(
+    layer: DecoderLayer, linears: Mapping[str, Linear], call: LayerCall, hidden: Tensor
+) -> list[list[str]]:
+    """Names of the linears that are given the same tensor, in the order of the calls, from one run of the layer."""
+    groups: dict[str, list[str]] = {}
+    for name, leader in _leaders(layer, linears, call, hidden).items():
+        groups.setdefault(leader, []).append(name)
+    return list(groups.values())
+
+
 def _leaders(layer: DecoderLayer, linears: Mapping[str, Linear], call: LayerCall, hidden: Tensor) -> dict[str, str]:
     """Linear -> the first linear that was called with the same input tensor, in the order of the calls."""
     seen: list[tuple[str, Tensor]] = []  # holds the tensors, so that an address stands for one tensor only

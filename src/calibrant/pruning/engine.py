@@ -10,7 +10,7 @@ from calibrant.errors import InputError
 from calibrant.models.streaming import StreamedModel
 from calibrant.models.structure import DecoderLayer, Linear, find_decoder_layers, find_linears
 from calibrant.pruning.calls import LayerCall, record_calls
-from calibrant.pruning.collect import collect, propagate
+from calibrant.pruning.collect import collect, input_groups, propagate
 from calibrant.pruning.methods import Method
 from calibrant.pruning.patterns import NM, Pattern
 from calibrant.pruning.select import check_divisible, select
@@ -139,6 +139,7 @@ def prune_layer(
     """Prune one loaded decoder layer and replace `hidden` by what the next layer is given.
 
     `layer` mode: statistics from the layer's dense weights, then its outputs from the pruned ones.
+    `sublayer` mode: as `layer`, but linears see inputs from the pruned linears before them in the layer.
     `dense` mode: outputs and statistics from the dense weights, in one pass.
     `known` are the decisions of an earlier, interrupted run; nothing is collected then.
     """
@@ -149,6 +150,8 @@ def prune_layer(
         decisions = known
     elif hidden is None or calls is None:
         return decide(linears, {}, method, pattern)
+    elif method.sequential == "sublayer":
+        decisions = _prune_in_turn(layer, linears, method, pattern, calls, hidden, device)
     else:
         statistics = collect(layer, linears, calls, hidden, method.needs, device, move_on=dense and not last)
         decisions = decide(linears, statistics, method, pattern)
@@ -159,3 +162,26 @@ def prune_layer(
             apply_decisions(linears, decisions)
         propagate(layer, calls, hidden, device)
     return decisions
+
+
+def _prune_in_turn(
+    layer: DecoderLayer,
+    linears: Mapping[str, Linear],
+    method: Method,
+    pattern: Pattern,
+    calls: Sequence[LayerCall],
+    hidden: Tensor,
+    device: torch.device,
+) -> dict[str, Decision]:
+    """Prune the linears that share an input together, in the order of the calls, each on the pruned ones before it.
+
+    Every group's pass ends at its input, so the first ones are short.
+    """
+    decisions: dict[str, Decision] = {}
+    for names in input_groups(layer, linears, calls[0], hidden[:1].to(device)):
+        group = {name: linears[name] for name in names}
+        statistics = collect(layer, group, calls, hidden, method.needs, device, move_on=False)
+        chosen = decide(group, statistics, method, pattern)
+        apply_decisions(group, chosen)
+        decisions.update(chosen)
+    return {name: decisions[name] for name in linears}

@@ -89,7 +89,9 @@ def inverse_factor(statistics: Statistics, settings: Settings) -> tuple[Tensor, 
         H.diagonal().copy_(diagonal + damping * times * mean)
         factor, failed = torch.linalg.cholesky_ex(H)
         if not failed:
-            inverse = torch.cholesky_inverse(factor)
+            # any way to invert rounds in its own way, and a near-tie that falls differently changes what follows it;
+            # of the equivalent ways this one stays nearest to the published masks here (docs/pruning.md)
+            inverse = torch.cholesky_solve(torch.eye(len(H), dtype=H.dtype, device=H.device), factor)
             factor, failed = torch.linalg.cholesky_ex(inverse, upper=True)
         if not failed and bool(factor.isfinite().all()):
             if times > 1:

@@ -1,0 +1,86 @@
+"""Names, patterns and options: what is composed, and the messages for what does not exist."""
+
+import pytest
+
+from calibrant.errors import InputError
+from calibrant.pruning.methods import METHODS, compose
+from calibrant.pruning.patterns import NM, Unstructured, parse_sparsity
+
+
+def test_sparsity_is_a_share_or_n_kept_of_m() -> None:
+    assert parse_sparsity("0.6") == Unstructured(0.6)
+    assert parse_sparsity("1:4") == NM(1, 4)
+    assert parse_sparsity("1:4").sparsity == 0.75
+
+
+@pytest.mark.parametrize("text", ["1.2", "1", "-0.1", "nan", "inf", "5:4", "4:4", "0:4", "2:0", "2:4:8", "60%", "half"])
+def test_wrong_sparsity_says_what_is_allowed(text: str) -> None:
+    with pytest.raises(InputError, match="between 0 and 1, such as 0.6, or N:M") as error:
+        parse_sparsity(text)
+    assert f"sparsity {text}:" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_method_lists_those_that_exist() -> None:
+    with pytest.raises(InputError, match="method wander: unknown; use dsnot, magnitude, owl, ria, sparsegpt, wanda"):
+        compose("wander", "0.5")
+
+
+def test_published_defaults() -> None:
+    assert compose("owl", "0.6").settings["owl.lambda"] == 0.08
+    assert compose("owl", "0.6").settings["owl.m"] == 5
+    assert compose("owl", "2:4").settings["owl.lambda"] == 2
+    assert compose("owl", "2:4").settings["owl.m"] == 6
+    dsnot = compose("dsnot", "0.5").settings
+    assert (dsnot["dsnot.scope"], dsnot["dsnot.max_cycles"], dsnot["dsnot.threshold"]) == ("attention", 50, 0.1)
+    assert compose("sparsegpt", "0.5").settings["sparsegpt.damping"] == 0.01
+    assert compose("wanda", "0.5").settings["sequential"] == "layer"
+
+
+@pytest.mark.parametrize(
+    ("method", "group"), [("magnitude", "layer"), ("wanda", "row"), ("ria", "layer"), ("dsnot", "row")]
+)
+def test_each_method_has_its_own_group(method: str, group: str) -> None:
+    composed = compose(method, "0.5")
+    assert isinstance(composed.pattern, Unstructured)
+    assert composed.pattern.group == composed.settings["group"] == group
+
+
+def test_refined_magnitude_starts_within_rows() -> None:
+    assert compose("dsnot", "0.5", {"dsnot.initial": "magnitude"}).settings["group"] == "row"
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("wanda", {"owl.lambda": "1"}, "method wanda has no such option; it has exclude, group, sequential"),
+        ("owl", {"owl.lambda": "wide"}, "option owl.lambda=wide: must be a number, at least 0"),
+        ("owl", {"owl.lambda": "-1"}, "option owl.lambda=-1: must be a number, at least 0"),
+        ("owl", {"owl.lambda": "nan"}, "option owl.lambda=nan: must be a number"),
+        ("owl", {"owl.criterion": "ria"}, "must be one of wanda, magnitude, sparsegpt"),
+        ("owl", {"owl.exact_target": "yes"}, "must be one of false, true"),
+        ("dsnot", {"dsnot.max_cycles": "2.5"}, "must be a whole number, at least 0"),
+        ("dsnot", {"group": "layer"}, "swaps weights within rows"),
+        ("sparsegpt", {"group": "row"}, "selects in blocks of columns"),
+        ("wanda", {"sequential": "parallel"}, "must be one of layer, sublayer, dense"),
+    ],
+)
+def test_wrong_options_are_refused(method: str, options: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        compose(method, "0.5", options)
+
+
+def test_group_does_not_go_with_n_of_m() -> None:
+    with pytest.raises(InputError, match="competes in groups of M"):
+        compose("wanda", "2:4", {"group": "row"})
+
+
+def test_options_of_the_chosen_criterion_come_with_it() -> None:
+    composed = compose("owl", "0.5", {"owl.criterion": "sparsegpt", "sparsegpt.block_size": "64"})
+    assert composed.settings["sparsegpt.block_size"] == 64
+    assert composed.updates_weights
+    assert not compose("dsnot", "0.5", {"dsnot.initial": "sparsegpt"}).updates_weights
+
+
+def test_only_magnitude_needs_no_data() -> None:
+    assert [name for name in METHODS if not compose(name, "0.5").calibrated] == ["magnitude"]
