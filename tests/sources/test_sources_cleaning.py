@@ -61,6 +61,8 @@ CASES = [
     ("undecodable", "a\ufffdb", None),
     ("lost_characters", 'voted on DeVos"?highly disputed', None),
     ("lost_characters", "Spotify announced-that it had", None),
+    ("lost_characters", "the (SPD)-and others", None),
+    ("lost_characters", "was on Monday-officially named", None),
     (
         "lost_characters",
         'a state-of-the-art, well-known day-to-day "why?" Who?',

@@ -174,7 +174,7 @@ _OFTEN_JOINED = (
 )
 _LOST = re.compile(
     r"\"\?[\w'\"(\[]|\w\?\w"  # a quotation mark, dash or accented letter that became a question mark
-    r"|(?<= )-\w+(?= )|\]-[a-z]"
+    r"|(?<= )-\w+(?= )|[\])]-[a-z]|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day-[a-z]+(?![-\w])"
     rf"|(?<![-\w])(?:{_OFTEN_JOINED}-[A-Za-z]+|[A-Za-z]+-{_OFTEN_JOINED})(?![-\w])"  # a lost space between words
 )
 
