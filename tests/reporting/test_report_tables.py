@@ -14,7 +14,7 @@ from scipy import stats
 
 from calibrant.reporting import result_tables
 from calibrant.reporting.comparison import Comparison
-from calibrant.reporting.data_table import data_table, why_dropped
+from calibrant.reporting.data_table import data_table, documents_table, why_dropped
 from calibrant.reporting.index import read_index
 from calibrant.reporting.results import collect
 from calibrant.reporting.samples import Pool, read_scores
@@ -155,11 +155,15 @@ def test_data_table() -> None:
     )
     counts = {"counts": {"read": 10, "dropped": {"short_one": 1, "duplicate": 3, "empty": 0}, "kept": 6}}
     pools = [Pool("a", "synthetic", 1, 40, 20480, 0.8125, (512, 512))]
-    table = data_table({"a": "A", "b": "B"}, {"a": counts}, pools, scores)
-    assert cells_of(to_markdown(table), "A") == [
-        "10", "4", "6", "–", "–", "40", "20,480", "81", "3.0", "–", "−2.00", "–", "3 duplicate, 1 short one",
-    ]  # fmt: skip
-    assert set(cells_of(to_markdown(table), "B")) == {"–"}
+    labels = {"a": "A", "b": "B"}
+    tables = [documents_table(labels, {"a": counts}), data_table(labels, pools, scores)]
+    expected = [
+        ["10", "4", "6", "–", "–", "3 duplicate, 1 short one"],
+        ["–", "40", "20,480", "81", "3.0", "–", "−2.00", "–"],
+    ]
+    for table, cells in zip(tables, expected, strict=True):
+        assert cells_of(to_markdown(table), "A") == cells
+        assert set(cells_of(to_markdown(table), "B")) == {"–"}
     assert why_dropped({}) == "none"
 
 

@@ -65,6 +65,7 @@ class Page:
     differences: Sequence[Table]
     differences_by_task: Sequence[Table]
     items: Table
+    documents: Table | None
     data: Table
     browser: Sequence[Group]
     without_real: bool

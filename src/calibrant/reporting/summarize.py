@@ -15,7 +15,7 @@ from calibrant.artefacts.provenance import read_provenance
 from calibrant.errors import InputError
 from calibrant.reporting import findings, page, result_tables, style
 from calibrant.reporting.comparison import Comparison
-from calibrant.reporting.data_table import data_table
+from calibrant.reporting.data_table import data_table, documents_table
 from calibrant.reporting.difference_figure import difference_data, difference_figure
 from calibrant.reporting.distribution_figure import distribution_figure
 from calibrant.reporting.index import Index
@@ -26,7 +26,7 @@ from calibrant.reporting.samples import check_scores, excerpts, read_pools, read
 from calibrant.reporting.table import write_tables
 
 FIGURES = ("performance", "differences", "perplexity", "min_k")
-TABLES = ("performance", "differences", "differences_by_task", "data", "items")
+TABLES = ("performance", "differences", "differences_by_task", "documents", "data", "items")
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,11 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
     differences = result_tables.differences(data, primary)
     by_task = result_tables.differences(data, others)
     items = result_tables.items(data)
-    text = data_table(labels, documents, read_pools(index.samples), scores)
+    origins = documents_table(labels, documents)
+    text = data_table(labels, read_pools(index.samples), scores)
 
     write_results(output, frame, index)
-    for name, tables in zip(TABLES, (performance, differences, by_task, [text], items), strict=True):
+    for name, tables in zip(TABLES, (performance, differences, by_task, [origins], [text], items), strict=True):
         write_tables(output / "tables", name, tables)
     plots = _figures(output / "figures", drawings(data, scores, labels))
     shown = page.Page(
@@ -92,6 +93,7 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
         differences=differences,
         differences_by_task=by_task,
         items=items[0],
+        documents=origins if documents else None,
         data=text,
         browser=browser(index, data, scores, real_text=real_text, rows=rows),
         without_real=not real_text,
