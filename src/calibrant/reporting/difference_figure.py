@@ -30,21 +30,24 @@ def difference_figure(data: Comparison) -> Figure | None:
     }
     if not panels:
         return None
-    columns = [key for key in data.combinations() if any(p[1:] == key for p in panels)]
-    measures = [m for m in data.outcomes if any(p[0] == m for p in panels)]
+    columns = [s for s in data.sparsities if any(p[1] == s for p in panels)]
+    rows = list(dict.fromkeys((measure, method) for measure, _, method in panels))
     lines = max(len(groups) for groups in panels.values()) + 1
     with style.context():
         height = 0.95 + 0.31 * lines
-        figure = Figure(figsize=(max(6.4, 2.1 + 3.2 * len(columns)), 0.4 + height * len(measures)))
-        grid = figure.subplots(len(measures), len(columns), squeeze=False, sharey=True)
-        for row, measure in enumerate(measures):
-            for column, (sparsity, method) in enumerate(columns):
+        figure = Figure(figsize=(max(6.4, 1.6 + 3.6 * len(columns)), 0.4 + height * len(rows)))
+        grid = figure.subplots(len(rows), len(columns), squeeze=False, sharey=True)
+        for row, (measure, method) in enumerate(rows):
+            for column, sparsity in enumerate(columns):
                 axes = grid[row][column]
                 groups = panels.get((measure, sparsity, method), {})
+                if not groups:
+                    axes.set_visible(False)
+                    continue
                 _panel(axes, data, measure, groups)
                 title = measure.label if measure.kind == "average" else measure.name[:1].upper() + measure.name[1:]
                 prefix = f"{method_label(method)}, " if len(data.methods) > 1 else ""
-                axes.set_title(f"{title}, {prefix}{sparsity_label(sparsity)}", fontsize=9)
+                axes.set_title(f"{title}, {prefix}{sparsity_label(sparsity)}", fontsize=8.5)
         handles = [
             Line2D([], [], color=style.INK, marker="D", markersize=5.5, linewidth=1.2, label="mean, 95 % interval"),
             Line2D([], [], color=style.INK, marker="o", markersize=3.5, linestyle="none", alpha=0.6, label="one seed"),

@@ -57,7 +57,7 @@ def performance_figure(data: Comparison) -> Figure:
         for row, measure in enumerate(measures):
             for column, sparsity in enumerate(sparsities):
                 axes = grid[row][column]
-                _panel(axes, data, measure, sparsity)
+                _panel(axes, data, measure, sparsity, named=column == 0)
                 axes.set_title(f"{_heading(measure)}, {sparsity_label(sparsity)}")
                 if column:
                     axes.set_yticklabels([])
@@ -72,7 +72,7 @@ def _heading(measure: Measure) -> str:
     return measure.label if measure.kind == "average" else f"Accuracy on {measure.label}"
 
 
-def _panel(axes: Axes, data: Comparison, measure: Measure, sparsity: str) -> None:
+def _panel(axes: Axes, data: Comparison, measure: Measure, sparsity: str, *, named: bool) -> None:
     colours = style.colours(data.sources)
     positions, labels = _rows(data)
     shown: list[float] = []
@@ -85,7 +85,7 @@ def _panel(axes: Axes, data: Comparison, measure: Measure, sparsity: str) -> Non
     axes.tick_params(axis="y", labelcolor=style.INK)
     last = max(positions.values(), default=0)
     axes.set_ylim(last + 0.6, -0.95)
-    if len(data.methods) > 1:
+    if named and len(data.methods) > 1:
         for method in data.methods:
             first = min(y for (m, _), y in positions.items() if m == method)
             axes.text(
