@@ -114,6 +114,8 @@ class NativeLlama:
         angles = torch.cat([angles, angles], dim=-1)
         self.cos = (angles.cos() * self.rope_scale).to(self.dtype)
         self.sin = (angles.sin() * self.rope_scale).to(self.dtype)
+        # The half-turn (a, b) -> (-b, a) is a roll to (b, a) with its sign in the table.
+        self.sin[:, : self.width // 2] *= -1
         self._set_lengths(torch.zeros(0, dtype=torch.int64, device=self.device))
 
     def prefill(self, ids: Tensor) -> Tensor:
@@ -182,9 +184,7 @@ class NativeLlama:
         fused = layer.qkv(self._rms(x, layer.input_norm))
         fused = fused.view(*fused.shape[:-1], self.heads + 2 * self.kv_heads, self.width)
         rotated = fused[..., : self.heads + self.kv_heads, :]
-        half = self.width // 2
-        turned = torch.cat([-rotated[..., half:], rotated[..., :half]], dim=-1)
-        rotated = rotated * cos + turned * sin
+        rotated = rotated * cos + rotated.roll(self.width // 2, dims=-1) * sin
         return rotated[..., : self.heads, :], rotated[..., self.heads :, :], fused[..., -self.kv_heads :, :]
 
     def _rest(self, layer: _Layer, x: Tensor, mixed: Tensor) -> Tensor:
