@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the description."""
-    from calibrant.pruning import describe
+    import calibrant.pruning.describe as describe
 
     path = Path(options.path)
     if options.other is not None and path.suffix != ".safetensors":

@@ -1,7 +1,6 @@
 """A model whose weights are read from the safetensors shards part by part, so that it never lies whole in memory."""
 
 import warnings
-from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,12 @@ from safetensors import safe_open
 from torch import nn
 from transformers import AutoModelForCausalLM
 from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import (
-    WeightConverter,
-    WeightRenaming,
-    convert_and_load_state_dict_in_model,
-    rename_source_key,
-)
+from transformers.core_model_loading import convert_and_load_state_dict_in_model
 from transformers.modeling_utils import LoadStateDictConfig
 from transformers.utils import logging as transformers_logging
 
 from calibrant.errors import InputError
+from calibrant.models.keys import KeyMap
 from calibrant.models.load import load_config, require_causal_head, weight_files
 
 
@@ -46,15 +41,20 @@ class StreamedModel:
         require_causal_head(self.path, config)
         try:
             with init_empty_weights(include_buffers=False):
-                self.model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+                # eager experts: each expert's projection is one call of F.linear, which can be watched
+                self.model: Any = AutoModelForCausalLM.from_config(
+                    config, dtype=dtype, trust_remote_code=False, experts_implementation="eager"
+                )
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"model {path}: cannot be loaded as a causal language model ({reason})") from error
         self.model.eval().requires_grad_(False)
         self.model.tie_weights()
-        self._conversions = get_model_conversion_mapping(self.model)
         self._shards = _shard_of_each_key(self.path)
-        self.sources = self._match_keys()
+        self.places = KeyMap(self.model).places(self._shards)
+        self.sources: dict[str, list[str]] = {}  # parameter -> the checkpoint keys that make it
+        for key, place in self.places.items():
+            self.sources.setdefault(place.parameter, []).append(key)
         self._check_complete()
 
     def load(self, prefix: str) -> None:
@@ -87,29 +87,14 @@ class StreamedModel:
                 empty = nn.Parameter(parameter.to("meta"), requires_grad=False)
                 self.model.get_submodule(owner)._parameters[leaf] = empty
 
-    def _match_keys(self) -> dict[str, list[str]]:
-        """Model parameter -> the checkpoint keys that make it (several for fused or stacked ones).
-
-        A parameter that a converter makes besides its first target is not listed; it comes with the first.
-        """
-        renamings = [entry for entry in self._conversions if isinstance(entry, WeightRenaming)]
-        converters = [entry for entry in self._conversions if isinstance(entry, WeightConverter)]
-        parameters = self.model.state_dict()
-        prefix = self.model.base_model_prefix
-        sources: dict[str, list[str]] = defaultdict(list)
-        for key in self._shards:
-            target, _ = rename_source_key(key, renamings, converters, prefix, parameters)
-            if target not in parameters and key in parameters:
-                target, _ = rename_source_key(key, [], [], prefix, parameters)
-            if target in parameters:
-                sources[target].append(key)
-        return dict(sources)
-
     def _check_complete(self) -> None:
-        made_by_converters = any(isinstance(entry, WeightConverter) for entry in self._conversions)
+        """A converter that splits a key fills several parameters, of which only the first is known by name."""
         tied = set(getattr(self.model, "all_tied_weights_keys", {}) or {})
         missing = sorted({name for name, _ in self.model.named_parameters()} - set(self.sources) - tied)
-        if missing and not made_by_converters:
+        splits = any(
+            len(getattr(entry, "target_patterns", ())) > 1 for entry in get_model_conversion_mapping(self.model)
+        )
+        if missing and not splits:
             raise InputError(f"model {self.path}: {len(missing)} weights are missing, the first is {missing[0]}")
 
 

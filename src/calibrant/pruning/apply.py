@@ -4,9 +4,10 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from calibrant.errors import InputError
+from calibrant.models.keys import KeyMap, Place
 from calibrant.models.load import fingerprint, load_model, model_id, resolve
 from calibrant.pruning.masks import MaskFile, read_masks, weights_path
 
@@ -18,16 +19,14 @@ def apply_masks(model: nn.Module, masks_path: str | Path) -> None:
         InputError: the masks name a linear layer that the model has not, or of another shape.
     """
     file = read_masks(masks_path)
-    parameters = dict(model.named_parameters())
-    check_shapes(file, {name: list(parameter.shape) for name, parameter in parameters.items()})
+    views = find_weights(model, file)
     with torch.no_grad():
         if file.metadata.get("weights_updated"):
             with safe_open(weights_path(masks_path), framework="pt") as weights:
-                for name in file.masks:
-                    parameters[f"{name}.weight"].copy_(weights.get_tensor(f"{name}.weight"))
-        for name, mask in file.masks.items():
-            parameter = parameters[f"{name}.weight"]
-            parameter.masked_fill_(~mask.to(parameter.device), 0)
+                for name, view in views.items():
+                    view.copy_(weights.get_tensor(f"{name}.weight"))
+        for name, view in views.items():
+            view.masked_fill_(~file.masks[name].to(view.device), 0)
 
 
 def load_pruned_model(
@@ -62,18 +61,25 @@ def check_model(file: MaskFile, model_dir: Path) -> None:
         )
 
 
-def check_shapes(file: MaskFile, parameters: dict[str, list[int]]) -> None:
-    """Refuse masks whose names or shapes do not fit {parameter: shape}.
+def find_weights(model: nn.Module, file: MaskFile) -> dict[str, Tensor]:
+    """The weight of every mask as a view into the model's parameters, in the checkpoint's orientation.
 
     Raises:
-        InputError: naming the first linear that does not fit.
+        InputError: the model has no such linear layer, or one of another shape.
     """
+    parameters = dict(model.named_parameters())
+    keys = KeyMap(model)
+    views = {}
     for name, shape in file.metadata["shapes"].items():
-        found = parameters.get(f"{name}.weight")
-        if found is None:
+        key = f"{name}.weight"
+        place = Place(key) if key in parameters else keys.place(key)
+        if place is None:
             raise InputError(f"masks {file.path}: the model has no {name}; the masks were made for another model")
-        if found != shape:
+        view = place.view(parameters[place.parameter].detach())
+        if list(view.shape) != shape:
             raise InputError(
-                f"masks {file.path}: {name} is {found[0]} x {found[1]} in the model, "
+                f"masks {file.path}: {name} is {' x '.join(map(str, view.shape))} in the model, "
                 f"{shape[0]} x {shape[1]} in the masks"
             )
+        views[name] = view
+    return views

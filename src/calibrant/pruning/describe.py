@@ -107,14 +107,15 @@ def model(path: Path) -> str:
     ]
     zeros_whole = weights_whole = 0
     for layer in find_decoder_layers(streamed.model):
-        linears = find_linears(layer)
+        linears = find_linears(layer, places=streamed.places)
         zeros = weights = 0
         for name in linears:
-            for key in streamed.sources[f"{name}.weight"]:
-                with safe_open(where[key], framework="pt") as file:
-                    tensor = file.get_tensor(key)
-                zeros += int((tensor == 0).sum())
-                weights += tensor.numel()
+            key = f"{name}.weight"
+            key = key if key in where else streamed.sources[key][0]
+            with safe_open(where[key], framework="pt") as file:
+                tensor = file.get_tensor(key)
+            zeros += int((tensor == 0).sum())
+            weights += tensor.numel()
         lines.append(f"{layer.name:<28}{len(linears):>10}{weights:>14,}{_share(zeros, weights):>12.4%}")
         zeros_whole, weights_whole = zeros_whole + zeros, weights_whole + weights
     lines.append(f"{'whole':<28}{'':>10}{weights_whole:>14,}{_share(zeros_whole, weights_whole):>12.4%}")

@@ -39,7 +39,9 @@ def find_targets(streamed: StreamedModel, method: Method) -> list[tuple[DecoderL
     Raises:
         InputError: nothing to prune, or M does not divide a layer's input features.
     """
-    targets = [(layer, find_linears(layer, method.exclude)) for layer in find_decoder_layers(streamed.model)]
+    targets = [
+        (layer, find_linears(layer, method.exclude, streamed.places)) for layer in find_decoder_layers(streamed.model)
+    ]
     if not any(linears for _, linears in targets):
         excluded = f" after exclude={method.exclude}" if method.exclude else ""
         raise InputError(f"{type(streamed.model).__name__}: no linear layer is left to prune{excluded}")

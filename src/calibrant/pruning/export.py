@@ -13,7 +13,7 @@ from calibrant.artefacts.provenance import write_provenance
 from calibrant.errors import InputError
 from calibrant.models.load import fingerprint, model_id, resolve, weight_files
 from calibrant.models.streaming import StreamedModel
-from calibrant.pruning.apply import check_model, check_shapes
+from calibrant.pruning.apply import check_model, find_weights
 from calibrant.pruning.masks import MaskFile, read_masks, weights_path
 from calibrant.pruning.tensor_files import stream_tensors
 
@@ -56,9 +56,12 @@ def write_pruned_checkpoint(model: str | Path, masks: str | Path, output: str | 
 def _mask_of_each_key(source: Path, file: MaskFile) -> dict[str, str]:
     """Checkpoint key -> the mask that prunes it."""
     streamed = StreamedModel(source, torch.bfloat16, torch.device("cpu"))
-    shapes = {name: list(parameter.shape) for name, parameter in streamed.model.named_parameters()}
-    check_shapes(file, shapes)
-    return {streamed.sources[f"{name}.weight"][0]: name for name in file.masks}
+    find_weights(streamed.model, file)  # refuses what does not fit
+    keys = {}
+    for name in file.masks:
+        key = f"{name}.weight"
+        keys[key if key in streamed.places else streamed.sources[key][0]] = name
+    return keys
 
 
 def _write_shard(shard: Path, output: Path, file: MaskFile, names: dict[str, str]) -> None:
