@@ -71,7 +71,8 @@ def collect(
                 output = call.run(layer.module, hidden[index : index + 1].to(device))
             except _SeenEnoughError:
                 continue
-            hidden[index : index + 1] = output.to(hidden.device)
+            if move_on:
+                hidden[index : index + 1] = output.to(hidden.device)
     for name, found in statistics.items():
         if not found.tokens:
             raise InputError(
