@@ -50,14 +50,18 @@ def warm_server() -> Iterator[None]:
         lifeline, ours = os.pipe()
         command = [sys.executable, "-m", "calibrant.cli.warm", address, str(lifeline)]
         environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT / "src")}
-        with subprocess.Popen(command, cwd=ROOT, env=environment, pass_fds=[lifeline], start_new_session=True):
-            os.close(lifeline)
-            os.environ[VARIABLE] = address
-            try:
-                yield
-            finally:
-                del os.environ[VARIABLE]
-                os.close(ours)
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, pass_fds=[lifeline], start_new_session=True)
+        os.close(lifeline)
+        os.environ[VARIABLE] = address
+        try:
+            yield
+        finally:
+            del os.environ[VARIABLE]
+            os.close(ours)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(1)
+            server.kill()  # it may still be importing, for jobs that were never needed
+            server.wait()
 
 
 def run_to_its_end(command: list[str]) -> int:

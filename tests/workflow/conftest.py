@@ -32,5 +32,5 @@ def finished_study(make_workspace: Callable[[], Workspace], tiny_model_dir: Path
     write_documents(workspace.folder / "stories.jsonl", 60, 1)
     write_documents(workspace.folder / "other.jsonl", 20, 2)
     workspace.configure(SMALL_STUDY)
-    workspace.snakemake()
+    workspace.make_study()
     return workspace

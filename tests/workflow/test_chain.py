@@ -29,7 +29,8 @@ CHAIN = [
         "scores/generated/stories-p4.parquet",
     ),
     (
-        "filter --samples hand/generated/stories-p4.parquet --scores hand/scores/generated/stories-p4.parquet --drop 0.2",
+        "filter --samples hand/generated/stories-p4.parquet --scores hand/scores/generated/stories-p4.parquet"
+        " --drop 0.2",
         "filtered/stories-p4-d0.2.parquet",
     ),
     (

@@ -21,7 +21,7 @@ def changed(**sections: Any) -> dict[str, Any]:
 
 def test_every_promised_file_is_there(finished_study: Workspace) -> None:
     report = finished_study.folder / "reports" / "mine"
-    for name in ("index.html", "summary.md", "results.parquet"):
+    for name in ("index.html", "summary.md", "results.parquet", "snakemake-report.html"):
         assert (report / name).stat().st_size > 0
     results = json.loads((finished_study.folder / "data/mine/evaluations/none/dense-0.json").read_text())
     assert {row["task"] for row in results} == {"other", "next_sentence_stories"}
@@ -29,7 +29,7 @@ def test_every_promised_file_is_there(finished_study: Workspace) -> None:
 
 
 def test_a_second_run_does_nothing(finished_study: Workspace) -> None:
-    result = finished_study.snakemake()
+    result = finished_study.make_study()
     assert "Nothing to be done" in result.stdout + result.stderr
 
 
@@ -101,14 +101,15 @@ def test_a_misspelt_key_stops_before_anything_runs(finished_study: Workspace) ->
 
 
 def test_a_lost_file_is_made_again_with_the_same_bytes(finished_study: Workspace) -> None:
-    lost = finished_study.folder / "data/mine/sets/stories-p4-d0.2-n4-s0.parquet"
-    before = lost.read_bytes()
-    mask = finished_study.folder / "data/mine/masks/stories-p4-d0.2-n4-s0/wanda-0.5.safetensors"
-    mask_before = mask.read_bytes()
-    lost.unlink()
-    finished_study.snakemake()
-    assert lost.read_bytes() == before
-    assert mask.read_bytes() == mask_before
+    lost = [
+        finished_study.folder / "data/mine" / name
+        for name in ("sets/stories-p4-d0.2-n4-s0.parquet", "masks/stories-p4-d0.2-n4-s0/wanda-0.5.safetensors")
+    ]
+    before = [path.read_bytes() for path in lost]
+    for path in lost:
+        path.unlink()
+    finished_study.snakemake("sets", "masks")
+    assert [path.read_bytes() for path in lost] == before
 
 
 def test_lint_is_clean(finished_study: Workspace) -> None:

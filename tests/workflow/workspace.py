@@ -19,14 +19,22 @@ class Workspace:
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake here with the default profile and my.yaml over config.yaml."""
-        command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/default"]
-        command += ["--configfile", "my.yaml", "--cores", "2", *arguments]
+        command = ["-m", "snakemake", "--workflow-profile", "workflow/profiles/default"]
+        return self._run(*command, "--configfile", "my.yaml", "--cores", "2", *arguments, check=check)
+
+    def make_study(self) -> subprocess.CompletedProcess[str]:
+        """What `make study CONFIG=my.yaml` runs."""
+        return self._run("workflow/study.py", "--config", "my.yaml", "--", "--cores", "2")
+
+    def _run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-        environment["HF_HUB_OFFLINE"] = "1"
-        result = subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True)
+        environment |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(self.folder / "src")}
+        result = subprocess.run(
+            [sys.executable, *arguments], cwd=self.folder, env=environment, text=True, capture_output=True
+        )
         if check and result.returncode:
             logs = "\n".join(p.read_text() for p in self.folder.glob("data/*/logs/**/*.log"))
-            raise AssertionError(f"snakemake failed\n{result.stdout}\n{result.stderr}\n{logs}")
+            raise AssertionError(f"failed: {arguments}\n{result.stdout}\n{result.stderr}\n{logs}")
         return result
 
     def planned(self, *arguments: str) -> set[str]:
