@@ -1,0 +1,108 @@
+"""Killed runs: the same command goes on and ends with the same bytes."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from calibrant.pruning import api, partial
+from calibrant.pruning.masks import weights_path
+
+
+class Killed(Exception):  # noqa: N818
+    """Stands for a kill at one place."""
+
+
+@pytest.mark.parametrize(
+    ("method", "sparsity", "options"),
+    [
+        ("wanda", "0.5", {}),
+        ("wanda", "0.5", {"sequential": "dense"}),
+        ("owl", "0.5", {}),
+        ("sparsegpt", "2:4", {}),
+        ("sparsegpt", "0.5", {"sequential": "sublayer"}),
+        ("magnitude", "0.5", {}),
+    ],
+)
+@pytest.mark.parametrize("save_every", [0.0, 1e9])
+def test_stopped_at_every_layer(
+    method: str,
+    sparsity: str,
+    options: dict[str, str],
+    save_every: float,
+    tiny_model_dir: Path,
+    tiny_calibration: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With activations saved at every layer, and with none saved (finished layers are run forward again)."""
+    monkeypatch.setattr(partial, "SAVE_EVERY", save_every)
+
+    def run(output: Path) -> None:
+        api.prune(
+            tiny_model_dir, tiny_calibration, method, sparsity, options, output=output, device="cpu", progress=False
+        )
+
+    run(tmp_path / "whole.safetensors")
+    original = api.prune_layer
+    for stop in (0, 1):
+        output = tmp_path / f"stopped-{stop}.safetensors"
+
+        def stopping(layer, *args, stop=stop, **kwargs):  # type: ignore[no-untyped-def]
+            if layer.index == stop:
+                raise Killed
+            return original(layer, *args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(api, "prune_layer", stopping)
+            with pytest.raises(Killed):
+                run(output)
+        assert not output.exists()
+        assert output.with_name(output.name + ".partial").is_dir()
+        run(output)
+        assert output.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+        if method == "sparsegpt":
+            assert weights_path(output).read_bytes() == weights_path(tmp_path / "whole.safetensors").read_bytes()
+        assert not output.with_name(output.name + ".partial").exists()
+
+
+def test_work_of_other_settings_is_not_used(
+    tiny_model_dir: Path, tiny_calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(output: Path, sparsity: str) -> None:
+        api.prune(tiny_model_dir, tiny_calibration, "wanda", sparsity, output=output, device="cpu", progress=False)
+
+    run(tmp_path / "expected.safetensors", "0.7")
+
+    def stopping(*args: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(api, "_finish", stopping)
+        with pytest.raises(Killed):
+            run(tmp_path / "masks.safetensors", "0.5")
+    run(tmp_path / "masks.safetensors", "0.7")
+    assert (tmp_path / "masks.safetensors").read_bytes() == (tmp_path / "expected.safetensors").read_bytes()
+
+
+def test_kill_9_at_a_random_moment(tiny_model_dir: Path, tiny_calibration: Path, tmp_path: Path) -> None:
+    def start(output: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "calibrant", "prune", "--model", tiny_model_dir]
+        command += ["--calibration", tiny_calibration, "--method", "owl", "--sparsity", "0.5", "--threads", "1"]
+        return subprocess.Popen([*map(str, command), "--output", str(output)], stderr=subprocess.DEVNULL)
+
+    began = time.monotonic()
+    assert start(tmp_path / "whole.safetensors").wait() == 0
+    duration = time.monotonic() - began
+    output = tmp_path / "killed.safetensors"
+    running = start(output)
+    time.sleep(random.Random(os.getpid()).uniform(0.5, 1.0) * duration)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert start(output).wait() == 0
+    assert output.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
