@@ -8,6 +8,9 @@ easy words do not decide it.
 import torch
 from torch import Tensor
 
+CACHE_ELEMENTS = 1 << 19  # float32 logits that a CPU core's cache holds: every pass over them then costs little
+_SMALLEST = -1e4  # stands for log 0 beside a probability of exactly 0
+
 
 def token_statistics(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probability of each target, and its distance from the expected one in standard deviations.
@@ -22,15 +25,22 @@ def token_statistics(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Two float32 tensors [tokens].
     """
-    logs = torch.log_softmax(logits.float(), dim=-1)
-    probabilities = logs.exp()
+    rows = len(logits) if logits.is_cuda else max(1, CACHE_ELEMENTS // logits.shape[-1])
+    parts = [_statistics(logits[i : i + rows], targets[i : i + rows]) for i in range(0, len(logits), rows)]
+    return torch.cat([own for own, _ in parts]), torch.cat([distance for _, distance in parts])
+
+
+def _statistics(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    # Relative to the best token: both moments are then small where the model is sure, and their difference is exact.
+    logs = logits.float() - logits.amax(-1, keepdim=True).float()
     own = logs.gather(-1, targets[:, None]).squeeze(-1)
-    # log p - mu can be formed before squaring, which loses nothing when sigma is small beside mu. A token with
-    # probability zero in float32 counts for nothing, also when its log is -inf.
-    logs = logs.clamp_min(torch.finfo(torch.float32).min)
-    mean = (probabilities * logs).sum(-1)
-    deviation = logs.sub_(mean[:, None]).square_().mul_(probabilities).nan_to_num_(nan=0.0).sum(-1).sqrt()
-    return own, (own - mean) / deviation.clamp_min(1e-12)
+    weights = logs.exp()
+    total = weights.sum(-1)
+    logs = logs.clamp_min_(_SMALLEST)
+    mean = torch.linalg.vecdot(weights, logs) / total
+    square = torch.linalg.vecdot(weights.mul_(logs), logs) / total
+    deviation = (square - mean.square()).clamp_min(0).sqrt()
+    return own - total.log(), (own - mean) / deviation.clamp_min(1e-12)
 
 
 def min_k_plus_plus(scores: Tensor, k: float) -> float:
