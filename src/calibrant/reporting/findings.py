@@ -68,7 +68,7 @@ def real_against_generated(data: Comparison, sparsity: str, method: str, measure
         low, high = (number(x, measure.decimals, True) for x in (together.low, together.high))
         details += [f"95 % interval {low} to {high}", f"p {_equals(together.p)}"]
     details.append(f"{told} {seeds_word} a source")
-    sources = f"{count} of {len(groups)} sources" if len(groups) > 1 else f"the one source ({count} of 1)"
+    sources = f"{count} of {len(groups)} sources" if len(groups) > 1 else "the one source of the study"
     text = (
         f"{_where(data, sparsity, method)}, self-generated text gave {word} {measure.name} than real text for "
         f"{sources} ({'; '.join(details)})."

@@ -96,7 +96,7 @@ def inline(svg: str, name: str, title: str, description: str) -> str:
     svg = re.sub(r"font-family: [^;\"]+", "font-family: inherit", svg)
     for grey, variable in ((INK, "--ink"), (MUTED, "--muted"), (RULE, "--rule"), (PAPER, "--paper")):
         svg = svg.replace(grey, f"var({variable})")
-    opening = f'<svg role="img" aria-labelledby="{name}-title {name}-desc" style="max-width: {_width(svg)}"'
+    opening = f'<svg role="img" aria-labelledby="{name}-title {name}-desc" style="--width: {_width(svg)}"'
     svg = re.sub(r"<svg\b", opening, svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
