@@ -1,0 +1,31 @@
+"""The code in the documentation runs."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from support import ROOT, make_text
+
+
+def test_example_of_the_python_api_runs(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_model_dir, "model")
+    Path("text.jsonl").write_text("".join(json.dumps({"text": make_text(60, i)}) + "\n" for i in range(30)))
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/api.md").read_text(), re.DOTALL)
+    for block in blocks:
+        exec(compile(block, "docs/api.md", "exec"), {})
+    assert len(blocks) == 1
+    assert capsys.readouterr().out.count("'metric': 'perplexity'") == 3
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = []
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if not target.startswith("http") and not (page.parent / target).exists():
+                broken.append(f"{page.name}: {target}")
+    assert broken == []
