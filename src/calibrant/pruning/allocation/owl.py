@@ -62,7 +62,7 @@ def allocate(
         shift = _spread(observations, width)
         kept = _whole_steps_exact(pattern, shift, weights) if exact else pattern.n + np.round(shift)
         if kept.min() < 1:
-            raise _too_wide(int(kept.argmin()), f"keep {int(kept.min())} of {pattern.m} weights", settings)
+            raise _too_wide(int(kept.argmin()), f"keep {max(int(kept.min()), 0)} of {pattern.m} weights", settings)
         return [NM(int(n), pattern.m) for n in np.minimum(kept, pattern.m)]
     ratios = pattern.ratio - _spread(observations, 2 * width)
     ratios = _shift_to_target(ratios, weights, pattern.ratio) if exact else np.where(ratios <= 0, LEAST, ratios)
