@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from calibrant.artefacts.code import _parse, closure, code_digest
+from calibrant.artefacts.code import _parse, closure, code_digest, data_digest
 
 FILES = {
     "pkg/__init__.py": "",
@@ -44,3 +44,13 @@ def test_only_meaning_counts(source: Path) -> None:
 def test_stages_do_not_depend_on_each_other_more_than_they_import() -> None:
     assert "calibrant.pruning" not in {m.rsplit(".", 1)[0] for m in closure("calibrant.cli.sample")}
     assert "calibrant.cli.main" not in closure("calibrant.cli.sample")
+
+
+def test_package_data_counts_by_its_bytes(source: Path) -> None:
+    template = source / "pkg" / "page.html"
+    template.write_text("<p>")
+    before = data_digest("pkg", source)
+    (source / "pkg/other.py").write_text("Y = 5\n")
+    assert data_digest("pkg", source) == before
+    template.write_text("<b>")
+    assert data_digest("pkg", source) != before

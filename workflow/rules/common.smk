@@ -11,7 +11,7 @@ os.environ.update(
     PYTHONPATH=str(Path(workflow.basedir) / "src"),
 )
 
-from calibrant.artefacts.code import code_digest, installed_versions
+from calibrant.artefacts.code import code_digest, data_digest, installed_versions
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import runs
@@ -86,6 +86,22 @@ def download_files():
         *text_files(),
         *all_task_files(),
     ]
+
+
+def sample_files():
+    """What the report shows rows of: real calibration sets, and all that the model generated."""
+    keys = {run.calibration for run in RUNS if run.calibration}
+    return sorted({LAYOUT.calibration_set(k) if k.origin == "real" else LAYOUT.generated(k) for k in keys})
+
+
+def set_files():
+    return sorted({LAYOUT.calibration_set(run.calibration) for run in RUNS if run.calibration})
+
+
+def provenance_files():
+    """What sources and texts say of themselves."""
+    names = [("sources", name) for name in config["sources"]] + [("texts", name) for name in config["texts"]]
+    return [LAYOUT.provenance(section, name) for section, name in names]
 
 
 def score_files():

@@ -32,6 +32,9 @@ rule summarize:
         evaluations=[LAYOUT.evaluation(run) for run in RUNS],
         masks=[LAYOUT.masks(run) for run in RUNS if run.method != "dense"],
         scores=score_files(),
+        samples=sample_files(),
+        sets=set_files(),
+        provenance=provenance_files(),
     output:
         page=report(
             f"{REPORT}/index.html",
@@ -41,6 +44,8 @@ rule summarize:
         ),
         summary=f"{REPORT}/summary.md",
         results=f"{REPORT}/results.parquet",
+        csv=f"{REPORT}/results.csv",
+        provenance=f"{REPORT}/provenance.json",
         tables=report(
             directory(f"{REPORT}/tables"),
             patterns=["{name}.csv"],
@@ -64,6 +69,7 @@ rule summarize:
     params:
         output=report_folder,
         code=code("summarize"),
+        templates=data_digest("calibrant.reporting"),
         versions=installed_versions("polars", "matplotlib", "scipy"),
     shell:
         "python workflow/scripts/summarize.py --results {input.index:q} --output {params.output:q} &> {log:q}"

@@ -1,7 +1,7 @@
 """A digest of the code behind a stage, so that a workflow reruns what an edit concerns and nothing else.
 
 Comments, layout and modification times do not count; neither does code that the stage does not import.
-Dynamic imports and package data are not seen.
+Dynamic imports are not seen; package data (templates, style sheets, schemas) has a digest of its own.
 """
 
 import ast
@@ -20,6 +20,15 @@ def code_digest(module: str, root: Path = SOURCE) -> str:
         f"{name}:{ast.dump(tree)}" for name in sorted(closure(module, root)) if (tree := _parse(name, root))
     )
     return hashlib.sha256(trees.encode()).hexdigest()[:12]
+
+
+def data_digest(package: str, root: Path = SOURCE) -> str:
+    """Digest of a package's files that are no Python: names and bytes."""
+    folder = root.joinpath(*package.split("."))
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")):
+        digest.update(f"{file.relative_to(folder).as_posix()}:".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def closure(module: str, root: Path = SOURCE) -> set[str]:
