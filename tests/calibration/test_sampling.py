@@ -13,8 +13,8 @@ from scipy.stats import chisquare
 from support import make_text
 
 from calibrant.calibration.documents import Documents
+from calibrant.calibration.draws import generator
 from calibrant.calibration.sampling import (
-    generator,
     sample_documents,
     sample_single,
     sample_stream,

@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 
-from calibrant.calibration.sampling import generator
+from calibrant.calibration.draws import generator
 from calibrant.calibration.schema import SCHEMA
 from calibrant.errors import InputError
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from calibrant.calibration.documents import Documents
+from calibrant.calibration.draws import check_counts, generator
 from calibrant.calibration.tokens import decode, encode, encode_documents
 from calibrant.errors import InputError
 
@@ -30,11 +31,6 @@ class Window:
 
     ids: list[int]
     documents: list[int]
-
-
-def generator(*seed: int) -> np.random.Generator:
-    """An independent generator for a tuple of seeds (numpy's SeedSequence over PCG64)."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(list(seed))))
 
 
 def window_offsets(total: int, n: int, length: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -124,20 +120,6 @@ def sample_single(
         f"{where}: too little text: {len(windows):,} of {seen:,} documents have {length:,} tokens or more (the longest "
         f"has {longest:,}), but {n:,} are needed; lower --samples or --length, or use --packing stream"
     )
-
-
-def check_counts(samples: int, length: int, seed: int) -> None:
-    """Refuse counts that mean nothing.
-
-    Raises:
-        InputError: fewer than one sample, fewer than two tokens, a negative seed.
-    """
-    if samples < 1:
-        raise InputError(f"--samples {samples}: must be 1 or more")
-    if length < 2:
-        raise InputError(f"--length {length}: must be 2 or more tokens")
-    if seed < 0:
-        raise InputError(f"--seed {seed}: must be 0 or more")
 
 
 def sample_documents(

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the stage."""
     from calibrant.calibration.documents import read_documents
-    from calibrant.calibration.sampling import check_counts
+    from calibrant.calibration.draws import check_counts
     from calibrant.calibration.schema import write_samples
     from calibrant.calibration.tokens import special_ids
     from calibrant.models.devices import choose_device

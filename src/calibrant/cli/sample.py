@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the stage."""
     from calibrant.calibration.documents import read_documents
-    from calibrant.calibration.sampling import check_counts, sample_documents
+    from calibrant.calibration.draws import check_counts
+    from calibrant.calibration.sampling import sample_documents
     from calibrant.calibration.schema import write_samples
     from calibrant.models.load import load_tokenizer, model_id, resolve, tokenizer_sha256
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from calibrant.calibration.documents import Documents
-from calibrant.calibration.sampling import generator
+from calibrant.calibration.draws import generator
 from calibrant.calibration.tokens import bos_id, encode_documents
 from calibrant.errors import InputError
 from calibrant.synthesis.settings import Prompt
