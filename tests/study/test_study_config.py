@@ -54,10 +54,19 @@ def test_mistakes_name_key_value_and_what_is_allowed(changes: dict[str, Any], wo
         assert word in message
 
 
-def test_own_sources_replace_the_presets_and_bring_their_own_tasks() -> None:
+def test_own_sources_replace_the_presets_and_the_tasks_built_from_them() -> None:
     resolved = resolve_config(config(sources={"mine": {"files": ["a.jsonl"]}}))
     assert list(resolved["sources"]) == ["mine"]
-    assert [name for name in resolved["tasks"] if name.startswith("next_sentence")] == ["next_sentence_mine"]
+    assert resolved["tasks"] == {}
+
+
+def test_a_task_for_every_source() -> None:
+    tasks = {"next_sentence": {"kind": "next_sentence", "source": "all", "items": 9}}
+    resolved = resolve_config(config(sources={"mine": {"files": ["a"]}, "ours": {"files": ["b"]}}, tasks=tasks))
+    assert {name: spec["source"] for name, spec in resolved["tasks"].items()} == {
+        "next_sentence_mine": "mine",
+        "next_sentence_ours": "ours",
+    }
 
 
 def test_a_setting_is_merged_not_replaced() -> None:

@@ -47,6 +47,8 @@ def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[st
     merged: dict[str, Any] = {}
     for layer in [*layers, config]:
         merged = merge(merged, layer)
+    if "sources" in config and "tasks" not in config:
+        merged["tasks"] = without_replaced_sources(merged["tasks"], merged["sources"])
     schema = read_yaml(root / "schemas" / "config.schema.yaml")
     validate(merged, schema, name)
     filled: dict[str, Any] = fill_defaults(merged, schema, schema)
@@ -65,6 +67,12 @@ def merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = copy.deepcopy(value)
     return merged
+
+
+def without_replaced_sources(tasks: dict[str, Any], sources: Any) -> dict[str, Any]:
+    """The preset's tasks without those built from its own sources, which a configuration has replaced."""
+    known = {"all", *sources} if isinstance(sources, dict) else {"all"}
+    return {name: spec for name, spec in tasks.items() if not spec.get("kind") or spec["source"] in known}
 
 
 def expand_tasks(tasks: dict[str, Any], sources: list[str]) -> dict[str, Any]:
