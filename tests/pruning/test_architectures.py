@@ -228,3 +228,42 @@ def test_experts_stacked_in_the_checkpoint_are_refused() -> None:
     model = tf.AutoModelForCausalLM.from_config(CONFIGS["mixtral"]())
     with pytest.raises(InputError, match="three dimensions"):
         find_linears(find_decoder_layers(model)[0])
+
+
+@pytest.mark.parametrize("method", ["magnitude", "sparsegpt", "wanda"])
+def test_openlm_whole_and_by_parts(method: str, shared_dir: Path, tmp_path: Path) -> None:
+    """Fused linears by their parts: magnitude prunes the same share of q, k and v; rows do not notice."""
+    import calibrant  # noqa: F401 - registers OpenLM
+    from calibrant.models.openlm.layout import fused_splits
+
+    ids = np.random.default_rng(0).integers(3, 500, (4, 32))
+    import pyarrow as pa
+
+    from calibrant.artefacts.parquet import write_table
+
+    write_table(tmp_path / "set.parquet", pa.table({"input_ids": pa.array(ids.tolist(), pa.list_(pa.int32()))}), {})
+    masks = {}
+    for fused in ("whole", "parts"):
+        output = tmp_path / f"{fused}.safetensors"
+        prune(
+            *(shared_dir / "golden" / "openlm", tmp_path / "set.parquet", method, "0.5", {"fused": fused}),
+            output=output,
+            device="cpu",
+            progress=False,
+        )
+        masks[fused] = dict(read_masks(output).masks)
+    names = [name for name in masks["whole"] if fused_splits(name, len(masks["whole"][name]))]
+    assert names
+    assert all(".attention." in name or ".feed_forward." in name for name in masks["whole"])
+    same = all(torch.equal(masks["whole"][name], masks["parts"][name]) for name in masks["whole"])
+    assert same == (method == "wanda")
+    if method == "magnitude":
+        for name in names:
+            for rows in fused_splits(name, len(masks["parts"][name])).values():
+                assert float((~masks["parts"][name][rows]).double().mean()) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_parts_of_other_models_are_not_known(tmp_path: Path, calibration: Path) -> None:
+    tf.AutoModelForCausalLM.from_config(CONFIGS["phi3"]()).save_pretrained(tmp_path / "phi3")
+    with pytest.raises(InputError, match="this model is phi3"):
+        prune(tmp_path / "phi3", None, "magnitude", "0.5", {"fused": "parts"}, output=tmp_path / "m.safetensors")

@@ -75,7 +75,7 @@ def test_metadata_says_what_was_done(wanda_masks: Path) -> None:
     assert metadata["achieved_sparsity"] == pytest.approx(1 - kept / sum(mask.numel() for mask in masks.values()))
     assert metadata["requested_sparsity"] == 0.5
     assert metadata["method"] == "wanda"
-    assert metadata["settings"] == {"sequential": "layer", "exclude": None, "group": "row"}
+    assert metadata["settings"] == {"sequential": "layer", "fused": "whole", "exclude": None, "group": "row"}
     assert metadata["model"] == "tiny-llama"
     assert len(metadata["model_sha256"]) == len(metadata["calibration_sha256"]) == 64
     assert [layer["name"] for layer in metadata["layers"]] == ["model.layers.0", "model.layers.1"]

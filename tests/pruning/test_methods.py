@@ -53,7 +53,7 @@ def test_refined_magnitude_starts_within_rows() -> None:
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
-        ("wanda", {"owl.lambda": "1"}, "method wanda has no such option; it has exclude, group, sequential"),
+        ("wanda", {"owl.lambda": "1"}, "method wanda has no such option; it has exclude, fused, group, sequential"),
         ("owl", {"owl.lambda": "wide"}, "option owl.lambda=wide: must be a number, at least 0"),
         ("owl", {"owl.lambda": "-1"}, "option owl.lambda=-1: must be a number, at least 0"),
         ("owl", {"owl.lambda": "nan"}, "option owl.lambda=nan: must be a number"),

@@ -44,7 +44,7 @@ def ids_file(path: Path, ids: np.ndarray) -> Path:
         ({"--sparsity": "5:4"}, "sparsity 5:4: N must be at least 1 and below M"),
         ({"--sparsity": "2:5"}, "model.layers.0.self_attn.q_proj: its 32 input features cannot be divided into groups"),
         ({"--method": "wander"}, "method wander: unknown; use dsnot, magnitude, owl, ria, sparsegpt, wanda"),
-        ({"--option": "owl.lambda=1"}, "method wanda has no such option; it has exclude, group, sequential"),
+        ({"--option": "owl.lambda=1"}, "method wanda has no such option; it has exclude, fused, group, sequential"),
         ({"--option": "exclude"}, "--option exclude: must be KEY=VALUE"),
         ({"--option": "exclude=("}, "option exclude=(: not a regular expression"),
         ({"--option": "exclude=.*"}, "no linear layer is left to prune after exclude=.*"),

@@ -3,31 +3,61 @@
 import argparse
 from pathlib import Path
 
+from calibrant.cli.common import add_compute_arguments, apply_threads
 from calibrant.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the stage."""
     parser.add_argument("path", help="mask file, calibration set (Parquet) or model folder")
-    parser.add_argument("--other", help="a second mask file: the overlap of the two is printed too")
+    parser.add_argument("--other", help="masks: a second mask file, to print the overlap of the two")
+    parser.add_argument("--model", help="masks: their model, to print each layer's reconstruction error on --text-set")
+    parser.add_argument(
+        "--text-set",
+        action="append",
+        default=[],
+        metavar="SET.parquet",
+        help="calibration set to measure on; may be repeated (the one used, and one held out)",
+    )
+    parser.add_argument("--output", help="masks: also write the per-layer figures as JSON")
+    add_compute_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the description."""
+    path = Path(options.path)
+    _check(options, path)
+    apply_threads(options.threads)
     import calibrant.pruning.describe as describe
 
-    path = Path(options.path)
-    if options.other is not None and path.suffix != ".safetensors":
-        raise InputError(f"--other {options.other}: only masks can be compared, and {path} is not a mask file")
     if path.is_dir():
         print(describe.model(path))
     elif path.suffix == ".parquet":
         print(describe.calibration_set(path))
-    elif path.suffix == ".safetensors":
-        print(describe.masks(path))
-        if options.other is not None:
-            print(describe.comparison(path, Path(options.other)))
     else:
-        raise InputError(
-            f"{path}: {'no such file' if not path.exists() else 'neither masks, Parquet nor a model folder'}"
+        figures = describe.figures(
+            path,
+            other=options.other,
+            model=options.model,
+            text_sets=options.text_set,
+            dtype=options.dtype,
+            device=options.device,
         )
+        print(describe.masks(path, figures))
+        if options.output is not None:
+            from calibrant.artefacts.atomic import write_json
+
+            write_json(options.output, figures)
+
+
+def _check(options: argparse.Namespace, path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    is_masks = path.is_file() and path.suffix == ".safetensors"
+    if not (path.is_dir() or path.suffix == ".parquet" or is_masks):
+        raise InputError(f"{path}: neither masks (.safetensors), a calibration set (.parquet) nor a model folder")
+    for name in ("other", "model", "output"):
+        if getattr(options, name) is not None and not is_masks:
+            raise InputError(f"--{name}: goes with a mask file, and {path} is none")
+    if bool(options.text_set) != (options.model is not None):
+        raise InputError("--model and --text-set go together: the model is run on the set, dense and pruned")

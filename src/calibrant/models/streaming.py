@@ -50,8 +50,8 @@ class StreamedModel:
             raise InputError(f"model {path}: cannot be loaded as a causal language model ({reason})") from error
         self.model.eval().requires_grad_(False)
         self.model.tie_weights()
-        self._shards = _shard_of_each_key(self.path)
-        self.places = KeyMap(self.model).places(self._shards)
+        self.shards = _shard_of_each_key(self.path)
+        self.places = KeyMap(self.model).places(self.shards)
         self.sources: dict[str, list[str]] = {}  # parameter -> the checkpoint keys that make it
         for key, place in self.places.items():
             self.sources.setdefault(place.parameter, []).append(key)
@@ -63,9 +63,9 @@ class StreamedModel:
         with ExitStack() as stack:
             files = {
                 shard: stack.enter_context(safe_open(shard, framework="pt"))
-                for shard in {self._shards[key] for key in keys}
+                for shard in {self.shards[key] for key in keys}
             }
-            tensors = {key: files[self._shards[key]].get_slice(key) for key in keys}
+            tensors = {key: files[self.shards[key]].get_slice(key) for key in keys}
             config = LoadStateDictConfig(
                 dtype=self.dtype,
                 dtype_plan=self.model._get_dtype_plan(self.dtype),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
@@ -10,6 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from calibrant.errors import InputError
 from calibrant.models.keys import Place
+from calibrant.models.openlm.layout import fused_splits
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Linear:
     as the checkpoint has it, `model.layers.0.block_sparse_moe.experts.3.w1`.
     module: the module that holds the parameter.
     transposed: the checkpoint stores [in, out] (GPT-2's Conv1D) instead of [out, in].
+    parts: row ranges that are pruned as linears of their own; empty for the whole.
     place: for an expert, where it lies in the module's stacked parameter.
     """
 
@@ -36,6 +38,7 @@ class Linear:
     module: nn.Module
     transposed: bool = False
     place: Place | None = None
+    parts: tuple[slice, ...] = ()
 
     @property
     def parameter(self) -> Tensor:
@@ -142,3 +145,17 @@ def _find_experts(layer: DecoderLayer, places: Mapping[str, Place]) -> dict[str,
             "which cannot be pruned yet; checkpoints with one tensor for each expert can"
         )
     return experts
+
+
+def split_fused(linears: Mapping[str, Linear], model_type: str) -> dict[str, Linear]:
+    """The same linears, those that fuse several (OpenLM's q, k, v and w1, w2) with the row range of each part.
+
+    Raises:
+        InputError: no linear of this model is known to be fused.
+    """
+    if model_type != "openlm":
+        raise InputError(f"option fused=parts: knows the parts of openlm's linears, and this model is {model_type}")
+    return {
+        name: replace(linear, parts=tuple(fused_splits(name, linear.weight.shape[0]).values()))
+        for name, linear in linears.items()
+    }

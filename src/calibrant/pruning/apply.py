@@ -1,5 +1,6 @@
 """Put masks into a model: zeros exactly where the mask says, updated weights where the method changed them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,14 +20,18 @@ def apply_masks(model: nn.Module, masks_path: str | Path) -> None:
         InputError: the masks name a linear layer that the model has not, or of another shape.
     """
     file = read_masks(masks_path)
-    views = find_weights(model, file)
+    apply_to_weights(find_weights(model, file), file)
+
+
+def apply_to_weights(weights: Mapping[str, Tensor], file: MaskFile) -> None:
+    """Copy updated weights, where there are any, into {linear's name: weight}, then zero what is pruned."""
     with torch.no_grad():
         if file.metadata.get("weights_updated"):
-            with safe_open(weights_path(masks_path), framework="pt") as weights:
-                for name, view in views.items():
-                    view.copy_(weights.get_tensor(f"{name}.weight"))
-        for name, view in views.items():
-            view.masked_fill_(~file.masks[name].to(view.device), 0)
+            with safe_open(weights_path(file.path), framework="pt") as updated:
+                for name, weight in weights.items():
+                    weight.copy_(updated.get_tensor(f"{name}.weight"))
+        for name, weight in weights.items():
+            weight.masked_fill_(~file.masks[name].to(weight.device), 0)
 
 
 def load_pruned_model(

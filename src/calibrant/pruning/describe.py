@@ -1,74 +1,103 @@
-"""Plain-text descriptions of mask files, calibration sets and checkpoints, for people."""
+"""Mask files, calibration sets and checkpoints, described for people (text) and for plots (plain values)."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 
-from calibrant.calibration.schema import read_samples
+from calibrant.artefacts.digest import sha256_file
+from calibrant.calibration.schema import check_vocabulary, read_calibration_set, read_samples
 from calibrant.errors import InputError
-from calibrant.models.load import fingerprint, model_id, resolve, weight_files
+from calibrant.models.load import fingerprint, load_config, model_id, resolve
 from calibrant.models.streaming import StreamedModel
 from calibrant.models.structure import find_decoder_layers, find_linears
-from calibrant.pruning.masks import read_masks
+from calibrant.pruning.masks import MaskFile, read_masks
+from calibrant.pruning.reconstruction import reconstruction_errors
 
 
-def masks(path: Path) -> str:
-    """Method, settings, hashes, and the achieved sparsity beside the requested one, whole and per layer."""
-    metadata = read_masks(path).metadata
-    settings = {key: value for key, value in metadata.get("settings", {}).items() if value is not None}
-    lines = [
-        f"masks {path}",
-        *_fields(metadata, "model", "model_sha256", "calibration_sha256", "sequences", "sequence_length"),
-        *_fields(metadata, "method", "sparsity", "dtype", "device", "weights_updated", "library_version"),
-        f"  settings: {', '.join(f'{key}={value}' for key, value in sorted(settings.items()))}",
-        f"  linear layers: {len(metadata['shapes'])}",
-        "",
-        f"{'layer':<28}{'pattern':>10}{'requested':>12}{'achieved':>12}{'weights':>14}",
-    ]
-    for layer in metadata.get("layers", []):
-        lines.append(
-            f"{layer['name']:<28}{layer['pattern']:>10}{layer['requested_sparsity']:>12.4%}"
-            f"{layer['achieved_sparsity']:>12.4%}{layer['weights']:>14,}"
-        )
-    total = sum(layer["weights"] for layer in metadata.get("layers", []))
-    requested, achieved = metadata.get("requested_sparsity"), metadata.get("achieved_sparsity")
-    if requested is not None and achieved is not None:
-        lines.append(f"{'whole':<28}{metadata['sparsity']:>10}{requested:>12.4%}{achieved:>12.4%}{total:>14,}")
-    return "\n".join(lines)
+def figures(
+    path: str | Path,
+    *,
+    other: str | Path | None = None,
+    model: str | Path | None = None,
+    text_sets: Sequence[str | Path] = (),
+    dtype: str = "auto",
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """One row for each decoder layer: achieved sparsity, and what was asked for besides.
 
-
-def comparison(path: Path, other: Path) -> str:
-    """Overlap of two masks of one model: per decoder layer, the Jaccard index of the kept weights and of the pruned.
+    With `other`: `kept_in_both` (share of all weights), `jaccard_kept`, `jaccard_pruned`. With `model` and
+    `text_sets`: `reconstruction_error`, {set's file name: error, with "(calibration)" after the set that the
+    masks were made on} (`reconstruction.reconstruction_errors`).
 
     Raises:
-        InputError: the masks are of different linear layers or shapes.
+        InputError: the masks do not fit each other or the model, or a set does not fit the model.
     """
-    a, b = read_masks(path), read_masks(other)
+    file = read_masks(path)
+    rows = [dict(layer) for layer in file.metadata.get("layers", [])]
+    if other is not None:
+        for row, overlap in zip(rows, _overlaps(file, read_masks(other)), strict=True):
+            row.update(overlap)
+    if model is not None:
+        vocabulary = int(load_config(resolve(model)).get_text_config().vocab_size)
+        sets = {}
+        for text_set in text_sets:
+            ids = read_calibration_set(text_set).input_ids
+            check_vocabulary(text_set, ids, vocabulary)
+            own = sha256_file(text_set) == file.metadata.get("calibration_sha256")
+            sets[Path(text_set).name + (" (calibration)" if own else "")] = torch.from_numpy(ids)
+        errors = reconstruction_errors(model, path, sets, dtype=dtype, device=device)
+        for index, row in enumerate(rows):
+            row["reconstruction_error"] = {label: of_set[index] for label, of_set in errors.items()}
+    return rows
+
+
+def _overlaps(a: MaskFile, b: MaskFile) -> list[dict[str, float]]:
     if a.metadata["shapes"] != b.metadata["shapes"]:
-        raise InputError(f"masks {path} and {other}: their linear layers differ, so they cannot be compared")
-    counts: dict[str, Counter[str]] = {}
+        raise InputError(f"masks {a.path} and {b.path}: their linear layers differ, so they cannot be compared")
+    counts: dict[str, Counter[str]] = {layer["name"]: Counter() for layer in a.metadata["layers"]}
     for name in a.masks:
-        layer = next((entry["name"] for entry in a.metadata["layers"] if name.startswith(entry["name"] + ".")), name)
+        layer = next(layer for layer in counts if name.startswith(layer + "."))
         one, two = a.masks[name], b.masks[name]
-        both, either = int((one & two).sum()), int((one | two).sum())
-        counts.setdefault(layer, Counter()).update(both=both, either=either, total=one.numel())
-    counts["whole"] = sum(counts.values(), Counter())
-    lines = [
-        "",
-        f"compared with {other}",
-        f"{'layer':<28}{'kept in both':>14}{'Jaccard kept':>14}{'Jaccard pruned':>16}",
+        counts[layer].update(both=int((one & two).sum()), either=int((one | two).sum()), total=one.numel())
+    return [
+        {
+            "kept_in_both": _share(count["both"], count["total"]),
+            "jaccard_kept": _share(count["both"], count["either"]),
+            "jaccard_pruned": _share(count["total"] - count["either"], count["total"] - count["both"]),
+        }
+        for count in counts.values()
     ]
-    for layer, count in counts.items():
-        neither = count["total"] - count["either"]
-        pruned_in_any = count["total"] - count["both"]
-        lines.append(
-            f"{layer:<28}{count['both'] / count['total']:>14.4%}{_share(count['both'], count['either']):>14.4f}"
-            f"{_share(neither, pruned_in_any):>16.4f}"
-        )
-    return "\n".join(lines)
+
+
+def masks(path: str | Path, rows: Sequence[dict[str, Any]]) -> str:
+    """Method, settings and hashes of a mask file, then `figures` as a table."""
+    metadata = read_masks(path).metadata
+    settings = {key: value for key, value in metadata.get("settings", {}).items() if value is not None}
+    columns = {"pattern": "pattern", "requested_sparsity": "requested", "achieved_sparsity": "achieved"}
+    columns |= {key: key for key in ("kept_in_both", "jaccard_kept", "jaccard_pruned") if rows and key in rows[0]}
+    labels = list(rows[0].get("reconstruction_error", {})) if rows else []
+    table = [["layer", *columns.values(), *(f"error: {label}" for label in labels)]]
+    for row in rows:
+        errors = [f"{row['reconstruction_error'][label]:.4f}" for label in labels]
+        table.append([row["name"], *(_cell(key, row[key]) for key in columns), *errors])
+    if "achieved_sparsity" in metadata:
+        whole = [metadata["sparsity"], f"{metadata['requested_sparsity']:.4%}", f"{metadata['achieved_sparsity']:.4%}"]
+        table.append(["whole", *whole, *[""] * (len(table[0]) - 4)])
+    return "\n".join(
+        [
+            f"masks {path}",
+            *_fields(metadata, "model", "model_sha256", "calibration_sha256", "sequences", "sequence_length"),
+            *_fields(metadata, "method", "sparsity", "dtype", "device", "weights_updated", "library_version"),
+            f"  settings: {', '.join(f'{key}={value}' for key, value in sorted(settings.items()))}",
+            f"  linear layers: {len(metadata['shapes'])}, weights: {_weights(metadata):,}",
+            "",
+            *_aligned(table),
+        ]
+    )
 
 
 def calibration_set(path: Path) -> str:
@@ -92,38 +121,57 @@ def model(path: Path) -> str:
     """Architecture, and the share of zeros in each decoder layer's linear weights."""
     source = resolve(path)
     streamed = StreamedModel(source, torch.bfloat16, torch.device("cpu"))
-    shards = weight_files(source)
-    where: dict[str, Path] = {}
-    for shard in shards:
-        with safe_open(shard, framework="pt") as file:
-            where.update(dict.fromkeys(file.keys(), shard))
-    lines = [
-        f"model {path}",
-        f"  id: {model_id(source)}",
-        f"  sha256: {fingerprint(source)}",
-        f"  architecture: {type(streamed.model).__name__}, {len(shards)} shard(s)",
-        "",
-        f"{'layer':<28}{'linears':>10}{'weights':>14}{'zeros':>12}",
-    ]
+    table = [["layer", "linears", "weights", "zeros"]]
     zeros_whole = weights_whole = 0
     for layer in find_decoder_layers(streamed.model):
         linears = find_linears(layer, places=streamed.places)
         zeros = weights = 0
         for name in linears:
             key = f"{name}.weight"
-            key = key if key in where else streamed.sources[key][0]
-            with safe_open(where[key], framework="pt") as file:
+            key = key if key in streamed.shards else streamed.sources[key][0]
+            with safe_open(streamed.shards[key], framework="pt") as file:
                 tensor = file.get_tensor(key)
             zeros += int((tensor == 0).sum())
             weights += tensor.numel()
-        lines.append(f"{layer.name:<28}{len(linears):>10}{weights:>14,}{_share(zeros, weights):>12.4%}")
+        table.append([layer.name, str(len(linears)), f"{weights:,}", f"{_share(zeros, weights):.4%}"])
         zeros_whole, weights_whole = zeros_whole + zeros, weights_whole + weights
-    lines.append(f"{'whole':<28}{'':>10}{weights_whole:>14,}{_share(zeros_whole, weights_whole):>12.4%}")
-    return "\n".join(lines)
+    table.append(["whole", "", f"{weights_whole:,}", f"{_share(zeros_whole, weights_whole):.4%}"])
+    return "\n".join(
+        [
+            f"model {path}",
+            f"  id: {model_id(source)}",
+            f"  sha256: {fingerprint(source)}",
+            f"  architecture: {type(streamed.model).__name__}, {len(set(streamed.shards.values()))} shard(s)",
+            "",
+            *_aligned(table),
+        ]
+    )
 
 
 def _fields(metadata: dict[str, Any], *names: str) -> list[str]:
     return [f"  {name}: {metadata[name]}" for name in names if metadata.get(name) is not None]
+
+
+def _weights(metadata: dict[str, Any]) -> int:
+    return sum(int(rows) * int(cols) for rows, cols in metadata["shapes"].values())
+
+
+def _cell(key: str, value: Any) -> str:
+    if key.endswith("sparsity"):
+        return f"{value:.4%}"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _aligned(table: list[list[str]]) -> list[str]:
+    """First column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
 
 
 def _share(part: int, whole: int) -> float:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from calibrant.errors import InputError
 from calibrant.models.streaming import StreamedModel
-from calibrant.models.structure import DecoderLayer, Linear, find_decoder_layers, find_linears
+from calibrant.models.structure import DecoderLayer, Linear, find_decoder_layers, find_linears, split_fused
 from calibrant.pruning.calls import LayerCall, record_calls
 from calibrant.pruning.collect import collect, input_groups, propagate
 from calibrant.pruning.methods import Method
@@ -39,9 +39,12 @@ def find_targets(streamed: StreamedModel, method: Method) -> list[tuple[DecoderL
     Raises:
         InputError: nothing to prune, or M does not divide a layer's input features.
     """
-    targets = [
-        (layer, find_linears(layer, method.exclude, streamed.places)) for layer in find_decoder_layers(streamed.model)
-    ]
+    targets = []
+    for layer in find_decoder_layers(streamed.model):
+        linears = find_linears(layer, method.exclude, streamed.places)
+        if method.settings["fused"] == "parts":
+            linears = split_fused(linears, streamed.model.config.model_type)
+        targets.append((layer, linears))
     if not any(linears for _, linears in targets):
         excluded = f" after exclude={method.exclude}" if method.exclude else ""
         raise InputError(f"{type(streamed.model).__name__}: no linear layer is left to prune{excluded}")
@@ -82,10 +85,20 @@ def decide(
     decisions = {}
     for name, linear in linears.items():
         try:
-            decisions[name] = _decide_one(name, linear.weight, statistics.get(name, Statistics()), method, pattern)
+            of_input = statistics.get(name, Statistics())
+            parts = [
+                _decide_one(name, linear.weight[rows], of_input, method, pattern)
+                for rows in linear.parts or (slice(None),)
+            ]
+            decisions[name] = parts[0] if len(parts) == 1 else _join(parts)
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
     return decisions
+
+
+def _join(parts: Sequence[Decision]) -> Decision:
+    weights = [part.weight for part in parts if part.weight is not None]
+    return Decision(torch.cat([part.mask for part in parts]), torch.cat(weights) if weights else None)
 
 
 def _decide_one(name: str, weight: Tensor, statistics: Statistics, method: Method, pattern: Pattern) -> Decision:

@@ -17,6 +17,12 @@ from calibrant.pruning.statistics import Kind
 SEQUENTIAL = ("layer", "sublayer", "dense")
 COMMON = (
     Option("sequential", "layer", "which inputs the statistics see", choices=SEQUENTIAL),
+    Option(
+        "fused",
+        "whole",
+        "whether OpenLM's fused linears are pruned whole or by their parts",
+        choices=("whole", "parts"),
+    ),
     Option("exclude", None, "regular expression over linear layers' names that are not pruned"),
     Option("group", "", "what competes in unstructured pruning; the criterion's own by default", choices=GROUPS),
 )
