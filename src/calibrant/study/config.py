@@ -28,12 +28,15 @@ def workflow_root() -> Path:
 
 
 def load_config(path: str | Path) -> dict[str, Any]:
-    """Read a study's YAML file and resolve it.
+    """Read a study's YAML file and resolve it; one that names no preset lies over config.yaml, as for Snakemake.
 
     Raises:
         InputError: the file is missing or is not a mapping, or the configuration is not valid.
     """
-    return resolve_config(read_yaml(path), name=str(path))
+    config, base = read_yaml(path), Path("config.yaml")
+    if "preset" not in config and base.is_file():
+        config = merge(read_yaml(base), config)
+    return resolve_config(config, name=str(path))
 
 
 def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[str, Any]:
