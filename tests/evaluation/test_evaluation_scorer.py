@@ -88,6 +88,13 @@ def test_scores_are_those_of_plain_sequences(kind: str, prefix: int) -> None:
             assert greedy == expected_greedy
 
 
+def test_padding_never_passes_the_last_learned_position() -> None:
+    model = small_model("gpt2", n_positions=90)
+    request = Request(list(range(1, 91)), [5, 6])  # 90 tokens; rounded up they would be 96
+    (((value, _),),) = Scorer(model).score([[request]])
+    assert value == pytest.approx(direct(model, request)[0], abs=1e-4)
+
+
 def test_greedy_continuations_are_recognised() -> None:
     model = small_model("llama")
     context = [3, 14, 15, 92]
