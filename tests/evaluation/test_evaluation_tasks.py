@@ -7,9 +7,10 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from calibrant.errors import InputError
-from calibrant.evaluation import tasks as module
+from calibrant.evaluation import index
+from calibrant.evaluation.index import FOLDERS, root
 from calibrant.evaluation.rows import RowFolder
-from calibrant.evaluation.tasks import FOLDERS, load_tasks
+from calibrant.evaluation.tasks import load_tasks
 
 
 def requests(task: Any, limit: int | None = None) -> list[tuple[str, str]]:
@@ -37,7 +38,7 @@ def test_requests_are_those_of_lm_evals_task_over_its_own_json_loader(
         "dataset_kwargs": {"data_files": {split: str(file)}, "cache_dir": str(tmp_path)},
         **absent,
     }
-    folder = Path(module.lm_eval.tasks.__file__).parent / FOLDERS[name]
+    folder = root() / FOLDERS[name]
     manager = TaskManager(include_defaults=False, include_path=folder)
     wanted = manager.load({"group": "local", "task": [item]})["tasks"][name]
     wanted.set_config(key="num_fewshot", value=0)
@@ -83,8 +84,8 @@ def test_no_index_of_all_tasks_is_built_for_known_names(rows_dir: Path, monkeypa
     def refuse() -> None:
         raise AssertionError("looking through all of lm-eval's tasks takes seconds")
 
-    monkeypatch.setattr(module, "_everything", refuse)
-    monkeypatch.setattr(module, "_declared", refuse)
+    monkeypatch.setattr(index, "everything", refuse)
+    monkeypatch.setattr(index, "declared", refuse)
     load_tasks([*FOLDERS, "next_sentence_tales"], RowFolder(rows_dir))
 
 

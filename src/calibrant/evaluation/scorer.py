@@ -1,15 +1,13 @@
 """Log-likelihoods of continuations under a causal language model, each shared token computed once."""
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from calibrant.errors import InputError
+from calibrant.evaluation.head import captured_hidden, head_is_last, output_head
 from calibrant.evaluation.tree import Request, TokenTree, build_tree, common_prefix
 
 log = logging.getLogger(__name__)
@@ -37,9 +35,9 @@ class Scorer:
         """`tree=None` decides by `why_not_tree` and says so in the log when the plain path is taken."""
         self.model = model
         self.batch_tokens = batch_tokens
-        self.head = _output_head(model)
+        self.head = output_head(model)
         self._weight = next(self.head.parameters())
-        self.head_is_last = _head_is_last(model, self.head)
+        self.head_is_last = head_is_last(model, self.head)
         if not self.head_is_last:
             log.warning("%s changes logits after its output head; the head runs unchunked", type(model).__name__)
         reason = why_not_tree(model) if tree is None else None
@@ -107,7 +105,7 @@ class Scorer:
         from transformers import DynamicCache
 
         cache = DynamicCache()
-        with _captured_hidden(self.head):
+        with captured_hidden(self.head):
             self.model(input_ids=self._tensor([tokens]), past_key_values=cache, use_cache=True)
         return [(layer.keys, layer.values) for layer in cache.layers]
 
@@ -186,10 +184,10 @@ class Scorer:
     def _logits(self, inputs: dict[str, Any], keep: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
         """Logits [rows, vocabulary] at the positions `keep` of the flattened batch, in chunks, each with its start."""
         if not self.head_is_last:
-            with _captured_hidden(self.head, keep=keep):
+            with captured_hidden(self.head, keep=keep):
                 yield 0, self.model(**inputs).logits[0]
             return
-        with _captured_hidden(self.head) as captured:
+        with captured_hidden(self.head) as captured:
             self.model(**inputs)
         hidden = captured[0].flatten(0, 1)[keep]
         for start in range(0, len(hidden), HEAD_ROWS):
@@ -273,52 +271,3 @@ def _batches(trees: Sequence[TokenTree], tokens: int) -> Iterator[list[int]]:
         batch.append(index)
     if batch:
         yield batch
-
-
-def _output_head(model: nn.Module) -> nn.Module:
-    getter = getattr(model, "get_output_embeddings", None)
-    head = getter() if getter else None
-    if not isinstance(head, nn.Module):
-        raise InputError(
-            f"model {type(model).__name__} names no output head (get_output_embeddings), so it has no logits"
-        )
-    return head
-
-
-def _head_is_last(model: nn.Module, head: nn.Module) -> bool:
-    """Whether the model returns its head's output as it is (some scale or cap the logits after it)."""
-    device = next(head.parameters()).device
-    with torch.no_grad(), _captured_hidden(head, torch.arange(4, device=device)) as captured:
-        logits = model(input_ids=torch.arange(4, device=device)[None], use_cache=False).logits
-    with torch.no_grad():
-        return torch.equal(head(captured[0]), logits)
-
-
-@dataclass
-class _Capture:
-    """A forward pre-hook of the output head: remembers its input and lets only some positions through."""
-
-    hidden: list[torch.Tensor]
-    keep: torch.Tensor | None
-
-    def __call__(self, module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        hidden = arguments[0]  # [batch, length, width]
-        self.hidden.append(hidden)
-        keep = slice(0, 1) if self.keep is None else self.keep
-        # Contiguous, or PyTorch multiplies by a copy of the head for each row.
-        return (hidden.flatten(0, 1)[keep][None].contiguous(), *arguments[1:])
-
-
-@contextlib.contextmanager
-def _captured_hidden(head: nn.Module, keep: torch.Tensor | None = None) -> Iterator[list[torch.Tensor]]:
-    """The hidden states [batch, length, width] of calls inside the context.
-
-    The model's own logits are then those of the positions `keep` of the flattened batch; None: of one position, for
-    callers that apply the head themselves.
-    """
-    capture = _Capture([], keep)
-    handle = head.register_forward_pre_hook(capture)
-    try:
-        yield capture.hidden
-    finally:
-        handle.remove()

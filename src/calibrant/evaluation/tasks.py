@@ -7,34 +7,22 @@ of one's own if its rows have `context`, `choices` and `label`.
 
 import contextlib
 import difflib
-import functools
 import logging
 import random
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
-import lm_eval.tasks
 from lm_eval.api.group import Group
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
 from calibrant.errors import InputError
+from calibrant.evaluation import index
 from calibrant.evaluation.rows import Row, RowFolder, check_choice_rows
 
-# Where lm-eval keeps the paper's tasks. Reading these folders takes milliseconds; lm-eval's whole index, 12 seconds.
-FOLDERS = {
-    "piqa": "piqa",
-    "arc_easy": "arc",
-    "arc_challenge": "arc",
-    "hellaswag": "hellaswag",
-    "winogrande": "winogrande",
-    "boolq": "super_glue/boolq",
-    "mmlu": "mmlu/default",
-}
 FEWSHOT_DEFAULTS = {"mmlu": 5}  # paper, section 3; every other task 0
 FEWSHOT_SEED = 1234  # lm-eval's own default
 OWN_VERSION = "1.0"
@@ -108,11 +96,11 @@ class _Loader:
 
     def load(self, name: str) -> list[Any]:
         """The task, group, or tasks of a tag."""
-        own = None if _folder(name) else self._own_rows(name)
+        own = None if index.folder(name) else self._own_rows(name)
         if own is not None:
             self.seen.add(name)
             return [_own_task(name, own, self.data, self.fewshot.get(name, 0))]
-        manager = _manager(name)
+        manager = index.manager(name)
         if manager is None:
             raise InputError(self._unknown(name))
         return self._build(name, manager, ())
@@ -125,7 +113,7 @@ class _Loader:
 
     def _unknown(self, name: str) -> str:
         local = self.data.names() if self.data else []
-        close = difflib.get_close_matches(name, [*FOLDERS, *local, *_declared()], n=3)
+        close = difflib.get_close_matches(name, [*index.FOLDERS, *local, *index.declared()], n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         if name.startswith("next_sentence_") and self.data:
             hint = f"; {self.data.path / f'{name}_test.jsonl'} is missing"
@@ -166,59 +154,9 @@ class _Loader:
             for name in reversed(lineage):
                 if name in table:
                     return table[name]
-        if lineage[0].startswith("mmlu_") and _folder(lineage[0]):  # a subject or group of mmlu asked for alone
+        if lineage[0].startswith("mmlu_") and index.folder(lineage[0]):  # a subject or group of mmlu asked for alone
             return FEWSHOT_DEFAULTS["mmlu"]
         return int(config.get("num_fewshot") or 0)
-
-
-def _folder(name: str) -> str | None:
-    """lm-eval's folder of a well-known task."""
-    if name in FOLDERS:
-        return FOLDERS[name]
-    path = _root() / FOLDERS["mmlu"]
-    subject = name.startswith("mmlu_") and any((path / f"{p}{name}.yaml").exists() for p in ("", "_"))
-    return FOLDERS["mmlu"] if subject else None
-
-
-def _root() -> Path:
-    return Path(lm_eval.tasks.__file__).parent
-
-
-def _manager(name: str) -> TaskManager | None:
-    """A task manager that knows `name`, from the smallest index that does."""
-    known = _folder(name)
-    folder = _root() / known if known else _declared().get(name)
-    if folder is None:
-        return None
-    manager = TaskManager(include_defaults=False, include_path=folder)
-    entry = manager.task_index.get(name)
-    if entry is None or (not known and entry.kind.name in ("GROUP", "TAG")):
-        manager = _everything()  # members may be anywhere
-    return manager if name in manager.task_index else None
-
-
-@functools.cache
-def _everything() -> TaskManager:
-    return TaskManager()
-
-
-@functools.cache
-def _declared() -> dict[str, Path]:
-    """Every task, group and tag that lm-eval's files name, and the folder of the first file that does.
-
-    Found by their lines alone: a tenth of the time of lm-eval's index.
-    """
-    line = re.compile(r"""^["']?(task|group|tag)["']?:[ ]*(.*(?:\n\s*- .*)*)""", re.MULTILINE)
-    tasks: dict[str, Path] = {}
-    others: dict[str, Path] = {}
-    # Templates that others include have no suffix, or one of their own invention.
-    files = (p for p in _root().rglob("*") if p.suffix not in (".py", ".pyc", ".md", ".json") and p.is_file())
-    for path in sorted(files):
-        for kind, value in line.findall(path.read_text(encoding="utf-8", errors="replace")):
-            for name in re.findall(r"[\w.:()-]*[\w)]", value):
-                alone = kind == "task" and "\n" not in value
-                (tasks if alone else others).setdefault(name, path.parent)
-    return others | tasks
 
 
 def _from_lm_eval(name: str, manager: TaskManager, overrides: dict[str, Any], *, hub: bool) -> Any:
@@ -270,7 +208,7 @@ def _rows(lineage: tuple[str, ...], subset: str, split: str, data: RowFolder) ->
     path = data.find(lineage[-1], split)
     if path is not None:
         return data.read(path)
-    groups = [*reversed(lineage[:-1]), *(["mmlu"] if _folder(lineage[-1]) == FOLDERS["mmlu"] else [])]
+    groups = [*reversed(lineage[:-1]), *(["mmlu"] if index.folder(lineage[-1]) == index.FOLDERS["mmlu"] else [])]
     for group in groups:
         path = data.find(group, split)
         if path is None:
