@@ -48,6 +48,10 @@ def ids_file(path: Path, ids: np.ndarray) -> Path:
         ({"--option": "exclude"}, "--option exclude: must be KEY=VALUE"),
         ({"--option": "exclude=("}, "option exclude=(: not a regular expression"),
         ({"--option": "exclude=.*"}, "no linear layer is left to prune after exclude=.*"),
+        (
+            {"--method": "dsnot", "--option": "exclude=self_attn"},
+            "method dsnot: its scope holds no linear layer of this model; choose a wider one",
+        ),
         ({"--calibration": None}, "method wanda needs calibration data; give --calibration SET.parquet"),
         ({"--calibration": "absent.parquet"}, "calibration set absent.parquet: no such file"),
         ({"--model": "absent-model"}, "model absent-model: no such folder, and not a hub id"),

@@ -64,8 +64,8 @@ def test_overlap_is_counted(tmp_path: Path) -> None:
     write_masks(tmp_path / "a.safetensors", {"layers.0.x": one}, layers)
     write_masks(tmp_path / "b.safetensors", {"layers.0.x": two}, layers)
     (row,) = figures(tmp_path / "a.safetensors", other=tmp_path / "b.safetensors")
-    assert row["kept_in_both"] == float((one & two).double().mean())
-    assert row["jaccard_kept"] == float((one & two).sum() / (one | two).sum())
+    assert row["kept_in_both"] == pytest.approx(float((one & two).double().mean()))
+    assert row["jaccard_kept"] == pytest.approx(float((one & two).sum() / (one | two).sum()))
     assert row["jaccard_pruned"] == pytest.approx(float((~one & ~two).sum() / (~one | ~two).sum()))
     write_masks(tmp_path / "c.safetensors", {"layers.0.y": two}, layers)
     with pytest.raises(InputError, match="cannot be compared"):

@@ -48,6 +48,9 @@ def find_targets(streamed: StreamedModel, method: Method) -> list[tuple[DecoderL
     if not any(linears for _, linears in targets):
         excluded = f" after exclude={method.exclude}" if method.exclude else ""
         raise InputError(f"{type(streamed.model).__name__}: no linear layer is left to prune{excluded}")
+    refinement = method.refinement
+    if refinement and not any(refinement.applies(name, method.settings) for _, linears in targets for name in linears):
+        raise InputError(f"method {method.name}: its scope holds no linear layer of this model; choose a wider one")
     if isinstance(method.pattern, NM):
         for _, linears in targets:
             for name, linear in linears.items():

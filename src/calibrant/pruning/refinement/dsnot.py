@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from calibrant.errors import InputError
 from calibrant.pruning.criteria import wanda
 from calibrant.pruning.options import Option
 from calibrant.pruning.patterns import NM, Pattern
@@ -112,16 +111,6 @@ class _GroupMinimum:
         best = group.gather(1, self._score.gather(1, group).argmin(1, keepdim=True))
         self._score.scatter_(1, best, torch.inf)
         return best
-
-
-def check_scope(names: list[str], settings: Settings) -> None:
-    """Refuse a scope that refines nothing.
-
-    Raises:
-        InputError: no linear layer counts as attention.
-    """
-    if not any(applies(name, settings) for name in names):
-        raise InputError("option dsnot.scope=attention: no linear layer lies in an attention module; use all")
 
 
 REFINEMENT = Refinement(
