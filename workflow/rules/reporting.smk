@@ -17,7 +17,7 @@ rule index:
     conda:
         "../../envs/cpu.yaml"
     params:
-        config=json.dumps(config, sort_keys=True),
+        config=json.dumps(config),
         packages=installed_versions("torch", "transformers", "lm_eval", "snakemake"),
         code=code_digest("calibrant.study.index"),
     shell:
