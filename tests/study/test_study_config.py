@@ -107,6 +107,14 @@ def test_every_run_is_made_once_and_has_its_own_name() -> None:
     assert len({run.name for run in found}) == len(found)
 
 
+def test_a_grid_may_take_the_first_sources_whatever_their_names() -> None:
+    grid = {"methods": ["wanda"], "sparsities": ["0.6"], "sources": 2, "origins": ["real"], "seeds": 1}
+    found = runs(resolve_config(config(grids=[grid])))
+    assert [run.calibration.source for run in found if run.calibration] == ["web", "wikipedia"]
+    alone = resolve_config(config(grids=[grid], sources={"mine": {"files": ["a"]}}))
+    assert [run.calibration.source for run in runs(alone) if run.calibration] == ["mine"]
+
+
 def test_a_method_without_sparsity_is_refused() -> None:
     with pytest.raises(InputError, match="lacks the key sparsities"):
         runs(resolve_config(config(grids=[{"methods": ["wanda"]}])))

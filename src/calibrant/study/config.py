@@ -115,7 +115,8 @@ def check_specs(config: dict[str, Any], name: str) -> None:
                     f"{name}: tasks.{key} is of kind next_sentence; its name must begin with next_sentence_"
                 )
     for index, grid in enumerate(config["grids"]):
-        for source in grid.get("sources", ()):
+        named = grid.get("sources", ())
+        for source in named if isinstance(named, list) else ():
             if source not in config["sources"]:
                 _unknown_source(f"grids.{index}.sources", source, config, name)
 

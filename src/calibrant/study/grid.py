@@ -109,6 +109,8 @@ def _sets(config: dict[str, Any], grid: dict[str, Any]) -> Iterator[SetKey]:
     drops = grid.get("drops", [config["filter"]["drop"]])
     seeds = range(grid.get("seeds", config["seeds"]))
     sources = grid.get("sources", list(config["sources"]))
+    if isinstance(sources, int):
+        sources = list(config["sources"])[:sources]
     for source, origin, n, seed in itertools.product(sources, grid["origins"], samples, seeds):
         if origin == "real":
             yield SetKey(source, origin, n, seed)
