@@ -18,7 +18,7 @@ from calibrant.study.grid import runs
 from calibrant.study.layout import Layout
 
 try:
-    config = resolve_config(config)
+    config = resolve_config(config, " + ".join(str(file) for file in workflow.configfiles))
     RUNS = runs(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None

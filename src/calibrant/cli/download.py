@@ -12,7 +12,8 @@ from calibrant.errors import InputError
 if TYPE_CHECKING:
     from calibrant.sources.spec import Documents
 
-WHOLE_STUDY_KEYS = ("preset", "experiment")
+# A file with one of these is a study, which lies over config.yaml, preset and experiment.
+WHOLE_STUDY_KEYS = ("preset", "experiment", "study", "calibration", "generation", "evaluation", "grids", "seeds")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

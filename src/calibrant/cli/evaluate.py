@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,8 @@ def run(options: argparse.Namespace) -> None:
     for (_, output), evaluation in zip(jobs, results, strict=True):
         write_provenance(output, evaluation.record)
         write_json(output, evaluation.rows)
+        for row in evaluation.rows:
+            print(f"{row['task']}: {row['metric']} {row['value']:.4g} (n {row['n']})", file=sys.stderr)
 
 
 def _settings(options: argparse.Namespace) -> "Settings":

@@ -1,6 +1,7 @@
 """`calibrant filter`: samples and their scores in, calibration set and dropped rows out."""
 
 import argparse
+import sys
 
 from calibrant.errors import InputError
 
@@ -63,3 +64,4 @@ def run(options: argparse.Namespace) -> None:
     output = Path(options.output)
     write_table(output.with_suffix(".dropped.parquet"), filtered.dropped, {**metadata, "library_version": __version__})
     write_samples(output, kept, metadata)
+    print(f"filter: {len(samples)} rows, {filtered.dropped.num_rows} dropped, {kept.num_rows} written", file=sys.stderr)

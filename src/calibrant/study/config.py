@@ -142,7 +142,10 @@ def _layer(folder: Path, config: dict[str, Any], kind: str, name: str) -> dict[s
     choices = sorted(p.stem for p in folder.glob("*.yaml"))
     chosen = config.get(kind)
     if chosen is None:
-        raise InputError(f"{name}: lacks the key {kind}; allowed: {', '.join(choices)}")
+        raise InputError(
+            f"{name}: lacks the key {kind}, and the working folder has no config.yaml to supply it; "
+            f"allowed: {', '.join(choices)}"
+        )
     if chosen not in choices:
         raise InputError(f"{name}: {kind} is {chosen!r}; allowed: {', '.join(choices)}")
     return read_yaml(folder / f"{chosen}.yaml")
