@@ -1,7 +1,7 @@
 """Run one decoder layer over the calibration set and collect the statistics of its linear layers' inputs."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -125,8 +125,9 @@ def _watched(linears: Mapping[str, Linear], seen: Seen) -> Iterator[None]:
     handles = [
         linear.module.register_forward_pre_hook(hook(name)) for name, linear in linears.items() if linear.place is None
     ]
+    routed = any(linear.place for linear in linears.values())  # the mode slows every operation down a little
     try:
-        with _WatchedExperts(linears, seen):
+        with _WatchedExperts(linears, seen) if routed else nullcontext():
             yield
     finally:
         for handle in handles:
@@ -148,7 +149,7 @@ class _WatchedExperts(TorchFunctionMode):
     def __torch_function__(  # type: ignore[no-untyped-def]
         self, func, types, args=(), kwargs=None
     ):
-        if func is nn.functional.linear and self._names:
+        if func is nn.functional.linear:
             name = self._names.get(args[1].data_ptr())
             if name is not None:
                 self._seen(name, args[0])
