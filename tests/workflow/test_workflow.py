@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from workspace import SMALL_STUDY, Workspace
 
@@ -88,6 +89,20 @@ def test_changing_a_setting_reruns_what_it_concerns(
         finished_study.configure(SMALL_STUDY)
     assert reruns <= planned
     assert not (keeps & planned)
+
+
+def test_samples_that_end_early_are_packed(finished_study: Workspace) -> None:
+    ends = {"study": "ends", "generation": {"end_of_text": "stop", "samples": 24}}
+    made = finished_study.folder / "data/ends/sets/stories-p4-d0.2-n4-s0.parquet"
+    try:
+        finished_study.configure(changed(**ends))
+        planned = finished_study.planned()
+        finished_study.snakemake("--", str(made.relative_to(finished_study.folder)))
+    finally:
+        finished_study.configure(SMALL_STUDY)
+    assert "pack" in planned
+    assert "draw" not in planned
+    assert {len(row) for row in pq.read_table(made)["input_ids"].to_pylist()} == {32}
 
 
 def test_a_misspelt_key_stops_before_anything_runs(finished_study: Workspace) -> None:

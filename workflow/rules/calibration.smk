@@ -59,7 +59,6 @@ if GENERATED_ENDS:
         conda:
             "../../envs/cpu.yaml"
         params:
-            model=model_folder,
             length=config["calibration"]["length"],
             code=code("sample"),
             versions=installed_versions("transformers", "tokenizers"),

@@ -2,6 +2,7 @@
 import json
 import os
 import sys
+from glob import glob
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
@@ -29,6 +30,9 @@ REPORT = LAYOUT.report
 TORCH = installed_versions("torch", "transformers", "tokenizers", "safetensors")
 
 
+SET_NAME = r"[a-z][a-z0-9_]*-(real|p\d+-d[0-9.]+)-n\d+-s\d+"
+
+
 wildcard_constraints:
     source="|".join(config["sources"]),
     text="|".join(config["texts"]) or "none",
@@ -38,7 +42,7 @@ wildcard_constraints:
     prefix=r"\d+",
     drop=r"0(\.\d+)?",
     kind="generated|sets",
-    calibration=r"[a-z][a-z0-9_]*-(real|p\d+-d[0-9.]+)-n\d+-s\d+",
+    calibration=SET_NAME,
     method="magnitude|wanda|ria|sparsegpt|dsnot|owl",
     sparsity=r"0(\.\d+)?|\d+of\d+",
 
@@ -62,8 +66,7 @@ def local_files(entry):
     patterns = list(named.values()) if isinstance(named, dict) else named
     found = []
     for pattern in patterns:
-        matches = sorted(str(p) for p in Path().glob(pattern)) if not Path(pattern).is_absolute() else []
-        found += matches or [pattern]
+        found += sorted(glob(pattern)) or [pattern]
     archive = entry.get("archive", {}).get("file")
     return found + ([archive] if archive else [])
 

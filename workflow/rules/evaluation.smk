@@ -16,7 +16,7 @@ rule evaluate:
     benchmark:
         f"{DATA}/benchmarks/evaluate/{{calibration}}/{{method}}-{{sparsity}}.jsonl"
     wildcard_constraints:
-        calibration=r"none|[a-z][a-z0-9_]*-(real|p\d+-d[0-9.]+)-n\d+-s\d+",
+        calibration=f"none|{SET_NAME}",
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
