@@ -18,7 +18,7 @@ import psutil
 
 from calibrant.cli.warm import ENVIRONMENT, VARIABLE
 from calibrant.errors import InputError
-from calibrant.study.config import merge, read_yaml, resolve_config
+from calibrant.study.config import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,12 +34,6 @@ def other_runs() -> list[int]:
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
     return found
-
-
-def study_name(config: str | None) -> str:
-    """Name of the study that config.yaml, and a configuration over it, describe."""
-    base = read_yaml(ROOT / "config.yaml")
-    return str(resolve_config(merge(base, read_yaml(config)) if config else base, config or "config.yaml")["study"])
 
 
 @contextlib.contextmanager
@@ -86,7 +80,8 @@ def main() -> int:
     parser.add_argument("rest", nargs="*", help="further arguments for Snakemake, after --")
     options = parser.parse_args()
     try:
-        name = study_name(options.config)
+        base = ROOT / "config.yaml"
+        name = load_config(options.config or base, base)["study"]
     except InputError as error:
         print(f"make study: {error}", file=sys.stderr)
         return 2

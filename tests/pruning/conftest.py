@@ -1,12 +1,11 @@
 """Fixtures of the pruning tests: the golden model's calibration set as Parquet, and a small random set."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
+from one_thread import one_thread  # noqa: F401
 from safetensors.torch import load_file
 
 from calibrant.artefacts.parquet import write_table
@@ -15,15 +14,6 @@ from calibrant.artefacts.parquet import write_table
 def write_ids(path: Path, ids: np.ndarray) -> Path:
     write_table(path, pa.table({"input_ids": pa.array(ids.tolist(), pa.list_(pa.int32()))}), {})
     return path
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small matrices: more threads only wait for each other, and the golden masks were made with one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
 from calibrant.errors import InputError
 
+SEPARATOR = "\n\n"  # joins documents into a stream, wherever one is made
 _GENERIC_NAMES = ("documents", "data", "text", "train")
 
 

@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from calibrant.calibration.documents import Documents
+from calibrant.calibration.documents import SEPARATOR, Documents
 from calibrant.calibration.draws import check_counts, generator
 from calibrant.calibration.tokens import decode, encode, encode_documents
 from calibrant.errors import InputError
 
 PACKINGS = ("stream", "document")
-SEPARATOR = "\n\n"
 # A stream is built until it holds this many times the tokens asked for: enough for windows to fall anywhere in
 # small corpora, and a huge corpus is not tokenised whole for 128 windows of a random part of it.
 OVERSAMPLE = 4

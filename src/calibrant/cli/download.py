@@ -12,9 +12,6 @@ from calibrant.errors import InputError
 if TYPE_CHECKING:
     from calibrant.sources.spec import Documents
 
-# A file with one of these is a study, which lies over config.yaml, preset and experiment.
-WHOLE_STUDY_KEYS = ("preset", "experiment", "study", "calibration", "generation", "evaluation", "grids", "seeds")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the stage."""
@@ -96,10 +93,11 @@ def read_config(argument: str) -> dict[str, Any]:
         raise InputError(f"config {name}: is not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(config, dict):
         raise InputError(f"config {name}: must map keys to values; it is {type(config).__name__}")
-    if not inline and any(key in config for key in WHOLE_STUDY_KEYS):
-        from calibrant.study.config import load_config
+    if not inline and not config.keys() <= set(SECTIONS):
+        from calibrant.study.config import load_config, study_keys
 
-        return load_config(argument)
+        if not config.keys().isdisjoint(study_keys() - set(SECTIONS)):
+            return load_config(argument)
     for key in config:
         if key not in SECTIONS:
             raise InputError(f"config {name}: unknown key {key} ({config[key]!r}); allowed: {', '.join(SECTIONS)}")

@@ -13,12 +13,13 @@ from torch import nn
 from tqdm import tqdm
 
 from calibrant.artefacts.digest import sha256_file
+from calibrant.calibration.documents import SEPARATOR
 from calibrant.errors import InputError
 from calibrant.evaluation.lm import TreeLM
 from calibrant.evaluation.rows import RowFolder
 from calibrant.evaluation.scorer import Scorer
 from calibrant.evaluation.tasks import TaskSet, load_tasks, undisturbed
-from calibrant.evaluation.text import SEPARATOR, Text, perplexity, read_text, text_name
+from calibrant.evaluation.text import Text, perplexity, read_text, text_name
 from calibrant.models.load import (
     dtype_name,
     fingerprint,

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calibrant.calibration.documents import read_documents
+from calibrant.calibration.documents import SEPARATOR, read_documents
 from calibrant.calibration.tokens import encode
 from calibrant.errors import InputError
 from calibrant.evaluation.scorer import Scorer
 from calibrant.evaluation.tree import Request
 
-SEPARATOR = "\n\n"
 CHARACTERS_A_TOKEN = 16  # more than any tokenizer needs for prose
 
 

@@ -119,8 +119,6 @@ def achieved_sparsity(run: Run) -> float | None:
         return None
     metadata = mask_metadata(run.masks)
     achieved = metadata.get("achieved_sparsity")
-    if isinstance(achieved, dict):  # whole and per layer
-        achieved = achieved.get("whole")
     if not isinstance(achieved, int | float):
         raise InputError(f"{run.masks}: metadata key calibrant has no number achieved_sparsity")
     return float(achieved)

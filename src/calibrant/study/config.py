@@ -12,6 +12,7 @@ from calibrant.study.validate import fill_defaults, validate
 # Given at a higher level, these replace the lower level's whole value instead of being merged into it:
 # a user who names their own sources does not want the preset's as well.
 REPLACED = ("model", "sources", "texts", "tasks", "grids")
+SCHEMA = Path("schemas", "config.schema.yaml")
 SPEC_KINDS = {"model": ("archive", "hub", "path"), "sources": ("archive", "files", "hub")}
 
 
@@ -27,14 +28,14 @@ def workflow_root() -> Path:
     return root
 
 
-def load_config(path: str | Path) -> dict[str, Any]:
-    """Read a study's YAML file and resolve it; one that names no preset lies over config.yaml, as for Snakemake.
+def load_config(path: str | Path, base: str | Path = "config.yaml") -> dict[str, Any]:
+    """Read a study's YAML file and resolve it; it lies over `base` where that exists, as for Snakemake.
 
     Raises:
         InputError: the file is missing or is not a mapping, or the configuration is not valid.
     """
-    config, base = read_yaml(path), Path("config.yaml")
-    if "preset" not in config and base.is_file():
+    config = read_yaml(path)
+    if Path(base).is_file():
         config = merge(read_yaml(base), config)
     return resolve_config(config, name=str(path))
 
@@ -52,13 +53,18 @@ def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[st
         merged = merge(merged, layer)
     if "sources" in config and "tasks" not in config:
         merged["tasks"] = without_replaced_sources(merged["tasks"], merged["sources"])
-    schema = read_yaml(root / "schemas" / "config.schema.yaml")
+    schema = read_yaml(root / SCHEMA)
     validate(merged, schema, name)
     filled: dict[str, Any] = fill_defaults(merged, schema, schema)
     filled.setdefault("study", filled["preset"])
     filled["tasks"] = expand_tasks(filled["tasks"], list(filled["sources"]))
     check_specs(filled, name)
     return filled
+
+
+def study_keys() -> set[str]:
+    """The top-level keys that a study may have."""
+    return set(read_yaml(workflow_root() / SCHEMA)["properties"])
 
 
 def merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
