@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from support import ROOT, make_text
 
+# As `calibrant prune` does for SparseGPT: before anything is computed, and for workers of pytest-xdist too.
+os.environ.setdefault("MKL_ENABLE_INSTRUCTIONS", "AVX2")
+
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:

@@ -77,11 +77,11 @@ def test_work_of_other_settings_is_not_used(
 
     run(tmp_path / "expected.safetensors", "0.7")
 
-    def stopping(*args: object) -> None:
+    def stopping(*args: object, **kwargs: object) -> None:
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(api, "_finish", stopping)
+        patch.setattr(api, "join_layers", stopping)
         with pytest.raises(Killed):
             run(tmp_path / "masks.safetensors", "0.5")
     run(tmp_path / "masks.safetensors", "0.7")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from calibrant.calibration.schema import read_calibration_set
+from calibrant.errors import InputError
+from calibrant.models.structure import DecoderLayer, Linear
+from calibrant.pruning import activations, calls, in_turn
+from calibrant.pruning.activations import Place
 from calibrant.pruning.api import prune
 from calibrant.pruning.masks import read_masks
 
@@ -102,3 +107,102 @@ def test_excluded_linears_stay_dense(tiny_model_dir: Path, tiny_calibration: Pat
     prune(tiny_model_dir, tiny_calibration, "wanda", "0.5", options, output=output, device="cpu", progress=False)
     names = set(read_masks(output).masks)
     assert names == {f"model.layers.1.{name}" for group in SUBLAYERS[:3] for name in group}
+
+
+@pytest.mark.parametrize("mode", ["layer", "sublayer", "dense"])
+@pytest.mark.parametrize("method", ["wanda", "owl"])
+def test_a_layer_may_be_left_out_whole(
+    mode: str, method: str, tiny_model_dir: Path, tiny_calibration: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "masks.safetensors"
+    options = {"exclude": r"layers\.0\.", "sequential": mode}
+    prune(tiny_model_dir, tiny_calibration, method, "0.5", options, output=output, device="cpu", progress=False)
+    assert {name.split(".")[2] for name in read_masks(output).masks} == {"1"}
+
+
+@pytest.mark.parametrize("options", [{}, {"exclude": "up_proj|v_proj"}])
+def test_sublayer_takes_one_pass_and_equals_many(
+    options: dict[str, str],
+    tiny_model_dir: Path,
+    tiny_calibration: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One run of a layer for each sequence, and one that finds its stages; the same masks as with a pass a stage."""
+    runs = 0
+    original = calls.LayerCall.run
+
+    def counting(self: calls.LayerCall, *args: Any) -> torch.Tensor:
+        nonlocal runs
+        runs += 1
+        return original(self, *args)
+
+    monkeypatch.setattr(calls.LayerCall, "run", counting)
+
+    def run(name: str) -> bytes:
+        prune(
+            *(tiny_model_dir, tiny_calibration, "sparsegpt", "0.5", {"sequential": "sublayer", **options}),
+            output=tmp_path / name,
+            device="cpu",
+            progress=False,
+        )
+        return (tmp_path / name).read_bytes()
+
+    one = run("one.safetensors")
+    assert runs == 2 * (4 + 1)
+    monkeypatch.setattr(in_turn, "routed", lambda linears: True)
+    assert run("many.safetensors") == one
+    assert runs > 2 * 2 * (4 + 1)
+
+
+def test_another_order_of_calls_is_refused(tiny_model_dir: Path) -> None:
+    class Fickle(torch.nn.Module):
+        """Calls its linears in an order that depends on the input."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = torch.nn.Linear(4, 4)
+            self.b = torch.nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            first, second = (self.a, self.b) if x.sum() > 0 else (self.b, self.a)
+            return second(first(x).exp())
+
+    module = Fickle()
+    layer = DecoderLayer(0, "layer", module)
+    linears = {f"layer.{name}": Linear(f"layer.{name}", getattr(module, name)) for name in ("a", "b")}
+    hidden = torch.stack([torch.ones(3, 4), -torch.ones(3, 4)])
+    call = calls.LayerCall((), {}, True)
+    with pytest.raises(InputError, match=r"in another order for another sequence; use sequential=layer"):
+        in_turn.prune_in_turn(
+            *(layer, linears, [call, call], hidden, ["norm"], torch.device("cpu"), lambda linears, seen: None),
+            move_on=True,
+        )
+
+
+@pytest.mark.parametrize("mode", ["layer", "sublayer", "dense"])
+@pytest.mark.parametrize("method", ["wanda", "owl"])
+def test_activations_on_disk_give_the_same_bytes(
+    mode: str, method: str, tiny_model_dir: Path, tiny_calibration: Path, tmp_path: Path
+) -> None:
+    places: tuple[Place, ...] = ("memory", "disk")
+    for place in places:
+        prune(
+            *(tiny_model_dir, tiny_calibration, method, "0.5", {"sequential": mode}),
+            output=tmp_path / f"{place}.safetensors",
+            activations=place,
+            device="cpu",
+            progress=False,
+        )
+    assert (tmp_path / "memory.safetensors").read_bytes() == (tmp_path / "disk.safetensors").read_bytes()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_large_sets_go_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activations.psutil, "virtual_memory", lambda: SimpleNamespace(available=4000))
+    made = activations.Activations(tmp_path, "auto")
+    small, large = made.empty((10, 10), torch.bfloat16), made.empty((10, 51), torch.bfloat16)
+    assert [file.stat().st_size for file in tmp_path.iterdir()] == [2 * 10 * 51]
+    large.fill_(1.5)
+    assert bool((made.copy(large) == 1.5).all())
+    assert small.shape == (10, 10)

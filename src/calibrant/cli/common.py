@@ -13,6 +13,17 @@ def add_compute_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves PyTorch's default")
 
 
+def add_activations_argument(parser: argparse.ArgumentParser) -> None:
+    """--activations."""
+    parser.add_argument(
+        "--activations",
+        default="auto",
+        choices=("auto", "memory", "disk"),
+        help="where the calibration set's activations lie; auto takes the disk for sets larger than a quarter of the "
+        "free memory (same result)",
+    )
+
+
 def apply_threads(threads: int) -> None:
     """Limit PyTorch to `threads` CPU threads (0: leave its default).
 

@@ -18,6 +18,7 @@ STAGES = {
     "generate": "let a model continue prefixes of documents",
     "score": "perplexity and Min-K%++ of samples under a model",
     "filter": "drop the samples of highest perplexity, or draw some of the rest",
+    "statistics": "collect statistics of the dense model, for several runs of prune to share",
     "prune": "choose the weights to keep",
     "apply": "write a pruned checkpoint in Hugging Face format",
     "evaluate": "tasks and perplexity of a model, pruned or not",

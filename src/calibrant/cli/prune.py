@@ -1,8 +1,9 @@
 """`calibrant prune`: a model and a calibration set in, masks out."""
 
 import argparse
+import sys
 
-from calibrant.cli.common import add_compute_arguments, apply_threads, existing_file
+from calibrant.cli.common import add_activations_argument, add_compute_arguments, apply_threads, existing_file
 from calibrant.errors import InputError
 
 
@@ -14,6 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sparsity", required=True, help="share to prune (0.6) or N:M with N of every M kept (2:4)")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="setting of the method")
     parser.add_argument("--output", required=True, help="mask file (.safetensors)")
+    parser.add_argument(
+        "--statistics", help="file of `calibrant statistics`, which owl and sequential=dense take instead of a pass"
+    )
+    add_activations_argument(parser)
     add_compute_arguments(parser)
 
 
@@ -22,8 +27,14 @@ def run(options: argparse.Namespace) -> None:
     settings = parse_options(options.option)
     if options.calibration is not None:
         existing_file(options.calibration, "calibration set")
+    if options.statistics is not None:
+        existing_file(options.statistics, "statistics")
     apply_threads(options.threads)
+    from calibrant.models.devices import hold_instruction_set
     from calibrant.pruning.api import prune
+
+    if "sparsegpt" in (options.method, *settings.values()):
+        hold_instruction_set()
 
     metadata = prune(
         options.model,
@@ -32,9 +43,16 @@ def run(options: argparse.Namespace) -> None:
         options.sparsity,
         settings,
         output=options.output,
+        statistics=options.statistics,
+        activations=options.activations,
         dtype=options.dtype,
         device=options.device,
     )
+    if options.calibration is not None and metadata["calibration_sha256"] is None:
+        print(
+            f"note: method {options.method} reads no calibration data; {options.calibration} was not used",
+            file=sys.stderr,
+        )
     print(f"{options.output}: {metadata['achieved_sparsity']:.4%} pruned ({metadata['requested_sparsity']:.4%} asked)")
 
 

@@ -1,39 +1,23 @@
 """Prune a model: from its directory and a calibration set to a mask file."""
 
-import json
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from calibrant import __version__
-from calibrant.artefacts.atomic import read_json, write_json
-from calibrant.artefacts.digest import sha256_file
-from calibrant.calibration.schema import check_vocabulary, read_calibration_set
 from calibrant.errors import InputError
-from calibrant.models.devices import choose_device, choose_dtype
-from calibrant.models.load import dtype_name, fingerprint, load_config, model_id, resolve
 from calibrant.models.streaming import StreamedModel
-from calibrant.models.structure import DecoderLayer, Linear
-from calibrant.pruning.engine import Calibration, Decision, calibrate, find_targets, observe_dense, prune_layer
-from calibrant.pruning.masks import join_files, read_masks, weights_path, write_masks
+from calibrant.pruning.activations import Activations, Place
+from calibrant.pruning.dense import DenseStatistics
+from calibrant.pruning.engine import calibrate, find_targets, prune_layer
+from calibrant.pruning.finished import join_layers, read_decisions, summarize_layer, write_decisions
+from calibrant.pruning.inputs import Inputs, identity, open_model, read_inputs
 from calibrant.pruning.methods import Method, compose
+from calibrant.pruning.observe import Targets, allocate
 from calibrant.pruning.partial import Partial
-from calibrant.pruning.patterns import Pattern
-
-Targets = list[tuple[DecoderLayer, dict[str, Linear]]]
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """Token ids [sequences, tokens] of a calibration set and the hash of its file."""
-
-    ids: torch.Tensor
-    sha256: str
+from calibrant.pruning.walk import walk
 
 
 def prune(
@@ -44,8 +28,10 @@ def prune(
     options: Mapping[str, str] | None = None,
     *,
     output: str | Path,
+    statistics: str | Path | None = None,
     dtype: str = "auto",
     device: str = "auto",
+    activations: Place = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Choose the weights of every decoder layer to keep, and write them as a mask file (docs/pruning.md).
@@ -60,8 +46,12 @@ def prune(
         sparsity: `0.6` (the share pruned) or `2:4` (two kept of every four).
         options: `key=value` settings of the method.
         output: the mask file; updated weights go to `*.weights.safetensors` beside it.
+        statistics: a file of `dense.write_dense_statistics` for this model and calibration set, so that OWL's
+            pass over the dense model, or the only pass of `sequential=dense`, is not made again; same result.
         dtype: `float32`, `bfloat16`, `float16`, or `auto` (the checkpoint's own).
         device: `cpu`, `cuda`, or `auto`.
+        activations: where the calibration set's activations lie: `memory`, `disk`, or `auto` (disk when they
+            would take more than a quarter of the free memory); same result.
         progress: show layers, achieved sparsity and time left on stderr.
 
     Returns:
@@ -71,176 +61,82 @@ def prune(
         InputError: bad settings, a model or calibration set that cannot be used, or numbers that overflow.
     """
     composed = compose(method, sparsity, options)
-    path = resolve(model)
-    inputs = _read_inputs(calibration, composed, path)
-    streamed = StreamedModel(
-        path, choose_dtype(dtype, getattr(load_config(path), "dtype", None)), choose_device(device)
-    )
-    targets: Targets = find_targets(streamed, composed)
-    described = _describe(composed, streamed, sparsity, inputs)
+    streamed = open_model(model, dtype, device)
+    inputs = _inputs(calibration, composed, streamed)
+    targets = find_targets(streamed, composed)
+    described = {
+        "library_version": __version__,
+        **identity(streamed, inputs),
+        "method": composed.name,
+        "sparsity": sparsity,
+        "settings": dict(composed.settings),
+        "requested_sparsity": composed.pattern.sparsity,
+    }
+    dense = _dense(statistics, composed, described)
     partial = Partial(output, {**described, "threads": torch.get_num_threads()})
     with torch.no_grad():
-        layers = _run(streamed, targets, composed, inputs, partial, progress)
-    return _finish(output, described, composed, partial, layers)
+        _run(streamed, targets, composed, inputs, dense, partial, Activations(partial.folder, activations), progress)
+    files = [partial.layer_file(index) for index in range(len(targets))]
+    metadata = join_layers(output, files, described, weights_updated=composed.updates_weights)
+    partial.remove()
+    return metadata
 
 
-def _read_inputs(calibration: str | Path | None, method: Method, model: Path) -> _Inputs | None:
+def _inputs(calibration: str | Path | None, method: Method, streamed: StreamedModel) -> Inputs | None:
     if not method.calibrated:
         return None
     if calibration is None:
         raise InputError(f"method {method.name} needs calibration data; give --calibration SET.parquet")
-    ids = read_calibration_set(calibration).input_ids
-    config = load_config(model)
-    check_vocabulary(calibration, ids, int(config.get_text_config().vocab_size))
-    return _Inputs(torch.from_numpy(ids), sha256_file(calibration))
+    return read_inputs(calibration, streamed.path)
 
 
-def _describe(method: Method, streamed: StreamedModel, sparsity: str, inputs: _Inputs | None) -> dict[str, Any]:
-    """Everything that decides the result."""
-    return {
-        "library_version": __version__,
-        "model": model_id(streamed.path),
-        "model_sha256": fingerprint(streamed.path),
-        "calibration_sha256": inputs.sha256 if inputs else None,
-        "sequences": inputs.ids.shape[0] if inputs else 0,
-        "sequence_length": inputs.ids.shape[1] if inputs else 0,
-        "method": method.name,
-        "sparsity": sparsity,
-        "settings": dict(method.settings),
-        "dtype": dtype_name(streamed.dtype),
-        "device": streamed.device.type,
-        "requested_sparsity": method.pattern.sparsity,
-    }
+def _dense(path: str | Path | None, method: Method, described: Mapping[str, Any]) -> DenseStatistics | None:
+    """The file of dense statistics, when one is given and the method can use it."""
+    if path is None:
+        return None
+    needs = method.allocation.needs | (method.needs if method.sequential == "dense" else frozenset())
+    if not needs:
+        raise InputError(
+            f"statistics {path}: method {method.name} with sequential={method.sequential} takes nothing from the dense "
+            "model's statistics; leave them out, or choose owl or sequential=dense"
+        )
+    return DenseStatistics(path, described, needs)
 
 
 def _run(
-    streamed: StreamedModel, targets: Targets, method: Method, inputs: _Inputs | None, partial: Partial, progress: bool
-) -> list[dict[str, Any]]:
-    """Prune every layer into `partial`; a summary of each."""
-    calibration = calibrate(streamed, [layer for layer, _ in targets], inputs.ids) if inputs else None
-    patterns = _allocate(streamed, targets, method, calibration, partial, progress)
-    start = partial.resume_point()
-    hidden = calibration.hidden if calibration else None
-    if start and calibration:
-        hidden = partial.load_hidden(start)
-    summaries = [_summary(partial.layer_file(index)) for index in range(start)]
-    bar = tqdm(targets, desc=f"{method.name} {method.pattern}", initial=start, disable=not progress, file=sys.stderr)
-    for index, (layer, linears) in enumerate(targets):
-        if index < start:
-            continue
-        file = partial.layer_file(index)
-        done = file.exists()
-        streamed.load(layer.name + ".")
-        if hidden is not None:
-            partial.save_hidden(index, hidden)
-        decisions = prune_layer(
-            layer,
-            linears,
-            method,
-            patterns[index],
-            calibration.calls[index] if calibration else None,
-            hidden,
-            streamed.device,
-            last=index == len(targets) - 1,
-            known=_read_decisions(file, linears) if done else None,
-        )
-        if not done:
-            _write_decisions(file, layer, linears, decisions, patterns[index], streamed.dtype)
-        streamed.release(layer.name + ".")
-        summaries.append(_summary(file))
-        bar.set_postfix_str(f"{layer.name} sparsity {summaries[-1]['achieved_sparsity']:.4f}")
-        bar.update()
-    bar.close()
-    return summaries
-
-
-def _allocate(
     streamed: StreamedModel,
     targets: Targets,
     method: Method,
-    calibration: Calibration | None,
+    inputs: Inputs | None,
+    dense: DenseStatistics | None,
     partial: Partial,
+    activations: Activations,
     progress: bool,
-) -> list[Pattern]:
-    """One pattern for each layer; what the allocation saw in the dense model is kept for a resumed run."""
-    observations: list[float] = []
-    if method.allocation.observe is not None and calibration is not None:
-        file = partial.allocation_file()
-        if not file.exists():
-            seen = observe_dense(streamed, targets, calibration, method)
-            name = f"{method.name}: dense pass"
-            write_json(file, list(tqdm(seen, name, total=len(targets), disable=not progress, file=sys.stderr)))
-        observations = read_json(file)
-    sizes = [sum(linear.weight.numel() for linear in linears.values()) for _, linears in targets]
-    return method.allocation.allocate(method.pattern, observations, sizes, method.settings)
-
-
-def _write_decisions(
-    file: Path,
-    layer: DecoderLayer,
-    linears: Mapping[str, Linear],
-    decisions: Mapping[str, Decision],
-    pattern: Pattern,
-    dtype: torch.dtype,
 ) -> None:
-    """One finished layer, in the checkpoint's orientation."""
-    masks = {name: linears[name].orient(decision.mask) for name, decision in decisions.items()}
-    summary = {
-        "name": layer.name,
-        "pattern": str(pattern),
-        "requested_sparsity": pattern.sparsity,
-        "kept": {name: int(mask.sum()) for name, mask in masks.items()},
-    }
-    weights = {
-        f"{name}.weight": linears[name].orient(decision.weight).to(dtype)
-        for name, decision in decisions.items()
-        if decision.weight is not None
-    }
-    write_masks(file, masks, summary, weights or None)
-
-
-def _read_decisions(file: Path, linears: Mapping[str, Linear]) -> dict[str, Decision]:
-    """The inverse of `_write_decisions`."""
-    from safetensors.torch import load_file
-
-    stored = read_masks(file)
-    weights = load_file(weights_path(file)) if stored.metadata["weights_updated"] else {}
-    decisions = {}
-    for name, mask in stored.masks.items():
-        weight = weights.get(f"{name}.weight")
-        oriented = None if weight is None else linears[name].orient(weight)
-        decisions[name] = Decision(linears[name].orient(mask), oriented)
-    return decisions
-
-
-def _summary(file: Path) -> dict[str, Any]:
-    metadata = read_masks(file).metadata
-    total = sum(rows * cols for rows, cols in metadata["shapes"].values())
-    pruned = total - sum(metadata["kept"].values())
-    return {**metadata, "weights": total, "achieved_sparsity": pruned / total if total else 0.0}
-
-
-def _finish(
-    output: str | Path, described: dict[str, Any], method: Method, partial: Partial, layers: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Join the finished layers into the mask file and drop the partial folder."""
-    shapes = {name: shape for layer in layers for name, shape in layer["shapes"].items()}
-    kept = {name: count for layer in layers for name, count in layer["kept"].items()}
-    total = sum(layer["weights"] for layer in layers)
-    metadata = {
-        **described,
-        "achieved_sparsity": 1 - sum(kept.values()) / total,
-        "layers": [
-            {key: layer[key] for key in ("name", "pattern", "requested_sparsity", "achieved_sparsity", "weights")}
-            for layer in layers
-        ],
-        "linears": {name: 1 - kept[name] / (shape[0] * shape[1]) for name, shape in shapes.items()},
-        "shapes": shapes,
-        "weights_updated": method.updates_weights,
-    }
-    files = [partial.layer_file(index) for index in range(len(layers))]
-    if method.updates_weights:
-        join_files(weights_path(output), [weights_path(file) for file in files], metadata)
-    join_files(output, files, metadata)
-    partial.remove()
-    return json.loads(json.dumps(metadata, sort_keys=True))  # type: ignore[no-any-return]
+    """Prune every layer into `partial`."""
+    layers = [layer for layer, _ in targets]
+    from_file = dense is not None and method.sequential == "dense"  # then no sequence is run at all
+    calibration = None
+    if inputs is not None and not from_file:
+        calibration = calibrate(streamed, layers, inputs.ids, activations.empty)
+    patterns = allocate(streamed, targets, method, calibration, dense, partial, activations, progress)
+    for step in walk(streamed, layers, calibration, partial, f"{method.name} {method.pattern}", progress):
+        linears, pattern = targets[step.index][1], patterns[step.index]
+        done = step.file.exists()
+        if done and step.hidden is None:
+            continue
+        decisions = prune_layer(
+            step.layer,
+            linears,
+            method,
+            pattern,
+            step.calls,
+            step.hidden,
+            streamed.device,
+            last=step.last,
+            statistics=dense.of(linears, streamed.device) if dense is not None and from_file else None,
+            known=read_decisions(step.file, linears) if done else None,
+        )
+        if not done:
+            write_decisions(step.file, step.layer, linears, decisions, pattern, streamed.dtype)
+        step.note = f"{step.layer.name} sparsity {summarize_layer(step.file)['achieved_sparsity']:.4f}"

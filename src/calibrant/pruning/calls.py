@@ -1,6 +1,6 @@
 """How a model calls its decoder layers: every argument, recorded once, so that layers can be run alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from calibrant.errors import InputError
 from calibrant.models.structure import DecoderLayer
 
+Allocate = Callable[..., Tensor]  # (shape, dtype=...) -> an empty tensor
 HIDDEN = "hidden_states"  # only for layers that are called without positional arguments
 
 
@@ -40,7 +41,9 @@ class _OtherConventionError(Exception):
     """The model does not hand a layer what the layer before it returned in this form."""
 
 
-def record_calls(model: Any, layers: list[DecoderLayer], input_ids: Tensor) -> tuple[Tensor, list[list[LayerCall]]]:
+def record_calls(
+    model: Any, layers: list[DecoderLayer], input_ids: Tensor, allocate: Allocate = torch.empty
+) -> tuple[Tensor, list[list[LayerCall]]]:
     """Run the model up to its first decoder layer for each sequence, and record how it calls every layer.
 
     No layer computes anything: each only notes its arguments and hands its input on. So masks and
@@ -51,6 +54,7 @@ def record_calls(model: Any, layers: list[DecoderLayer], input_ids: Tensor) -> t
         model: a causal language model whose parameters outside the decoder layers are loaded.
         layers: its decoder layers.
         input_ids: int64 [sequences, tokens].
+        allocate: gives the tensor for the first layer's inputs, on the CPU.
 
     Returns:
         The first layer's inputs [sequences, tokens, width] on the CPU, and the calls: calls[layer][sequence].
@@ -60,26 +64,29 @@ def record_calls(model: Any, layers: list[DecoderLayer], input_ids: Tensor) -> t
         InputError: the model changes hidden states between layers, or caches keys and values across calls.
     """
     device = next(p.device for p in model.base_model.parameters() if not p.is_meta)
-    hidden: list[Tensor] = []
+    hidden: Tensor | None = None
     calls: list[list[LayerCall]] = [[] for _ in layers]
     wrap = False
-    for row in input_ids:
+    for index, row in enumerate(input_ids):
         ids = row[None].to(device)
         try:
             first, recorded = _record(model, layers, ids, wrap)
         except _OtherConventionError:
-            if wrap or hidden:
+            if wrap or hidden is not None:
                 raise _unfit(model) from None
             wrap = True
             try:
                 first, recorded = _record(model, layers, ids, wrap)
             except _OtherConventionError:
                 raise _unfit(model) from None
-        hidden.append(first.cpu())
+        if hidden is None:
+            hidden = allocate((len(input_ids), *first.shape[1:]), dtype=first.dtype)
+        hidden[index] = first[0]
         for of_layer, call in zip(calls, recorded, strict=True):
             shared = bool(of_layer) and _equal((of_layer[0].args, of_layer[0].kwargs), (call.args, call.kwargs))
             of_layer.append(of_layer[0] if shared else call)
-    return torch.cat(hidden), calls
+    assert hidden is not None
+    return hidden, calls
 
 
 def _unfit(model: Any) -> InputError:

@@ -1,19 +1,16 @@
 """Run one decoder layer over the calibration set and collect the statistics of its linear layers' inputs."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from calibrant.errors import InputError
 from calibrant.models.structure import DecoderLayer, Linear
 from calibrant.pruning.calls import LayerCall
 from calibrant.pruning.statistics import Kind, Statistics, new_statistics, update
-
-Seen = Callable[[str, Tensor], None]  # (linear's name, its input)
+from calibrant.pruning.watch import routed, watched
 
 
 class _SeenEnoughError(Exception):
@@ -24,8 +21,7 @@ def propagate(layer: DecoderLayer, calls: Sequence[LayerCall], hidden: Tensor, d
     """Replace `hidden` [sequences, tokens, width] by the layer's outputs, one sequence at a time."""
     with torch.no_grad():
         for index, call in enumerate(calls):
-            inputs = hidden[index : index + 1].to(device)
-            hidden[index : index + 1] = call.run(layer.module, inputs).to(hidden.device)
+            hidden[index : index + 1] = call.run(layer.module, hidden[index : index + 1].to(device)).to(hidden.device)
 
 
 def collect(
@@ -55,102 +51,97 @@ def collect(
     Raises:
         InputError: a linear layer was never called, or an expert got no token.
     """
-    leaders = _leaders(layer, linears, calls[0], hidden[:1].to(device))
-    statistics = {name: new_statistics(linears[name].weight.shape[1], kinds, device) for name in leaders.values()}
-    last = next(reversed(statistics))
-    routed = any(linear.place for linear in linears.values())  # then which call is the last differs by sequence
+    if not linears:  # all of this layer is left out
+        if move_on:
+            propagate(layer, calls, hidden, device)
+        return {}
+    inputs = SharedInputs(linears)
+    statistics: dict[str, Statistics] = {}
 
-    def seen(name: str, inputs: Tensor) -> None:
-        update(statistics[name], inputs)
-        if name == last and not move_on and not routed:
+    def first(name: str, tensor: Tensor) -> None:
+        if inputs.leader(name, tensor) == name:
+            if name not in statistics:
+                statistics[name] = new_statistics(linears[name].weight.shape[1], kinds, device)
+            update(statistics[name], tensor)
+
+    def others(name: str, tensor: Tensor) -> None:
+        update(statistics[name], tensor)
+        if name == last and not move_on:
             raise _SeenEnoughError
 
-    with _watched({name: linears[name] for name in statistics}, seen), torch.no_grad():
-        for index, call in enumerate(calls):
-            try:
-                output = call.run(layer.module, hidden[index : index + 1].to(device))
-            except _SeenEnoughError:
-                continue
-            if move_on:
-                hidden[index : index + 1] = output.to(hidden.device)
-    for name, found in statistics.items():
-        if not found.tokens:
-            raise InputError(
-                f"{name}: no token of the calibration set reaches this expert, so it has no statistics; "
-                "give more calibration data or leave the expert out with exclude=REGEX"
-            )
-    return {name: statistics[leader] for name, leader in leaders.items()}
+    def run(index: int) -> None:
+        output = calls[index].run(layer.module, hidden[index : index + 1].to(device))
+        if move_on:
+            hidden[index : index + 1] = output.to(hidden.device)
+
+    with torch.no_grad():
+        with watched(inputs.watched, first):
+            run(0)
+        inputs.check_called()
+        for name in inputs.watched.keys() - statistics.keys() - inputs.leaders.keys():  # experts not yet reached
+            statistics[name] = new_statistics(linears[name].weight.shape[1], kinds, device)
+        # with experts, which call is the last differs by sequence
+        last = None if routed(linears) else next(reversed(statistics))
+        with watched({name: linears[name] for name in statistics}, others):
+            for index in range(1, len(calls)):
+                try:
+                    run(index)
+                except _SeenEnoughError:
+                    continue
+    return {name: _reached(name, statistics[leader]) for name, leader in inputs.all_leaders().items()}
 
 
-def input_groups(
-    layer: DecoderLayer, linears: Mapping[str, Linear], call: LayerCall, hidden: Tensor
-) -> list[list[str]]:
-    """Names of the linears that are given the same tensor, in the order of the calls, from one run of the layer."""
-    groups: dict[str, list[str]] = {}
-    for name, leader in _leaders(layer, linears, call, hidden).items():
-        groups.setdefault(leader, []).append(name)
-    return list(groups.values())
+def _reached(name: str, statistics: Statistics) -> Statistics:
+    if not statistics.tokens:
+        raise InputError(
+            f"{name}: no token of the calibration set reaches this expert, so it has no statistics; "
+            "give more calibration data or leave the expert out with exclude=REGEX"
+        )
+    return statistics
 
 
-def _leaders(layer: DecoderLayer, linears: Mapping[str, Linear], call: LayerCall, hidden: Tensor) -> dict[str, str]:
-    """Linear -> the first linear that was called with the same input tensor, in the order of the calls.
+class SharedInputs:
+    """Which linears are given the same tensor: the first one called with it leads the others.
 
-    Experts come last, parts of one stacked weight (gate and up) together: a sequence need not reach them all.
+    `watched` are the linears to watch. Of experts only one of the parts of a stacked weight is (gate, not up):
+    their inputs are one by construction, and a sequence need not reach every expert.
     """
-    seen: list[tuple[str, Tensor]] = []  # holds the tensors, so that an address stands for one tensor only
-    modules = {name: linear for name, linear in linears.items() if linear.place is None}
-    with _watched(modules, lambda name, inputs: seen.append((name, inputs))), torch.no_grad():
-        call.run(layer.module, hidden)
-    leaders: dict[str, str] = {}
-    first_with: dict[tuple[Any, ...], str] = {}
-    for name, tensor in seen:
-        identity = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-        leaders[name] = first_with.setdefault(identity, name)
-    silent = [name for name in modules if name not in leaders]
-    if silent:
-        raise InputError(f"{silent[0]}: the model never calls this linear layer, so it has no statistics; exclude it")
-    for name, linear in linears.items():
-        if linear.place is not None:
-            leaders[name] = first_with.setdefault((linear.place.parameter, linear.place.expert), name)
-    return leaders
 
-
-@contextmanager
-def _watched(linears: Mapping[str, Linear], seen: Seen) -> Iterator[None]:
-    """Call `seen` with the input of each of these linears, just before they compute."""
-
-    def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        return lambda module, inputs: seen(name, inputs[0])
-
-    handles = [
-        linear.module.register_forward_pre_hook(hook(name)) for name, linear in linears.items() if linear.place is None
-    ]
-    routed = any(linear.place for linear in linears.values())  # the mode slows every operation down a little
-    try:
-        with _WatchedExperts(linears, seen) if routed else nullcontext():
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-class _WatchedExperts(TorchFunctionMode):
-    """Experts are no modules: their projections are calls of F.linear with a slice of the stacked parameter."""
-
-    def __init__(self, linears: Mapping[str, Linear], seen: Seen) -> None:
-        super().__init__()
-        self._seen = seen
-        self._names = {
-            linear.parameter[linear.place.expert].data_ptr(): name
-            for name, linear in linears.items()
-            if linear.place is not None
+    def __init__(self, linears: Mapping[str, Linear]) -> None:
+        self.leaders: dict[str, str] = {}  # of the linears called so far, in the order of the calls
+        self._modules = [name for name, linear in linears.items() if linear.place is None]
+        self._experts: dict[str, str] = {}
+        self._first_with: dict[tuple[Any, ...], str] = {}
+        self._alive: list[Tensor] = []  # so that an address stands for one tensor only
+        for name, linear in linears.items():
+            if linear.place is not None:
+                key = (linear.place.parameter, linear.place.expert)
+                self._experts[name] = self._first_with.setdefault(key, name)
+        self.watched = {
+            name: linear for name, linear in linears.items() if linear.place is None or self._experts[name] == name
         }
 
-    def __torch_function__(  # type: ignore[no-untyped-def]
-        self, func, types, args=(), kwargs=None
-    ):
-        if func is nn.functional.linear:
-            name = self._names.get(args[1].data_ptr())
-            if name is not None:
-                self._seen(name, args[0])
-        return func(*args, **(kwargs or {}))
+    def leader(self, name: str, tensor: Tensor) -> str:
+        """The leader of a linear that is called with this tensor."""
+        if name in self._experts:
+            return self.leaders.setdefault(name, name)
+        self._alive.append(tensor)
+        identity = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        return self.leaders.setdefault(name, self._first_with.setdefault(identity, name))
+
+    def check_called(self) -> None:
+        """Refuse linears that one sequence never called, experts apart; let go of the tensors.
+
+        Raises:
+            InputError: names the first such linear.
+        """
+        self._alive.clear()
+        for name in self._modules:
+            if name not in self.leaders:
+                raise InputError(
+                    f"{name}: the model never calls this linear layer, so it has no statistics; exclude it"
+                )
+
+    def all_leaders(self) -> dict[str, str]:
+        """Every linear -> its leader."""
+        return {**{name: self.leaders[name] for name in self._modules}, **self._experts}

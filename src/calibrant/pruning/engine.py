@@ -1,6 +1,6 @@
 """Prune a streamed model one decoder layer at a time: read it, collect statistics, choose, go on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +9,9 @@ from torch import Tensor
 from calibrant.errors import InputError
 from calibrant.models.streaming import StreamedModel
 from calibrant.models.structure import DecoderLayer, Linear, find_decoder_layers, find_linears, split_fused
-from calibrant.pruning.calls import LayerCall, record_calls
-from calibrant.pruning.collect import collect, input_groups, propagate
+from calibrant.pruning.calls import Allocate, LayerCall, record_calls
+from calibrant.pruning.collect import collect, propagate
+from calibrant.pruning.in_turn import prune_in_turn
 from calibrant.pruning.methods import Method
 from calibrant.pruning.patterns import NM, Pattern
 from calibrant.pruning.select import check_divisible, select
@@ -61,8 +62,13 @@ def find_targets(streamed: StreamedModel, method: Method) -> list[tuple[DecoderL
     return targets
 
 
-def calibrate(streamed: StreamedModel, layers: list[DecoderLayer], input_ids: Tensor) -> Calibration:
-    """Record the first layer's inputs and all layers' calls; the embeddings are in memory only meanwhile."""
+def calibrate(
+    streamed: StreamedModel, layers: list[DecoderLayer], input_ids: Tensor, allocate: Allocate = torch.empty
+) -> Calibration:
+    """Record the first layer's inputs and all layers' calls; the embeddings are in memory only meanwhile.
+
+    `allocate` gives the tensor that holds the inputs (activations.py: in memory or on disk).
+    """
     outside = [
         target
         for target in streamed.sources
@@ -71,7 +77,7 @@ def calibrate(streamed: StreamedModel, layers: list[DecoderLayer], input_ids: Te
     ]
     for target in outside:
         streamed.load(target)
-    hidden, calls = record_calls(streamed.model, layers, input_ids)
+    hidden, calls = record_calls(streamed.model, layers, input_ids, allocate)
     for target in outside:
         streamed.release(target)
     return Calibration(hidden, calls)
@@ -123,25 +129,6 @@ def apply_decisions(linears: Mapping[str, Linear], decisions: Mapping[str, Decis
         linear.weight.masked_fill_(~decision.mask.to(linear.weight.device), 0)
 
 
-def observe_dense(
-    streamed: StreamedModel,
-    targets: Sequence[tuple[DecoderLayer, dict[str, Linear]]],
-    calibration: Calibration,
-    method: Method,
-) -> Iterator[float]:
-    """What the method's allocation sees in each layer of the dense model, in one pass over a copy of the inputs."""
-    assert method.allocation.observe is not None
-    hidden = calibration.hidden.clone()
-    for (layer, linears), calls in zip(targets, calibration.calls, strict=True):
-        streamed.load(layer.name + ".")
-        statistics = collect(
-            layer, linears, calls, hidden, method.allocation.needs, streamed.device, move_on=layer is not targets[-1][0]
-        )
-        seen = {name: (linear.weight, statistics[name]) for name, linear in linears.items()}
-        yield method.allocation.observe(seen, method.settings)
-        streamed.release(layer.name + ".")
-
-
 def prune_layer(
     layer: DecoderLayer,
     linears: Mapping[str, Linear],
@@ -152,6 +139,7 @@ def prune_layer(
     device: torch.device,
     *,
     last: bool,
+    statistics: Mapping[str, Statistics] | None = None,
     known: dict[str, Decision] | None = None,
 ) -> dict[str, Decision]:
     """Prune one loaded decoder layer and replace `hidden` by what the next layer is given.
@@ -159,47 +147,33 @@ def prune_layer(
     `layer` mode: statistics from the layer's dense weights, then its outputs from the pruned ones.
     `sublayer` mode: as `layer`, but linears see inputs from the pruned linears before them in the layer.
     `dense` mode: outputs and statistics from the dense weights, in one pass.
+    Without `calls` and `hidden` the layer is pruned from the `statistics` given, or from its weights alone.
     `known` are the decisions of an earlier, interrupted run; nothing is collected then.
     """
+    if hidden is None or calls is None:
+        return decide(linears, statistics or {}, method, pattern)
     dense = method.sequential == "dense"
-    if not linears:
-        decisions: dict[str, Decision] = {}
-    elif known is not None:
-        decisions = known
-    elif hidden is None or calls is None:
-        return decide(linears, {}, method, pattern)
-    elif method.sequential == "sublayer":
-        decisions = _prune_in_turn(layer, linears, method, pattern, calls, hidden, device)
-    else:
-        statistics = collect(layer, linears, calls, hidden, method.needs, device, move_on=dense and not last)
-        decisions = decide(linears, statistics, method, pattern)
-        if dense:
-            return decisions
-    if hidden is not None and calls is not None and not last:
+    decisions: dict[str, Decision] = known or {}
+    if linears and known is None:
+        if method.sequential == "sublayer":
+
+            def prune(stage: Mapping[str, Linear], seen: Mapping[str, Statistics]) -> None:
+                chosen = decide(stage, seen, method, pattern)
+                apply_decisions(stage, chosen)
+                decisions.update(chosen)
+
+            moved = prune_in_turn(layer, linears, calls, hidden, method.needs, device, prune, move_on=not last)
+            decisions = {name: decisions[name] for name in linears}
+            if moved:
+                return decisions
+        else:
+            move_on = dense and not last
+            collected = collect(layer, linears, calls, hidden, method.needs, device, move_on=move_on)
+            decisions = decide(linears, collected, method, pattern)
+            if dense:
+                return decisions
+    if not last:
         if not dense:
             apply_decisions(linears, decisions)
         propagate(layer, calls, hidden, device)
     return decisions
-
-
-def _prune_in_turn(
-    layer: DecoderLayer,
-    linears: Mapping[str, Linear],
-    method: Method,
-    pattern: Pattern,
-    calls: Sequence[LayerCall],
-    hidden: Tensor,
-    device: torch.device,
-) -> dict[str, Decision]:
-    """Prune the linears that share an input together, in the order of the calls, each on the pruned ones before it.
-
-    Every group's pass ends at its input, so the first ones are short.
-    """
-    decisions: dict[str, Decision] = {}
-    for names in input_groups(layer, linears, calls[0], hidden[:1].to(device)):
-        group = {name: linears[name] for name in names}
-        statistics = collect(layer, group, calls, hidden, method.needs, device, move_on=False)
-        chosen = decide(group, statistics, method, pattern)
-        apply_decisions(group, chosen)
-        decisions.update(chosen)
-    return {name: decisions[name] for name in linears}

@@ -1,6 +1,5 @@
 """Mask files: which weights of which linear layers are kept, in safetensors that any tool can read."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from calibrant.artefacts.digest import canonical_json
 from calibrant.errors import InputError
-from calibrant.pruning.tensor_files import METADATA_KEY, stream_tensors, write_tensors
+from calibrant.pruning.tensor_files import METADATA_KEY, read_metadata, stream_tensors, write_tensors
 
 
 @dataclass(frozen=True)
@@ -93,25 +92,6 @@ def join_files(path: str | Path, parts: Sequence[Path], metadata: Mapping[str, A
     stream_tensors(path, entries, read, {METADATA_KEY: canonical_json(metadata)})
 
 
-def read_metadata(path: str | Path) -> dict[str, Any]:
-    """The `calibrant` metadata of a mask file, from its header alone.
-
-    Raises:
-        InputError: missing, truncated, not safetensors, or without this metadata.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"masks {path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            raw = (file.metadata() or {}).get(METADATA_KEY)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"masks {path}: cannot be read as safetensors, perhaps truncated ({error})") from error
-    if raw is None:
-        raise InputError(f"masks {path}: has no metadata key {METADATA_KEY}, so it is not a mask file of calibrant")
-    return dict(json.loads(raw))
-
-
 def read_masks(path: str | Path) -> MaskFile:
     """Open a mask file; each mask is read when it is asked for.
 
@@ -119,7 +99,7 @@ def read_masks(path: str | Path) -> MaskFile:
         InputError: not a mask file; packed shapes that do not fit the recorded ones; or updated weights are missing.
     """
     path = Path(path)
-    metadata = read_metadata(path)
+    metadata = read_metadata(path, "masks")
     shapes = metadata.get("shapes")
     if not isinstance(shapes, dict):
         raise InputError(f"masks {path}: its metadata has no shapes, so it is not a mask file of calibrant")

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 Kind = Literal["norm", "moments", "hessian"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass

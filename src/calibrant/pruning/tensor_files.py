@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from calibrant.artefacts.atomic import atomic_path
 from calibrant.artefacts.digest import canonical_json
+from calibrant.errors import InputError
 
 METADATA_KEY = "calibrant"
 DTYPES = {
@@ -65,3 +67,22 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
     """Write tensors with one metadata key, `calibrant`, as sorted JSON."""
     entries = {name: (NAMES[tensor.dtype], list(tensor.shape)) for name, tensor in tensors.items()}
     stream_tensors(path, entries, lambda name: tensors[name], {METADATA_KEY: canonical_json(metadata)})
+
+
+def read_metadata(path: str | Path, what: str) -> dict[str, Any]:
+    """The `calibrant` metadata of a safetensors file, from its header alone; `what` it holds heads the messages.
+
+    Raises:
+        InputError: missing, truncated, not safetensors, or without this metadata.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{what} {path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            raw = (file.metadata() or {}).get(METADATA_KEY)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{what} {path}: cannot be read as safetensors, perhaps truncated ({error})") from error
+    if raw is None:
+        raise InputError(f"{what} {path}: has no metadata key {METADATA_KEY}, so it is no file of calibrant")
+    return dict(json.loads(raw))

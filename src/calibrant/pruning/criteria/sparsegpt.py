@@ -89,10 +89,9 @@ def inverse_factor(statistics: Statistics, settings: Settings) -> tuple[Tensor, 
         H.diagonal().copy_(diagonal + damping * times * mean)
         factor, failed = torch.linalg.cholesky_ex(H)
         if not failed:
-            # any way to invert rounds in its own way, and a near-tie that falls differently changes what follows it;
-            # of the equivalent ways this one stays nearest to the published masks here (docs/pruning.md)
-            inverse = torch.cholesky_solve(torch.eye(len(H), dtype=H.dtype, device=H.device), factor)
-            factor, failed = torch.linalg.cholesky_ex(inverse, upper=True)
+            # the published sequence: any other way to invert rounds differently, and a near-tie that falls the other
+            # way changes all that follows it (docs/pruning.md)
+            factor, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
         if not failed and bool(factor.isfinite().all()):
             if times > 1:
                 warnings.warn(f"SparseGPT: the Hessian needed damping {damping * times:g}", stacklevel=2)

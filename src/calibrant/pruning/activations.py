@@ -1,0 +1,45 @@
+"""Where the calibration set's activations lie: in memory, or in a file for sets larger than memory."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import psutil  # type: ignore[import-untyped]
+import torch
+from torch import Tensor
+
+Place = Literal["memory", "disk", "auto"]
+PLACES: tuple[Place, ...] = ("auto", "memory", "disk")
+MEMORY_SHARE = 4  # `auto` keeps activations in memory up to this part (a quarter) of what is free
+
+
+class Activations:
+    """Makes tensors for activations; on disk they are memory-mapped files, which the system writes back as it needs.
+
+    Values, and so results, are the same in both places.
+    """
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        self._folder = folder
+        self._place = place
+        self._count = 0
+
+    def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """An uninitialised tensor on the CPU."""
+        numel = torch.Size(shape).numel()
+        if not self._on_disk(numel * dtype.itemsize):
+            return torch.empty(tuple(shape), dtype=dtype)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._folder / f"activations-{self._count}.bin"
+        self._count += 1
+        file.unlink(missing_ok=True)  # of an interrupted run, which may have left another size
+        return torch.from_file(str(file), shared=True, size=numel, dtype=dtype).reshape(tuple(shape))
+
+    def copy(self, tensor: Tensor) -> Tensor:
+        """A copy of a tensor, in the same kind of place."""
+        return self.empty(tensor.shape, tensor.dtype).copy_(tensor)
+
+    def _on_disk(self, size: int) -> bool:
+        if self._place == "auto":
+            return bool(size > psutil.virtual_memory().available / MEMORY_SHARE)
+        return self._place == "disk"
