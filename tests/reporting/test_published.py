@@ -136,7 +136,7 @@ def test_what_is_missing_is_listed_and_empty() -> None:
 @pytest.fixture(scope="module")
 def paper() -> str:
     if not PAPER.exists():
-        pytest.skip(f"the text of the paper is not beside the repository (../shared/paper)")
+        pytest.skip("the text of the paper is not beside the repository (../shared/paper)")
     return PAPER.read_text(encoding="utf-8")
 
 

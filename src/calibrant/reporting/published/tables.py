@@ -105,4 +105,4 @@ def canonical(model_id: str) -> str:
     """The hub id under which the published numbers are kept; another model's id comes back as it is."""
     known = {name.lower(): name for name in tables()["model"].unique()}
     known |= {alias.lower(): name for alias, name in _ALIASES.items()}
-    return known.get(model_id.lower(), model_id)
+    return str(known.get(model_id.lower(), model_id))
