@@ -153,6 +153,24 @@ def pruning_options(wildcards):
     return " ".join(f"--option {key}={str(value).lower()}" for key, value in sorted(chosen.items()))
 
 
+def from_dense(method):
+    """Whether a method reads statistics of the dense model."""
+    return method == "owl" or config["pruning"]["options"].get("sequential") == "dense"
+
+
+def dense_statistics(wildcards):
+    return f"{DATA}/statistics/{wildcards.calibration}.safetensors" if from_dense(wildcards.method) else []
+
+
+def dense_kinds():
+    """What the study's methods read of the dense model; Hessians are large, and collected only for their users."""
+    methods = {run.method for run in RUNS}
+    options = config["pruning"]["options"]
+    criteria = methods | {options.get("owl.criterion"), options.get("dsnot.initial")}
+    hessian = options.get("sequential") == "dense" and "sparsegpt" in criteria
+    return "norm,moments,hessian" if hessian else "norm,moments"
+
+
 def evaluation_options():
     chosen = config["evaluation"]
     flags = [f"--length {chosen['length']}"]

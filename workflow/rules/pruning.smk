@@ -1,4 +1,31 @@
-# Stage prune: one mask a job.
+# Stage prune: one mask a job. What several masks of a calibration set have in common, the pass over the dense model for
+# OWL's allocation or for sequential=dense, is a file of its own, computed once for all methods, ratios and patterns.
+
+
+rule dense_statistics:
+    """Statistics of the dense model on {wildcards.calibration}."""
+    input:
+        calibration=f"{DATA}/sets/{{calibration}}.parquet",
+        model=f"{DATA}/model",
+    output:
+        f"{DATA}/statistics/{{calibration}}.safetensors",
+    log:
+        f"{DATA}/logs/statistics/{{calibration}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/statistics/{{calibration}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: config["compute"]["threads"]
+    params:
+        kinds=dense_kinds(),
+        exclude=config["pruning"]["options"].get("exclude", ""),
+        compute=compute_options(),
+        code=code("statistics"),
+        versions=TORCH,
+    shell:
+        "python workflow/scripts/dense_statistics.py --model {input.model:q} --calibration {input.calibration:q}"
+        " --kinds {params.kinds} --exclude {params.exclude:q} {params.compute} --threads {threads}"
+        " --output {output:q} &> {log:q}"
 
 
 rule prune:
@@ -6,6 +33,7 @@ rule prune:
     input:
         calibration=f"{DATA}/sets/{{calibration}}.parquet",
         model=f"{DATA}/model",
+        statistics=dense_statistics,
     output:
         f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
     log:
@@ -18,12 +46,14 @@ rule prune:
     params:
         sparsity=sparsity,
         options=pruning_options,
+        statistics=lambda wildcards, input: f"--statistics {input.statistics}" if input.statistics else "",
         compute=compute_options(),
         code=code("prune"),
         versions=TORCH,
     shell:
         "python workflow/scripts/prune.py --model {input.model:q} --calibration {input.calibration:q}"
-        " --method {wildcards.method} --sparsity {params.sparsity} {params.options} {params.compute}"
+        " --method {wildcards.method} --sparsity {params.sparsity} {params.options} {params.statistics}"
+        " {params.compute}"
         " --threads {threads} --output {output:q} &> {log:q}"
 
 

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
         options.calibration,
         kinds,
         output=options.output,
-        exclude=options.exclude,
+        exclude=options.exclude or None,
         dtype=options.dtype,
         device=options.device,
         activations=options.activations,
