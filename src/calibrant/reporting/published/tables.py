@@ -21,10 +21,11 @@ SCHEMA: dict[str, Any] = {
     "sparsity": pl.String,
     "source": pl.String,  # null: the paper does not say which text the generated one continues
     "origin": pl.String,  # real | synthetic
-    "task": pl.String,
-    "metric": pl.String,  # perplexity | accuracy | mean (over the seven tasks) | change (synthetic minus real mean)
+    "task": pl.String,  # as in results; average: over the seven tasks; change: the published Δ of that average
+    "metric": pl.String,  # perplexity | mean; null for an accuracy: the paper does not say which
     "mean": pl.Float64,  # over the seeds; accuracies in %
     "sd": pl.Float64,  # over the seeds, in Table 1 only
+    "n": pl.Int64,  # seeds
 }
 NUMBERS: dict[str, Any] = {
     "id": pl.String,
@@ -38,7 +39,7 @@ NUMBERS: dict[str, Any] = {
     "high": pl.Float64,
 }
 KEYS = ("method", "source", "origin")
-METRICS = {"alpaca": ("alpaca", "perplexity"), "average": ("average", "mean"), "change": ("average", "change")}
+METRICS = {"alpaca": "perplexity", "average": "mean", "change": "mean"}
 
 # Further names under which the hub has, or had, the same weights.
 _ALIASES = {
@@ -52,7 +53,8 @@ _ALIASES = {
 def tables() -> pl.DataFrame:
     """Every published cell, one a row with the columns of `SCHEMA`, in the order of the paper.
 
-    The paper does not say which of lm-eval's metrics an accuracy is; its HellaSwag fits acc_norm only.
+    The paper does not say which of lm-eval's metrics an accuracy is; its HellaSwag fits acc_norm only. Each mean is
+    over the 20 seeds of section 3.1.
     """
     rows = [row for name in TABLES for row in _rows(read_yaml(FOLDER / f"table{name}.yaml"))]
     return pl.DataFrame(rows, schema=SCHEMA)
@@ -66,8 +68,8 @@ def _rows(content: dict[str, Any]) -> list[dict[str, Any]]:
         for column, value in cells.items():
             if column in KEYS or column.endswith("_sd") or (column == "change" and value is None):
                 continue  # a row of real text has no change
-            task, metric = METRICS.get(column, (column, "accuracy"))
-            found.append({**fixed, "task": task, "metric": metric, "mean": value, "sd": cells.get(f"{column}_sd")})
+            numbers = {"mean": value, "sd": cells.get(f"{column}_sd"), "n": settings()["seeds"]}
+            found.append({**fixed, "task": column, "metric": METRICS.get(column), **numbers})
     return found
 
 
@@ -78,6 +80,7 @@ def numbers() -> pl.DataFrame:
     return pl.DataFrame([{"unit": "points", **row} for row in rows], schema=NUMBERS)
 
 
+@cache
 def settings() -> dict[str, Any]:
     """The settings that the paper states (sections 3.1, 3.3, 5.1)."""
     found: dict[str, Any] = read_yaml(FOLDER / "text.yaml")["settings"]
