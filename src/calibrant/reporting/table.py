@@ -11,6 +11,7 @@ from calibrant.artefacts.atomic import write_text
 from calibrant.reporting.statistics import Estimate
 
 DASH = "–"  # what is missing, never a zero
+MARK = "†"  # behind a value that a test set apart from others; the caption says which test
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,21 @@ Value = Estimate | float | int | str | None
 
 @dataclass(frozen=True)
 class Row:
-    """A labelled row; `role` styles it: dense, magnitude, real, synthetic, difference, pooled or plain."""
+    """A labelled row; `role` styles it: dense, magnitude, real, synthetic, difference, pooled, published or plain."""
 
     label: str
     cells: Sequence[Value]
     role: str = "plain"
     seeds: int | None = None  # seeds of the cells; a cell with fewer says so
+    marked: frozenset[int] = frozenset()  # cells that carry `MARK`
 
     def parts(self, columns: "Sequence[Column]") -> list[tuple[str, str]]:
         """The text of every cell and its addition."""
-        return [
+        shown = [
             parts(value, replace(column, signed=True) if self.role == "difference" else column, self.seeds)
             for value, column in zip(self.cells, columns, strict=True)
         ]
+        return [(text + MARK * (i in self.marked), addition) for i, (text, addition) in enumerate(shown)]
 
     def texts(self, columns: "Sequence[Column]") -> list[str]:
         """The text of every cell in one string."""
@@ -173,6 +176,8 @@ _LATEX = {
     "<": r"$<$",
     ">": r"$>$",
     "×": r"$\times$",
+    "Δ": r"$\Delta$",
+    MARK: r"$^\dagger$",
 }
 
 
@@ -184,13 +189,15 @@ def escape_latex(text: str) -> str:
 def to_csv(tables: Sequence[Table]) -> str:
     """Tables of one layout as one CSV: full precision; estimates as _mean, _sd, _n, _low, _high.
 
-    An empty field is a missing value.
+    An empty field is a missing value. Where a row has marked cells, a last column names their columns.
     """
     columns = tables[0].columns
+    with_marks = any(row.marked for table in tables for section in table.sections for row in section.rows)
     wide = [c.kind in ("spread", "interval") for c in columns]
     header = ["table", "section", "row"]
     for column, is_wide in zip(columns, wide, strict=True):
         header += [f"{column.key}_{part}" for part in ("mean", "sd", "n", "low", "high")] if is_wide else [column.key]
+    header += ["marked"] * with_marks
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
@@ -200,6 +207,7 @@ def to_csv(tables: Sequence[Table]) -> str:
                 fields: list[Value] = [table.title, section.heading, row.label]
                 for value, is_wide in zip(row.cells, wide, strict=True):
                     fields += _spread(value) if is_wide else [value if not isinstance(value, Estimate) else value.mean]
+                fields += [" ".join(columns[i].key for i in sorted(row.marked))] * with_marks
                 writer.writerow(["" if f is None else f for f in fields])
     return buffer.getvalue()
 

@@ -1,0 +1,142 @@
+"""Figure 3: the number of calibration samples, a panel per outcome and method, a line per source."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from scipy import stats
+
+from calibrant.reporting import statistics, style
+from calibrant.reporting.comparison import Cell, Comparison
+from calibrant.reporting.layouts import drawing, rows, words
+from calibrant.reporting.layouts.best import paired
+from calibrant.reporting.layouts.slices import headline, in_order
+from calibrant.reporting.measures import Measure
+from calibrant.reporting.statistics import CONFIDENCE
+
+Slices = Mapping[float, Comparison]
+SCHEMA: dict[str, Any] = {
+    **dict.fromkeys(("measure", "method", "sparsity", "source", "origin"), pl.String),
+    "samples": pl.Int64,
+    **dict.fromkeys(("mean", "sd", "low", "high"), pl.Float64),
+    "n": pl.Int64,
+}
+
+
+def settings(amounts: Slices) -> list[tuple[str, str, str]]:
+    """(sparsity, method, origin) of the panels, mildest sparsity first."""
+    found = {
+        (cell.sparsity, cell.method, str(cell.origin)): None
+        for data in amounts.values()
+        for cell in data.cells
+        if cell.source is not None
+    }
+    order = in_order(list(dict.fromkeys(sparsity for sparsity, _, _ in found)))
+    return sorted(found, key=lambda key: order.index(key[0]))
+
+
+def amount_data(amounts: Slices) -> pl.DataFrame:
+    """The figure's numbers: a row for each outcome, method, sparsity, source, origin and number of samples."""
+    found = []
+    for samples, data in amounts.items():
+        for measure in headline(data):
+            for cell in data.cells:
+                e = data.estimate(cell, measure)
+                if e is not None and cell.source is not None:
+                    key = dict(zip(("method", "sparsity", "source", "origin"), cell, strict=True))
+                    found.append({"measure": measure.key, **key, "samples": int(samples), "mean": e.mean, "sd": e.sd,
+                                  "n": e.n, "low": e.low, "high": e.high})  # fmt: skip
+    return pl.DataFrame(found, schema=SCHEMA)
+
+
+def amount_figure(amounts: Slices) -> Figure | None:
+    """Draw it: means over seeds, one standard deviation shaded, the number of samples on a log axis.
+
+    None where no run has a number of samples.
+    """
+    panels = settings(amounts)
+    if not panels:
+        return None
+    data = next(iter(amounts.values()))
+    marks, measures = drawing.source_marks(data.sources), headline(data)
+    with style.context():
+        figure = Figure(figsize=(max(4.4, 0.3 + 3.5 * len(panels)), 0.3 + 2.6 * len(measures)))
+        grid = figure.subplots(len(measures), len(panels), squeeze=False)
+        for row, measure in enumerate(measures):
+            for column, (sparsity, method, origin) in enumerate(panels):
+                axes = grid[row][column]
+                limits: list[float] = []
+                for source in data.sources:
+                    cell = Cell(method, sparsity, source, origin)
+                    points = [(n, e) for n, at in amounts.items() if (e := at.estimate(cell, measure)) is not None]
+                    if points:
+                        drawing.band(axes, [n for n, _ in points], [e for _, e in points], marks[source])
+                        limits += drawing.ends(e for _, e in points)
+                axes.set_xscale("log", base=2)
+                axes.xaxis.set_major_locator(FixedLocator(list(amounts)))
+                axes.xaxis.set_minor_locator(NullLocator())
+                axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+                if limits:
+                    drawing.value_axis(axes, limits, log=measure.lower_is_better)
+                written = ", self-generated" if origin == "synthetic" else ""
+                axes.set_title(f"({chr(97 + row * len(panels) + column)}) {rows.setting(method, sparsity)}{written}")
+                axes.set_xlabel("calibration samples, log scale")
+                if column == 0:
+                    axes.set_ylabel(f"{drawing.heading(measure)}\n{drawing.axis_label(measure)}"
+                                    if measure.kind != "average" else drawing.axis_label(measure))  # fmt: skip
+        drawing.legend(figure, [drawing.handle(marks[s], data.source_label(s), line=True) for s in data.sources])
+        figure.tight_layout(w_pad=1.6, h_pad=1.4)
+    return figure
+
+
+def spread_ratio(amounts: Slices, key: tuple[str, str, str], measure: Measure) -> tuple[float, float, float] | None:
+    """Standard deviation over seeds with the most samples divided by that with the fewest, and its 95 % interval.
+
+    The variances are pooled over the sources; the interval is that of a ratio of variances (F distribution), which
+    takes values to be normal. None without two seeds at both ends, or without spread.
+    """
+    first, last = (_variance(amounts[n], key, measure) for n in (min(amounts), max(amounts)))
+    if first is None or last is None or min(amounts) == max(amounts):
+        return None
+    ratio = last[0] / first[0]
+    low, high = (float(stats.f.ppf(q, last[1], first[1])) for q in (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2))
+    return math.sqrt(ratio), math.sqrt(ratio / high), math.sqrt(ratio / low)
+
+
+def _variance(data: Comparison, key: tuple[str, str, str], measure: Measure) -> tuple[float, int] | None:
+    sparsity, method, origin = key
+    groups = [list(data.values(Cell(method, sparsity, s, origin), measure).values()) for s in data.sources]
+    groups = [group for group in groups if group]
+    df = sum(len(group) - 1 for group in groups)
+    sd = statistics.pooled(groups).sd if groups else None
+    return None if sd is None or sd <= 1e-12 or df == 0 else (sd * sd, df)
+
+
+def amount_caption(amounts: Slices) -> str:
+    """What Figure 3 shows: the change from the fewest to the most samples, and that of the spread."""
+    sentences = ["Lines are means over seeds, shaded one standard deviation."]
+    few, many = min(amounts), max(amounts)
+    for key in settings(amounts) if few != many else []:
+        sparsity, method, origin = key
+        for measure in headline(amounts[few]):
+            cells = [Cell(method, sparsity, s, origin) for s in amounts[few].sources]
+            groups = [paired(amounts[few].values(c, measure), amounts[many].values(c, measure)) for c in cells]
+            groups = [group for group in groups if group]
+            if not groups:
+                continue
+            written = " on self-generated text" if origin == "synthetic" else ""
+            text = (
+                f"{rows.setting(method, sparsity)}{written}, {measure.name}: {many:.0f} instead of {few:.0f} samples "
+                f"change the mean over {len(groups)} sources by {words.changed(statistics.pooled(groups), measure)}"
+            )
+            ratio = spread_ratio(amounts, key, measure)
+            if ratio is not None:
+                text += (
+                    f", and the standard deviation over seeds by a factor of {ratio[0]:.2f} "
+                    f"(95 % interval {ratio[1]:.2f} to {ratio[2]:.2f})"
+                )
+            sentences.append(f"{text}.")
+    return " ".join(sentences)

@@ -1,0 +1,110 @@
+"""Tables 2 and 5: each source real and self-generated, a section per method, with their paired difference Δ."""
+
+import polars as pl
+
+from calibrant.reporting.comparison import Cell, Comparison, method_label, sparsity_label
+from calibrant.reporting.layouts import rows
+from calibrant.reporting.layouts.published_rows import published_row
+from calibrant.reporting.layouts.slices import headline, in_order
+from calibrant.reporting.measures import Measure
+from calibrant.reporting.statistics import Estimate
+from calibrant.reporting.table import MARK, Column, Row, Section, Table
+
+
+def pairs_tables(data: Comparison, published: pl.DataFrame | None = None) -> list[Table]:
+    """One table per sparsity; a row per source for real text and one, `w/ Syn`, for the text that the model wrote.
+
+    Args:
+        data: real and self-generated text at one setting of samples, prefix length and filter rate.
+        published: the paper's numbers for this model (`published_rows`).
+    """
+    return [
+        _table(data, s, published) for s in in_order(data.sparsities) if any(c == s for c, _ in data.combinations())
+    ]
+
+
+def _table(data: Comparison, sparsity: str, published: pl.DataFrame | None) -> Table:
+    methods = [m for s, m in data.combinations() if s == sparsity]
+    changed = headline(data)
+    differences = {
+        (method, source, measure): data.difference(sparsity, method, source, measure)
+        for measure in changed
+        for method in methods
+        for source in data.sources
+    }
+    apart = rows.held_apart(differences, lambda key: key[2])
+    sections = [Section(method_label(m), _rows(data, sparsity, m, differences, apart, published)) for m in methods]
+    reference = rows.references(data, sparsity, data.measures, 2 * len(changed))
+    columns = [
+        Column("seeds", "Seeds", decimals=0),
+        *rows.measure_columns(data.measures),
+        *rows.delta_columns(changed),
+    ]
+    return Table(
+        f"Real and self-generated calibration text at {sparsity_label(sparsity)} sparsity",
+        rows.caption(
+            rows.SPREAD,
+            "w/ Syn: text that the model wrote from prefixes of the source above. Δ: w/ Syn minus real, paired by "
+            f"seed, with its Student t interval; {MARK} behind Δ: p < 0.05 in a paired t test after Holm's correction "
+            "over that column.",
+            rows.chance_note(data),
+            _count(differences, apart, changed),
+        ),
+        "Calibration data",
+        columns,
+        [*([Section("", reference)] if reference else []), *sections],
+    )
+
+
+Key = tuple[str, str, Measure]
+
+
+def _rows(
+    data: Comparison,
+    sparsity: str,
+    method: str,
+    differences: dict[Key, Estimate | None],
+    apart: set[Key],
+    published: pl.DataFrame | None,
+) -> list[Row]:
+    found: list[Row] = []
+    changed = headline(data)
+    blanks = 2 * len(changed)
+    for source in data.sources:
+        for origin in data.origins:
+            cell = Cell(method, sparsity, source, origin)
+            if cell not in data.cells:
+                continue
+            deltas: list[Estimate | None] = [None] * blanks
+            marked: frozenset[int] = frozenset()
+            if origin == "synthetic":
+                deltas = [differences[method, source, m] for m in changed for _ in range(2)]
+                first = 1 + len(data.measures)
+                marked = frozenset(first + 2 * i for i, m in enumerate(changed) if (method, source, m) in apart)
+            label = data.source_label(source) if origin == "real" else "w/ Syn"
+            if origin == "synthetic" and Cell(method, sparsity, source, "real") not in data.cells:
+                label = f"{data.source_label(source)} w/ Syn"
+            row = rows.cell_row(data, cell, label, data.measures, {}, deltas)
+            found.append(Row(row.label, row.cells, row.role, row.seeds, marked))
+            found += published_row(published, cell, data.measures, blanks)
+    return found
+
+
+def _count(differences: dict[Key, Estimate | None], apart: set[Key], measures: list[Measure]) -> str:
+    """How many differences are decided, and for which side."""
+    sentences = []
+    for m in measures:
+        known = [key for key, value in differences.items() if key[2] == m and value is not None]
+        if not known:
+            continue
+        better = worse = 0
+        for key in known:
+            value = differences[key]
+            if key in apart and value is not None:
+                good = (value.mean < 0) == m.lower_is_better
+                better, worse = better + good, worse + (not good)
+        sentences.append(
+            f"In {m.name}, self-generated text is better in {better} of {len(known)} comparisons, worse in {worse}, "
+            f"undecided in {len(known) - better - worse}."
+        )
+    return " ".join(sentences)

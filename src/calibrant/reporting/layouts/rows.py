@@ -1,0 +1,139 @@
+"""What the tables of the paper share: columns of measures, rows of cells, differences, marks for the best."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
+
+from calibrant.reporting import statistics
+from calibrant.reporting.comparison import DENSE, Cell, Comparison, method_label, sparsity_label
+from calibrant.reporting.layouts.best import Seeds, best_rows, paired
+from calibrant.reporting.measures import Measure
+from calibrant.reporting.result_tables import ALPHA
+from calibrant.reporting.statistics import Estimate
+from calibrant.reporting.table import MARK, Column, Row, number
+
+Key = TypeVar("Key", bound=Hashable)
+
+BEST = (
+    f"{MARK} the best of its method in that column: better than each of the others in a paired t test over seeds, "
+    "p < 0.05 after Holm's correction over all pairs of the column; where no value has it, none is held apart."
+)
+SPREAD = "Mean ± standard deviation over the seeds of the calibration set; ↓ lower is better, ↑ higher is better."
+CHANCE = "On {} the dense model only guesses: nothing is marked there."
+
+
+def measure_columns(measures: Sequence[Measure]) -> list[Column]:
+    """A column of means and standard deviations for each measure."""
+    return [Column(m.key, short(m), direction(m), m.decimals, kind="spread") for m in measures]
+
+
+def short(measure: Measure) -> str:
+    """A measure as a column's heading."""
+    return {"average": "Average", "average_above_chance": "Average above chance"}.get(measure.task, measure.label)
+
+
+def direction(measure: Measure) -> str:
+    """Unit and direction: `ppl ↓`, `% ↑`."""
+    return "ppl ↓" if measure.lower_is_better else "% ↑"
+
+
+def chance_note(data: Comparison) -> str:
+    """A sentence on the tasks on which nothing is read, empty where there is none."""
+    return CHANCE.format(", ".join(m.label for m in data.at_chance)) if data.at_chance else ""
+
+
+def caption(*sentences: str) -> str:
+    """Sentences that are not empty, joined."""
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def references(data: Comparison, sparsity: str, measures: Sequence[Measure], blanks: int = 0) -> list[Row]:
+    """Rows of the dense model and of magnitude pruning, where they were run."""
+    cells = (DENSE, Cell("magnitude", sparsity))
+    labels = ("Dense", f"Magnitude, {sparsity_label(sparsity)}")
+    return [
+        Row(label, [None, *(data.estimate(cell, m) for m in measures), *[None] * blanks], cell.method)
+        for cell, label in zip(cells, labels, strict=True)
+        if cell in data.cells
+    ]
+
+
+def seeds_of(estimates: Sequence[Estimate | None]) -> int:
+    """The largest number of seeds in a row."""
+    return max((e.n for e in estimates if e is not None), default=0)
+
+
+def best_cells(
+    data: Comparison, sections: Sequence[Sequence[Cell]], measures: Sequence[Measure]
+) -> dict[Cell, frozenset[int]]:
+    """For each cell the positions of the measures in which it is the best of its section, by test."""
+    found: dict[Cell, set[int]] = {}
+    for position, measure in enumerate(measures):
+        if measure in data.at_chance:
+            continue
+        values: list[list[Seeds]] = [[data.values(cell, measure) for cell in cells] for cells in sections]
+        best = best_rows(values, lower_is_better=measure.lower_is_better)
+        for cells, row in zip(sections, best, strict=True):
+            if row is not None:
+                found.setdefault(cells[row], set()).add(position)
+    return {cell: frozenset(positions) for cell, positions in found.items()}
+
+
+def cell_row(
+    data: Comparison,
+    cell: Cell,
+    label: str,
+    measures: Sequence[Measure],
+    marked: Mapping[Cell, frozenset[int]],
+    more: Sequence[Estimate | None] = (),
+) -> Row:
+    """Seeds, then an estimate for each measure, then `more`; marks are moved past the column of seeds."""
+    estimates = [data.estimate(cell, m) for m in measures]
+    seeds = seeds_of(estimates)
+    marks = frozenset(i + 1 for i in marked.get(cell, frozenset()))
+    return Row(label, [seeds or None, *estimates, *more], str(cell.origin), seeds, marks)
+
+
+def held_apart(differences: Mapping[Key, Estimate | None], family: Callable[[Key], Hashable]) -> set[Key]:
+    """The differences that a paired t test holds apart from zero: p < 0.05 after Holm's correction.
+
+    Args:
+        differences: paired differences by any key.
+        family: the family of a key; each is corrected by itself.
+    """
+    families: dict[Hashable, list[Key]] = {}
+    for key in differences:
+        families.setdefault(family(key), []).append(key)
+    found: set[Key] = set()
+    for keys in families.values():
+        values = [differences[key] for key in keys]
+        corrected = statistics.holm([None if value is None else value.p for value in values])
+        found.update(key for key, p in zip(keys, corrected, strict=True) if p is not None and p < ALPHA)
+    return found
+
+
+def difference(first: Seeds, second: Seeds) -> Estimate | None:
+    """Second minus first, paired by seed; None without a common seed."""
+    values = paired(first, second)
+    return statistics.estimate(values) if values else None
+
+
+def setting(method: str, sparsity: str) -> str:
+    """`Wanda, 60 %`."""
+    return f"{method_label(method)}, {sparsity_label(sparsity)}"
+
+
+def delta_columns(measures: Sequence[Measure]) -> list[Column]:
+    """For each measure a column of differences and one of their intervals."""
+    return [
+        column
+        for m in measures
+        for column in (
+            Column(f"delta_{m.key}", f"Δ {short(m)}", direction(m), m.decimals, signed=True),
+            Column(f"delta_{m.key}_interval", "95 % interval", "", m.decimals, signed=True, kind="interval"),
+        )
+    ]
+
+
+def signed(value: float, measure: Measure) -> str:
+    """A difference with its sign: `+0.61`."""
+    return number(value, measure.decimals, signed=True)
