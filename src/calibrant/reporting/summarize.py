@@ -1,12 +1,10 @@
 """The summarize stage: an index in, tables, figures, a summary and a page out."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from matplotlib.figure import Figure
 
 from calibrant import __version__
 from calibrant.artefacts.atomic import read_json, write_json, write_text
@@ -18,27 +16,16 @@ from calibrant.reporting.comparison import Comparison
 from calibrant.reporting.data_table import data_table, documents_table
 from calibrant.reporting.difference_figure import difference_data, difference_figure
 from calibrant.reporting.distribution_figure import distribution_figure
+from calibrant.reporting.figures import Drawing, write_figures
 from calibrant.reporting.index import Index
 from calibrant.reporting.performance_figure import performance_data, performance_figure
 from calibrant.reporting.records import brief
-from calibrant.reporting.results import collect, write_csv, write_parquet, write_results
+from calibrant.reporting.results import collect, write_results
 from calibrant.reporting.samples import check_scores, excerpts, read_pools, read_scores
 from calibrant.reporting.table import write_tables
 
 FIGURES = ("performance", "differences", "perplexity", "min_k")
 TABLES = ("performance", "differences", "differences_by_task", "documents", "data", "items")
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure, its data, and its words. `draw` is None when the study has nothing to draw."""
-
-    name: str
-    draw: Callable[[], Figure] | None
-    data: pl.DataFrame
-    title: str
-    caption: str
-    description: str
 
 
 def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int = 3) -> page.Page:
@@ -80,7 +67,7 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
     write_results(output, frame, index)
     for name, tables in zip(TABLES, (performance, differences, by_task, [origins], [text], items), strict=True):
         write_tables(output / "tables", name, tables)
-    plots = _figures(output / "figures", drawings(data, scores, labels))
+    plots = write_figures(output / "figures", drawings(data, scores, labels))
     shown = page.Page(
         study=index.study,
         title=index.study.title or f"On which text should {index.study.model_id} be calibrated?",
@@ -176,21 +163,6 @@ def _distribution(
         f"Densities of {column} of real and self-generated samples for each source. The table of the calibration text "
         "holds the medians.",
     )
-
-
-def _figures(folder: Path, drawn: Sequence[Drawing]) -> dict[str, page.Plot]:
-    plots = {}
-    for drawing in drawn:
-        figure = drawing.draw() if drawing.draw else style.empty("The study has nothing for this figure.")
-        for suffix in (".svg", ".png"):
-            style.save(figure, folder / f"{drawing.name}{suffix}")
-        write_parquet(folder / f"{drawing.name}.parquet", drawing.data, {"figure": drawing.title})
-        write_csv(folder / f"{drawing.name}.csv", drawing.data)
-        if drawing.draw:
-            svg = (folder / f"{drawing.name}.svg").read_text(encoding="utf-8")
-            element = style.inline(svg, drawing.name, drawing.title, drawing.description)
-            plots[drawing.name] = page.Plot(element, drawing.title, drawing.caption, drawing.description)
-    return plots
 
 
 def browser(index: Index, data: Comparison, scores: pl.DataFrame, *, real_text: bool, rows: int) -> list[page.Group]:
