@@ -61,7 +61,7 @@ def amount_figure(amounts: Slices) -> Figure | None:
     if not panels:
         return None
     data = next(iter(amounts.values()))
-    marks, measures = drawing.source_marks(data.sources), headline(data)
+    marks, measures = drawing.marks_of(data), headline(data)
     with style.context():
         figure = Figure(figsize=(max(4.4, 0.3 + 3.5 * len(panels)), 0.3 + 2.6 * len(measures)))
         grid = figure.subplots(len(measures), len(panels), squeeze=False)
@@ -82,11 +82,12 @@ def amount_figure(amounts: Slices) -> Figure | None:
                 if limits:
                     drawing.value_axis(axes, limits, log=measure.lower_is_better)
                 written = ", self-generated" if origin == "synthetic" else ""
-                axes.set_title(f"({chr(97 + row * len(panels) + column)}) {rows.setting(method, sparsity)}{written}")
+                axes.set_title(
+                    f"{drawing.letter(row * len(panels) + column)} {rows.setting(method, sparsity)}{written}"
+                )
                 axes.set_xlabel("calibration samples, log scale")
                 if column == 0:
-                    axes.set_ylabel(f"{drawing.heading(measure)}\n{drawing.axis_label(measure)}"
-                                    if measure.kind != "average" else drawing.axis_label(measure))  # fmt: skip
+                    axes.set_ylabel(drawing.axis_label(measure))
         drawing.legend(figure, [drawing.handle(marks[s], data.source_label(s), line=True) for s in data.sources])
         figure.tight_layout(w_pad=1.6, h_pad=1.4)
     return figure

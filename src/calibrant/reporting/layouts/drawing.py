@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from calibrant.reporting import style
+from calibrant.reporting.comparison import Comparison
 from calibrant.reporting.measures import Measure, in_sentence
 from calibrant.reporting.statistics import Estimate
 
@@ -42,6 +43,11 @@ def source_marks(sources: Sequence[str]) -> dict[str, Mark]:
     return {s: Mark(colours[s], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)]) for i, s in enumerate(sources)}
 
 
+def marks_of(data: Comparison) -> dict[str, Mark]:
+    """The marks of a study's sources, those without runs included, so that they are the same in all its targets."""
+    return source_marks([*data.labels, *(s for s in data.sources if s not in data.labels)])
+
+
 def method_marks(methods: Sequence[str]) -> dict[str, Mark]:
     """A grey mark for each method, since colours stand for sources."""
     return {
@@ -59,9 +65,12 @@ def heading(measure: Measure) -> str:
 
 def axis_label(measure: Measure) -> str:
     """A measure as the label of an axis: quantity, unit, direction."""
-    if measure.kind == "perplexity":
-        return "perplexity (lower is better)"
-    return ("mean accuracy" if measure.kind == "average" else "accuracy") + ", % (higher is better)"
+    return f"{heading(measure)} ↓" if measure.kind == "perplexity" else f"{heading(measure)}, % ↑"
+
+
+def letter(number: int) -> str:
+    """`(a)` of the first panel."""
+    return f"({chr(97 + number)})"
 
 
 def point(axes: Axes, x: float, estimate: Estimate, mark: Mark, *, hollow: bool = False, size: float = 5.5) -> None:
@@ -116,7 +125,7 @@ def value_axis(axes: Axes, shown: Sequence[float], *, log: bool, room: float = 0
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: style.plain(value)))
     else:
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=style.STEPS))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=style.STEPS, min_n_ticks=3))
     axes.set_ylim(back(low - pad), back(high + pad))
     axes.grid(axis="y")
     axes.spines["left"].set_visible(False)
@@ -150,13 +159,14 @@ def reference_line(axes: Axes, name: str, value: float, shown: Sequence[float]) 
     return []
 
 
-def legend(figure: Figure, handles: Sequence[Line2D], columns: int = 5) -> None:
-    """A legend above the panels."""
+def legend(figure: Figure, handles: Sequence[Any], columns: int = 5) -> None:
+    """A legend above the panels, in lines of about the same length."""
+    lines = math.ceil(len(handles) / columns)
     figure.legend(
         handles=handles,
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=min(columns, len(handles)),
+        ncols=math.ceil(len(handles) / lines),
         fontsize=8.5,
         handletextpad=0.5,
         columnspacing=1.6,

@@ -8,7 +8,7 @@ from calibrant.reporting.layouts import rows
 from calibrant.reporting.layouts.slices import headline, in_order, slices
 from calibrant.reporting.measures import Measure
 from calibrant.reporting.statistics import Estimate
-from calibrant.reporting.table import MARK, Column, Row, Section, Table
+from calibrant.reporting.table import MARK, Column, Row, Section, Table, Value
 
 
 def filter_table(frame: pl.DataFrame, study: Study) -> list[Table]:
@@ -35,14 +35,14 @@ def filter_table(frame: pl.DataFrame, study: Study) -> list[Table]:
     sections = []
     for sparsity, method, source in keys:
         real = Cell(method, sparsity, source, "real")
-        blanks: list[Estimate | None] = [None] * (2 * len(changed))
+        blanks: list[Value] = [None] * (2 * len(changed))
         shown = [rows.cell_row(data, real, "Real text", measures, {}, blanks)] if real in data.cells else []
         for rate, at in rates.items():
             cell = Cell(method, sparsity, source, "synthetic")
             if cell not in at.cells:
                 continue
             key = (sparsity, method, source)
-            deltas = [differences[m, key, rate] for m in changed for _ in range(2)]
+            deltas = rows.delta_cells([differences[m, key, rate] for m in changed])
             first = 1 + len(measures)
             marked = frozenset(first + 2 * i for i, m in enumerate(changed) if (m, key, rate) in apart)
             row = rows.cell_row(at, cell, f"{100 * rate:.4g} % dropped", measures, {}, deltas)

@@ -64,7 +64,7 @@ def methods_figure(data: Comparison) -> Figure | None:
     measures = headline(data)
     if not sparsities or not measures:
         return None
-    marks = drawing.source_marks(data.sources)
+    marks = drawing.marks_of(data)
     with style.context():
         width = max(2.6, 0.9 + 0.24 * len(data.sources) * len(data.methods))
         figure = Figure(figsize=(max(4.4, 0.4 + width * len(sparsities)), 0.3 + 2.5 * len(measures)))
@@ -87,7 +87,7 @@ def methods_figure(data: Comparison) -> Figure | None:
                     drawing.value_axis(axes, limits, log=measure.lower_is_better)
                 axes.set_xticks(range(len(data.methods)), [method_label(m) for m in data.methods])
                 axes.set_xlim(-0.5, len(data.methods) - 0.5)
-                axes.set_title(f"{drawing.heading(measure)}, {sparsity_label(sparsity)}")
+                axes.set_title(f"{drawing.letter(row * len(sparsities) + column)} {sparsity_label(sparsity)}")
                 if column == 0:
                     axes.set_ylabel(drawing.axis_label(measure))
         handles = [drawing.handle(marks[s], data.source_label(s)) for s in data.sources]

@@ -116,7 +116,7 @@ def min_k_figure(scores: pl.DataFrame, sources: Mapping[str, str], min_k: str = 
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_ylabel("density")
-        axes.set_xlabel(f"Min-{min_k}%++ score of a sample (higher: more like training data)")
+        axes.set_xlabel(f"Min-{min_k}%++ score of a sample (high: taken as a sign of training data)")
         style.linear_ticks(axes)
         drawing.legend(figure, handles, 3)
         figure.tight_layout()

@@ -4,11 +4,11 @@ import polars as pl
 
 from calibrant.reporting.comparison import Cell, Comparison, method_label, sparsity_label
 from calibrant.reporting.layouts import rows
-from calibrant.reporting.layouts.published_rows import published_row
+from calibrant.reporting.layouts.published_rows import published_change, published_row
 from calibrant.reporting.layouts.slices import headline, in_order
 from calibrant.reporting.measures import Measure
 from calibrant.reporting.statistics import Estimate
-from calibrant.reporting.table import MARK, Column, Row, Section, Table
+from calibrant.reporting.table import MARK, Column, Row, Section, Table, Value
 
 
 def pairs_tables(data: Comparison, published: pl.DataFrame | None = None) -> list[Table]:
@@ -75,10 +75,10 @@ def _rows(
             cell = Cell(method, sparsity, source, origin)
             if cell not in data.cells:
                 continue
-            deltas: list[Estimate | None] = [None] * blanks
+            deltas: list[Value] = [None] * blanks
             marked: frozenset[int] = frozenset()
             if origin == "synthetic":
-                deltas = [differences[method, source, m] for m in changed for _ in range(2)]
+                deltas = rows.delta_cells([differences[method, source, m] for m in changed])
                 first = 1 + len(data.measures)
                 marked = frozenset(first + 2 * i for i, m in enumerate(changed) if (method, source, m) in apart)
             label = data.source_label(source) if origin == "real" else "w/ Syn"
@@ -86,7 +86,8 @@ def _rows(
                 label = f"{data.source_label(source)} w/ Syn"
             row = rows.cell_row(data, cell, label, data.measures, {}, deltas)
             found.append(Row(row.label, row.cells, row.role, row.seeds, marked))
-            found += published_row(published, cell, data.measures, blanks)
+            paper = rows.delta_cells([published_change(published, cell, m) for m in changed])
+            found += published_row(published, cell, data.measures, paper)
     return found
 
 

@@ -67,7 +67,7 @@ def prefix_figure(prefixes: Slices) -> Figure | None:
     if not columns:
         return None
     data = next(iter(prefixes.values()))
-    marks, measures = drawing.source_marks(data.sources), headline(data)
+    marks, measures = drawing.marks_of(data), headline(data)
     width = max(3.1, 0.9 + 0.3 * len(prefixes))
     with style.context():
         figure = Figure(figsize=(max(4.8, 0.3 + width * len(columns)), 0.3 + 2.6 * len(measures)))
@@ -75,11 +75,11 @@ def prefix_figure(prefixes: Slices) -> Figure | None:
         for row, measure in enumerate(measures):
             for column, (sparsity, method, source) in enumerate(columns):
                 axes = grid[row][column]
+                letter = drawing.letter(row * len(columns) + column)
                 _panel(axes, prefixes, Cell(method, sparsity, source), measure, marks[source])
-                axes.set_title(f"{data.source_label(source)}, {rows.setting(method, sparsity)}")
+                axes.set_title(f"{letter} {data.source_label(source)}, {rows.setting(method, sparsity)}")
                 if column == 0:
-                    axes.set_ylabel(f"{drawing.heading(measure)}\n{drawing.axis_label(measure)}"
-                                    if measure.kind != "average" else drawing.axis_label(measure))  # fmt: skip
+                    axes.set_ylabel(drawing.axis_label(measure))
         handles: list[Any] = [
             Line2D([], [], color=style.INK, marker="o", markersize=5, label="self-generated"),
             Line2D([], [], color=style.INK, linestyle=drawing.DASHES[1], linewidth=1.2, label="real text"),

@@ -12,7 +12,7 @@ import polars as pl
 from calibrant.reporting.comparison import Cell
 from calibrant.reporting.measures import AVERAGE, AVERAGE_READABLE, Measure
 from calibrant.reporting.statistics import Estimate
-from calibrant.reporting.table import Row
+from calibrant.reporting.table import Row, Value
 
 LABEL = "as published"
 UNNAMED = "as published, method not stated"
@@ -42,8 +42,17 @@ def published_value(published: pl.DataFrame, cell: Cell, measure: Measure) -> Es
     return Estimate(row["mean"], row["sd"], row["n"] or 0)
 
 
+def published_change(published: pl.DataFrame | None, cell: Cell, measure: Measure) -> Estimate | None:
+    """The published Δ of a cell's average, None where there is none."""
+    if published is None or measure.task != AVERAGE:
+        return None
+    return published_value(
+        published.with_columns(task=pl.col("task").replace({"change": AVERAGE, AVERAGE: None})), cell, measure
+    )
+
+
 def published_row(
-    published: pl.DataFrame | None, cell: Cell, measures: Sequence[Measure], blanks: int = 0
+    published: pl.DataFrame | None, cell: Cell, measures: Sequence[Measure], more: Sequence[Value] = ()
 ) -> list[Row]:
     """A row of the paper's values, or none where it has no value for this cell.
 
@@ -51,7 +60,7 @@ def published_row(
         published: the paper's numbers for this model; None: there are none.
         cell: what was run; a source of None with origin `synthetic` asks for text of an unnamed source.
         measures: the columns.
-        blanks: columns behind the measures.
+        more: cells behind those of the measures.
     """
     if published is None:
         return []
@@ -59,4 +68,4 @@ def published_row(
     if all(value is None for value in values):
         return []
     named = cell.method in published["method"].to_list()
-    return [Row(LABEL if named else UNNAMED, [None, *values, *[None] * blanks], "published")]
+    return [Row(LABEL if named else UNNAMED, [None, *values, *more], "published")]

@@ -9,7 +9,7 @@ from calibrant.reporting.layouts.best import Seeds, best_rows, paired
 from calibrant.reporting.measures import Measure
 from calibrant.reporting.result_tables import ALPHA
 from calibrant.reporting.statistics import Estimate
-from calibrant.reporting.table import MARK, Column, Row, number
+from calibrant.reporting.table import MARK, Column, Row, Value, number
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -49,7 +49,7 @@ def caption(*sentences: str) -> str:
 def references(data: Comparison, sparsity: str, measures: Sequence[Measure], blanks: int = 0) -> list[Row]:
     """Rows of the dense model and of magnitude pruning, where they were run."""
     cells = (DENSE, Cell("magnitude", sparsity))
-    labels = ("Dense", f"Magnitude, {sparsity_label(sparsity)}")
+    labels = (method_label("dense"), f"Magnitude, {sparsity_label(sparsity)}")
     return [
         Row(label, [None, *(data.estimate(cell, m) for m in measures), *[None] * blanks], cell.method)
         for cell, label in zip(cells, labels, strict=True)
@@ -84,7 +84,7 @@ def cell_row(
     label: str,
     measures: Sequence[Measure],
     marked: Mapping[Cell, frozenset[int]],
-    more: Sequence[Estimate | None] = (),
+    more: Sequence[Value] = (),
 ) -> Row:
     """Seeds, then an estimate for each measure, then `more`; marks are moved past the column of seeds."""
     estimates = [data.estimate(cell, m) for m in measures]
@@ -132,6 +132,11 @@ def delta_columns(measures: Sequence[Measure]) -> list[Column]:
             Column(f"delta_{m.key}_interval", "95 % interval", "", m.decimals, signed=True, kind="interval"),
         )
     ]
+
+
+def delta_cells(differences: Sequence[Estimate | None]) -> list[Value]:
+    """The cells of `delta_columns`: the mean alone, then the estimate for its interval."""
+    return [value for d in differences for value in (None if d is None else d.mean, d)]
 
 
 def signed(value: float, measure: Measure) -> str:

@@ -36,7 +36,7 @@ def similarity_table(
         return []
     columns = [
         Column("jaccard", "Jaccard", "MinHash", DECIMALS),
-        Column("stderr", "SE", "of the estimate", DECIMALS + 1),
+        Column("stderr", "SE", "of the estimate", DECIMALS),
         Column("exact", "Exact", "where computed", DECIMALS),
         *([Column("published", "As published", "", 3)] if published else []),
         Column("shingles", "Shingles", "distinct", 0),
@@ -129,7 +129,7 @@ def similarity_figure(frame: pl.DataFrame, labels: Mapping[str, str]) -> Figure 
                 axes.text(
                     x,
                     y,
-                    f"{values[r, c]:.{DECIMALS}f}\n± {errors[r, c]:.{DECIMALS + 1}f}",
+                    f"{values[r, c]:.{DECIMALS}f}\n± {errors[r, c]:.{DECIMALS}f}",
                     ha="center",
                     va="center",
                     size=8,

@@ -96,7 +96,7 @@ def range_figure(data: Comparison, methods: Sequence[str]) -> Figure | None:
                     shift = (number - (len(methods) - 1) / 2) * (0.6 if by_ratio else 0.12)
                     xs = [(100 * share(s) if by_ratio else sparsities.index(s)) + shift for s, _ in here]
                     _ranges(axes, xs, [r for _, r in here], marks[method], joined=by_ratio)
-                axes.set_title(f"({chr(97 + row * len(panels) + column)}) {drawing.heading(measure)}")
+                axes.set_title(f"{drawing.letter(row * len(panels) + column)} {drawing.heading(measure)}")
                 if by_ratio:
                     axes.set_xticks([100 * share(s) for s in sparsities])
                     axes.set_xlabel("pruned weights, %")
@@ -161,7 +161,9 @@ def sources_figure(data: Comparison, method: str) -> Figure | None:
     columns = min(COLUMNS, len(sparsities))
     lines = math.ceil(len(sparsities) / columns)
     with style.context():
-        figure = Figure(figsize=(max(4.2, 0.5 + 2.45 * columns), 0.3 + 2.15 * lines * len(measures)))
+        size = (max(4.2, 0.5 + 2.45 * columns), len(measures) * (0.6 + 1.6 * lines))
+        # Constrained, since only the last line of a block has names below its panels.
+        figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(lines * len(measures), columns, squeeze=False)
         for block, measure in enumerate(measures):
             for number in range(lines * columns):
@@ -170,17 +172,18 @@ def sources_figure(data: Comparison, method: str) -> Figure | None:
                     axes.set_visible(False)
                     continue
                 _sources_panel(axes, data, Cell(method, sparsities[number]), measure)
-                axes.set_title(f"({chr(97 + number)}) {sparsity_label(sparsities[number])}")
+                letter = drawing.letter(block * len(sparsities) + number)
+                axes.set_title(f"{letter} {sparsity_label(sparsities[number])}")
+                if number + columns < len(sparsities):
+                    axes.set_xticklabels([])  # the panel below names them
                 if number % columns == 0:
-                    quantity = drawing.heading(measure)
-                    axes.set_ylabel(f"{quantity} {'↓' if measure.lower_is_better else ', % ↑'}".replace(" ,", ","))
+                    axes.set_ylabel(drawing.axis_label(measure))
         drawing.legend(figure, _handles(data), 6)
-        figure.tight_layout(w_pad=1.2, h_pad=1.4)
     return figure
 
 
 def _handles(data: Comparison) -> list[Any]:
-    marks = drawing.source_marks(data.sources)
+    marks = drawing.marks_of(data)
     handles = [drawing.handle(marks[s], data.source_label(s)) for s in data.sources]
     if len(data.origins) > 1:
         grey = drawing.Mark(style.MUTED, "o", "-")
@@ -191,7 +194,7 @@ def _handles(data: Comparison) -> list[Any]:
 
 
 def _sources_panel(axes: Axes, data: Comparison, cell: Cell, measure: Measure) -> None:
-    marks = drawing.source_marks(data.sources)
+    marks = drawing.marks_of(data)
     offset = 0.14 if len(data.origins) > 1 else 0.0
     shown: list[Estimate] = []
     for x, source in enumerate(data.sources):

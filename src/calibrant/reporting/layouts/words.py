@@ -6,9 +6,9 @@ from calibrant.reporting.statistics import Estimate
 from calibrant.reporting.table import number
 
 
-def unit(measure: Measure) -> str:
-    """What a difference is counted in: `points` of per cent, or perplexity."""
-    return "in perplexity" if measure.kind == "perplexity" else "points"
+def _with_unit(text: str, measure: Measure) -> str:
+    """A difference with its unit: points of per cent; perplexity has none."""
+    return text if measure.kind == "perplexity" else f"{text} points"
 
 
 def interval(low: float | None, high: float | None, measure: Measure, *, signed: bool = False) -> str:
@@ -21,13 +21,14 @@ def interval(low: float | None, high: float | None, measure: Measure, *, signed:
 
 def ranged(found: Range, measure: Measure) -> str:
     """`2.31 points (95 % interval 0.90 to 3.72)`."""
-    return f"{number(found.value, measure.decimals)} {unit(measure)} {interval(found.low, found.high, measure)}"
+    value = _with_unit(number(found.value, measure.decimals), measure)
+    return f"{value} {interval(found.low, found.high, measure)}"
 
 
 def changed(found: Estimate, measure: Measure) -> str:
     """`+0.61 points (95 % interval +0.20 to +1.02)`."""
     mean = number(found.mean, measure.decimals, signed=True)
-    return f"{mean} {unit(measure)} {interval(found.low, found.high, measure, signed=True)}"
+    return f"{_with_unit(mean, measure)} {interval(found.low, found.high, measure, signed=True)}"
 
 
 def listed(items: list[str]) -> str:
