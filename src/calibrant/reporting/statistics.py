@@ -1,17 +1,19 @@
-"""Statistics over seeds: estimates with Student t intervals, paired differences, Holm's correction, power.
+"""Statistics over seeds: t and bootstrap intervals, paired differences, equivalence, Holm's correction, power.
 
 Seeds are the replicates: a value is what one seed gave (or the difference of two values that share a seed).
 The error of one evaluation over its items is another matter and never enters these functions.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+RESAMPLES = 2000  # of a bootstrap: ends of a 95 % interval lie 50 resamples from the edge
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,13 @@ class Estimate:
     def excludes_zero(self) -> bool:
         """Whether there is an interval and it lies on one side of zero."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the mean, where the interval is a t interval."""
+        if self.high is None or self.df == 0:
+            return None
+        return (self.high - self.mean) / float(stats.t.ppf(0.5 + CONFIDENCE / 2, self.df))
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -102,6 +111,83 @@ def _with_interval(mean: float, sd: float, n: int, error: float, df: int) -> Est
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, df)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, df))
     return Estimate(mean, sd, n, mean - half, mean + half, p, df)
+
+
+def p_above(found: Estimate, bound: float = 0.0) -> float | None:
+    """Twice the one-sided p-value of a true mean at `bound` or below: under 0.05 where the interval lies above it.
+
+    None without an interval. Twice, so that it compares with two-sided p-values. With `p_below` of the same bound, the
+    smaller one is the two-sided p.
+
+    Raises:
+        ValueError: a bound other than 0 for a bootstrap interval, whose resamples were counted at 0.
+    """
+    if found.low is None or found.p is None:
+        return None
+    if found.error is None:
+        if bound:
+            raise ValueError(f"a bootstrap interval is tested against 0, not {bound}")
+        return found.p if found.mean > 0 else 1.0
+    return min(1.0, float(2 * stats.t.sf((found.mean - bound) / found.error, found.df)))
+
+
+def p_below(found: Estimate, bound: float = 0.0) -> float | None:
+    """As `p_above`, of a true mean at `bound` or above."""
+    if found.low is None or found.high is None:
+        return None
+    return p_above(replace(found, mean=-found.mean, low=-found.high, high=-found.low), -bound)
+
+
+def equivalence(found: Estimate, margin: float) -> float | None:
+    """Two one-sided t tests (TOST): twice the p-value of a true mean that is `margin` or more away from zero.
+
+    Under 0.05 where the 95 % interval lies within ± margin, which is stricter than the usual 90 % interval. None
+    without an interval.
+
+    Source: D. J. Schuirmann, A comparison of the two one-sided tests procedure and the power approach, 1987.
+    """
+    above, below = p_above(found, -margin), p_below(found, margin)
+    return None if above is None or below is None else max(above, below)
+
+
+def bootstrap(
+    groups: Sequence[Sequence[float]], statistic: Callable[..., Any], seed: int = 0, resamples: int = RESAMPLES
+) -> Estimate:
+    """A statistic of independent groups with its percentile bootstrap interval; the same seed gives the same numbers.
+
+    p is twice the share of resamples on the other side of zero, at least 2 / (resamples + 1). `n` counts all values; df
+    is 0: the interval is no t interval. A statistic that no resample changes has no interval.
+
+    Args:
+        groups: each is resampled with replacement on its own.
+        statistic: of one array a group, with a keyword `axis`, such as `np.median`.
+        seed: of the generator that draws the resamples.
+        resamples: how many.
+
+    Raises:
+        ValueError: no group, one with fewer than two values, or a value that is not finite.
+    """
+    arrays = [np.asarray(group, dtype=np.float64) for group in groups]
+    if not arrays or any(x.size < 2 or not np.isfinite(x).all() for x in arrays):
+        raise ValueError(f"a bootstrap needs groups of two finite values or more, got {[x.size for x in arrays]}")
+    value, n = float(statistic(*arrays, axis=-1)), sum(x.size for x in arrays)
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed])))
+    found = stats.bootstrap(
+        arrays,
+        statistic,
+        n_resamples=resamples,
+        vectorized=True,
+        batch=100,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=generator,
+    )
+    drawn = np.asarray(found.bootstrap_distribution)
+    if np.ptp(drawn) <= 1e-12 * max(1.0, abs(value)):
+        return Estimate(value, None, n)
+    low, high = (float(x) for x in found.confidence_interval)
+    other = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return Estimate(value, None, n, low, high, min(1.0, 2 * (other + 1) / (resamples + 1)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
