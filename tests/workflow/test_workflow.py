@@ -68,11 +68,11 @@ def test_editing_a_module_reruns_the_stages_that_use_it(
 @pytest.mark.parametrize(
     ("change", "reruns", "keeps"),
     [
-        ({"filter": {"drop": 0.5}}, {"filter", "draw", "prune"}, {"generate", "score", "sample"}),
+        ({"filter": {"drop": 0.5}}, {"filter", "draw", "dense_statistics", "prune"}, {"generate", "score", "sample"}),
         (
-            {"grids": [{"methods": ["dense"]}, {"methods": ["magnitude", "wanda"], "sparsities": ["0.5", "2:4"]}]},
+            {"grids": [{"methods": ["dense"]}, {"methods": ["magnitude", "wanda", "owl"], "sparsities": ["0.5", "2:4"]}]},
             {"prune", "evaluate"},
-            {"generate", "score", "sample", "filter", "draw", "evaluate_dense"},
+            {"generate", "score", "sample", "filter", "draw", "dense_statistics", "evaluate_dense"},
         ),
         ({"generation": {"temperature": 0.9}}, {"generate", "score"}, {"sample", "evaluate_dense"}),
         ({"evaluation": {"text_tokens": 256}}, {"evaluate", "evaluate_dense"}, {"prune", "generate"}),

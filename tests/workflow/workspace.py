@@ -63,6 +63,6 @@ SMALL_STUDY: dict[str, object] = {
     "seeds": 1,
     "grids": [
         {"methods": ["dense"]},
-        {"methods": ["magnitude", "wanda"], "sparsities": ["0.5"]},
+        {"methods": ["magnitude", "wanda", "owl"], "sparsities": ["0.5"]},
     ],
 }

@@ -1,6 +1,7 @@
 # What the rules share: the resolved configuration, the runs it asks for, and where files lie.
 import json
 import os
+import shlex
 import sys
 from glob import glob
 from pathlib import Path
@@ -150,7 +151,8 @@ def pruning_options(wildcards):
     options = config["pruning"]["options"]
     used = {wildcards.method, options.get(f"{wildcards.method}.criterion"), options.get(f"{wildcards.method}.initial")}
     chosen = {k: v for k, v in options.items() if "." not in k or k.split(".")[0] in used}
-    return " ".join(f"--option {key}={str(value).lower()}" for key, value in sorted(chosen.items()))
+    texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in chosen.items()}
+    return " ".join(f"--option {shlex.quote(f'{key}={text}')}" for key, text in sorted(texts.items()))
 
 
 def from_dense(method):

@@ -24,7 +24,7 @@ rule dense_statistics:
         versions=TORCH,
     shell:
         "python workflow/scripts/dense_statistics.py --model {input.model:q} --calibration {input.calibration:q}"
-        " --kinds {params.kinds} --exclude {params.exclude:q} {params.compute} --threads {threads}"
+        " --kinds {params.kinds} --exclude={params.exclude:q} {params.compute} --threads {threads}"
         " --output {output:q} &> {log:q}"
 
 
