@@ -151,7 +151,7 @@ def figure4(inputs: Inputs) -> Products:
 def figure5(inputs: Inputs) -> Products:
     """Min-K%++ of real and self-generated text, with medians as a table."""
     scores, labels = _one_written(inputs, inputs.scores), _labels(inputs, inputs.scores)
-    share = str(inputs.parameters.get("min_k", ""))
+    share = f"{inputs.parameters['min_k']:.4g}" if "min_k" in inputs.parameters else "K"
     drawn = _drawing(
         "figure5",
         min_k.min_k_figure(scores, labels, share),

@@ -144,12 +144,11 @@ def reference_line(axes: Axes, name: str, value: float, shown: Sequence[float]) 
     if near:
         axes.axhline(value, color=style.MUTED, linewidth=1, linestyle=MAGNITUDE, zorder=1)
         return [value]
-    above = value > high
     axes.annotate(
-        f"{text} {'↑' if above else '↓'}",
-        (1.0, 1.0 if above else 0.0),
+        f"{text} {'↑' if value > high else '↓'}",
+        (1.0, 1.0),  # above the panel in either case: within it are the points
         xycoords="axes fraction",
-        xytext=(0, 2 if above else 3),
+        xytext=(0, 2),
         textcoords="offset points",
         ha="right",
         va="bottom",

@@ -23,11 +23,11 @@ class Effects:
 
     @property
     def verdict(self) -> str:
-        """Which matters more, or `undecided` where the intervals of the two ranges overlap."""
+        """Which matters more; `undecided` where the intervals overlap, `unknown` where one is missing."""
         if self.text is None or self.method is None or self.text.low is None or self.method.low is None:
-            return "undecided"
+            return "unknown"
         if self.text.high is None or self.method.high is None:
-            return "undecided"
+            return "unknown"
         if self.text.low > self.method.high:
             return "text"
         return "method" if self.method.low > self.text.high else "undecided"
@@ -101,7 +101,8 @@ def methods_figure(data: Comparison) -> Figure | None:
 WORDS = {
     "text": "the choice of text moves it more",
     "method": "the choice of method moves it more",
-    "undecided": "the intervals overlap, which leaves open which moves it more",
+    "undecided": "which moves it more is open, since the intervals overlap",
+    "unknown": "which moves it more is open without intervals",
 }
 
 

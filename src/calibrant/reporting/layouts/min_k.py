@@ -22,12 +22,11 @@ SCHEMA: dict[str, Any] = {"source": pl.String, "origin": pl.String, "score": pl.
 POINTS = 256
 
 
-def superiority(higher: Array, lower: Array) -> tuple[float, float, float] | None:
+def superiority(higher: Array, lower: Array) -> tuple[float, float | None, float | None] | None:
     """Probability that a value of `higher` exceeds one of `lower` (ties count half), and its 95 % interval.
 
     This is the area under the ROC curve; the standard error is DeLong's (1988), the interval normal on the logit
-    scale, which keeps it within 0 and 1. None below two values; an area of exactly 0 or 1 has no such interval and
-    gives the probability three times.
+    scale, which keeps it within 0 and 1. None below two values; an area of exactly 0 or 1 has no such interval.
     """
     m, n = len(higher), len(lower)
     if m < 2 or n < 2:
@@ -38,7 +37,7 @@ def superiority(higher: Array, lower: Array) -> tuple[float, float, float] | Non
     area = float(over.mean())
     error = math.sqrt(float(over.var(ddof=1)) / m + float(under.var(ddof=1)) / n)
     if not 0 < area < 1 or error == 0:
-        return area, area, area
+        return area, None, None
     half = float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) * error / (area * (1 - area))
     logit = math.log(area / (1 - area))
     return area, 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))
@@ -143,7 +142,9 @@ def min_k_table(scores: pl.DataFrame, sources: Mapping[str, str]) -> list[Table]
         for key, values in groups.items():
             if key[1] == "real":
                 found = None if written is None else superiority(groups[written], values)
-                shares: list[float | None] = [None] * 3 if found is None else [100 * f for f in found]
+                shares: list[float | None] = (
+                    [None] * 3 if found is None else [None if f is None else 100 * f for f in found]
+                )
                 shown.append(Row(sources[key[0]], [len(values), float(np.median(values)), *shares], "real"))
         sections.append(Section("" if written is None else f"Self-generated from {sources[written[0]]}", shown))
     if not groups:
@@ -167,11 +168,17 @@ def min_k_caption(scores: pl.DataFrame, sources: Mapping[str, str]) -> str:
         for (other, kind), values in groups.items():
             found = superiority(own, values) if kind == "real" else None
             if found is not None:
-                share, low, high = (f"{100 * f:.1f}" for f in found)
-                parts.append(f"{sources[other]} in {share} % of the pairs (95 % interval {low} to {high})")
+                parts.append(f"{sources[other]} in {_share(found)}")
         if parts:
             sentences.append(
                 f"A sample that the model wrote from prefixes of {sources[source]} scores higher than a real one of "
                 f"{'; of '.join(parts)}."
             )
     return " ".join(sentences)
+
+
+def _share(found: tuple[float, float | None, float | None]) -> str:
+    share, low, high = found
+    if low is None or high is None:
+        return f"{100 * share:.1f} % of the pairs (no interval: the scores do not vary, or do not overlap)"
+    return f"{100 * share:.1f} % of the pairs (95 % interval {100 * low:.1f} to {100 * high:.1f})"

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import polars as pl
 
 from calibrant.reporting.comparison import Cell
-from calibrant.reporting.measures import AVERAGE, AVERAGE_READABLE, Measure
+from calibrant.reporting.measures import AVERAGE, Measure
 from calibrant.reporting.statistics import Estimate
 from calibrant.reporting.table import Row, Value
 
+TASKS = frozenset(("boolq", "winogrande", "piqa", "hellaswag", "arc_easy", "arc_challenge", "mmlu"))  # of its average
 LABEL = "as published"
 UNNAMED = "as published, method not stated"
 
@@ -23,10 +24,10 @@ def published_value(published: pl.DataFrame, cell: Cell, measure: Measure) -> Es
 
     Its average is over all seven tasks, so that an average of other tasks has no counterpart here.
     """
-    if measure.task == AVERAGE_READABLE:
+    if measure.kind == "average" and {task for task, _ in measure.members} != TASKS:
         return None
-    same_task = pl.col("task") == measure.task
-    if measure.task != AVERAGE:
+    same_task = pl.col("task") == (AVERAGE if measure.kind == "average" else measure.task)
+    if measure.kind != "average":
         same_task &= (pl.col("metric") == measure.metric) | pl.col("metric").is_null()
     found = published.filter(
         (pl.col("method") == cell.method) | pl.col("method").is_null(),
@@ -44,7 +45,7 @@ def published_value(published: pl.DataFrame, cell: Cell, measure: Measure) -> Es
 
 def published_change(published: pl.DataFrame | None, cell: Cell, measure: Measure) -> Estimate | None:
     """The published Δ of a cell's average, None where there is none."""
-    if published is None or measure.task != AVERAGE:
+    if published is None or measure.kind != "average":
         return None
     return published_value(
         published.with_columns(task=pl.col("task").replace({"change": AVERAGE, AVERAGE: None})), cell, measure

@@ -14,7 +14,7 @@ def _with_unit(text: str, measure: Measure) -> str:
 def interval(low: float | None, high: float | None, measure: Measure, *, signed: bool = False) -> str:
     """`(95 % interval 0.9 to 3.7)`, or that there is none."""
     if low is None or high is None:
-        return "(no interval: too few seeds)"
+        return "(no interval: one seed, or no spread)"
     shown = [number(value, measure.decimals, signed) for value in (low, high)]
     return f"(95 % interval {shown[0]} to {shown[1]})"
 
