@@ -13,8 +13,10 @@ from transformers.pytorch_utils import Conv1D
 
 from calibrant.errors import InputError
 from calibrant.models.keys import KeyMap
+from calibrant.models.openlm.configuration import OpenLMConfig
 from calibrant.models.streaming import StreamedModel
 from calibrant.models.structure import find_decoder_layers, find_linears
+from calibrant.pruning import in_turn
 from calibrant.pruning.api import prune
 from calibrant.pruning.apply import load_pruned_model
 from calibrant.pruning.export import write_pruned_checkpoint
@@ -61,6 +63,15 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "mixtral": lambda: tf.MixtralConfig(**SMALL, num_local_experts=3, **MOE),
     "qwen2_moe": lambda: tf.Qwen2MoeConfig(
         **SMALL, num_experts=3, moe_intermediate_size=16, shared_expert_intermediate_size=24, **MOE
+    ),
+    "openlm": lambda: OpenLMConfig(
+        vocab_size=VOCABULARY,
+        dim=32,
+        n_layers=2,
+        n_heads=4,
+        seq_len=64,
+        norm_type="gain_only_lp_layer_norm",
+        apply_qk_norm=True,
     ),
 }
 
@@ -210,6 +221,22 @@ def test_every_method_runs_and_its_checkpoint_loads(
     loaded = load(checkpoint)
     for (name, ours), (_, theirs) in zip(in_memory.named_parameters(), loaded.named_parameters(), strict=True):
         assert torch.equal(ours, theirs), name
+
+
+def test_sublayer_mode_equals_a_pass_for_each_stage(
+    model_dir: Path, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Halted runs that go on see what a run from the start sees; other masks than in `layer` mode come out."""
+
+    def run(name: str, mode: str) -> bytes:
+        output = tmp_path / f"{name}.safetensors"
+        prune(model_dir, calibration, "wanda", "0.5", {"sequential": mode}, output=output, device="cpu", progress=False)
+        return b"".join(mask.numpy().tobytes() for mask in read_masks(output).masks.values())
+
+    one = run("one", "sublayer")
+    assert one != run("layer", "layer")
+    monkeypatch.setattr(in_turn, "routed", lambda linears: True)
+    assert run("many", "sublayer") == one
 
 
 def test_windows_and_full_attention_are_told_apart(calibration: Path, tmp_path: Path) -> None:
