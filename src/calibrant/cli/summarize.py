@@ -40,6 +40,12 @@ def run(options: argparse.Namespace) -> None:
 
     index = read_index(existing_file(options.results, "results"))
     index = dataclasses.replace(index, scores=(*index.scores, *scores))
+    if index.layout is not None:
+        from calibrant.reporting.target import summarize_target
+
+        summarize_target(index, Path(options.output))
+        print(f"report: {Path(options.output) / 'index.html'}")
+        return
     shown = summarize(index, Path(options.output), real_text=not options.no_real_text, rows=options.rows)
     for finding in shown.findings[:1]:
         print(f"{finding.text} {finding.hedge}".strip())

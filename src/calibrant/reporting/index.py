@@ -1,6 +1,6 @@
 """The index of a study: which runs there were and where their files lie. Read, checked, nothing computed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +92,31 @@ class Study:
     settings: tuple[tuple[str, str], ...] = ()
     sources: tuple[tuple[str, str], ...] = ()  # (name, label)
     tasks: tuple[Task, ...] = ()
+    trained_on: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     limitations: tuple[str, ...] = ()
     machine: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
+class LayoutChoice:
+    """Which table or figure is drawn, and what it takes besides."""
+
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Index:
-    """A study, its runs, and the files beside the evaluations."""
+    """A study, its runs, and the files beside the evaluations; `layout` is None for the general report."""
 
     study: Study
     runs: tuple[Run, ...]
     scores: tuple[TableFile, ...] = ()
     samples: tuple[TableFile, ...] = ()
     provenance: tuple[ProvenanceFile, ...] = ()
+    similarity: tuple[str, ...] = ()
+    layout: LayoutChoice | None = None
 
 
 def read_index(path: str | Path) -> Index:
@@ -126,12 +137,16 @@ def parse_index(raw: dict[str, Any], name: str = "index") -> Index:
     validate(raw, read_yaml(SCHEMA), name)
     runs = tuple(_run(entry, f"{name}: runs.{number}.sparsity") for number, entry in enumerate(raw["runs"]))
     _check_runs(runs, name)
+    if not runs and "layout" not in raw:
+        raise InputError(f"{name}: runs is empty; only an index with a layout may have none")
     return Index(
         study=_study(raw["study"]),
         runs=runs,
         scores=tuple(TableFile(**entry) for entry in raw.get("scores", ())),
         samples=tuple(TableFile(**entry) for entry in raw.get("samples", ())),
         provenance=tuple(ProvenanceFile(**entry) for entry in raw.get("provenance", ())),
+        similarity=tuple(raw.get("similarity", ())),
+        layout=LayoutChoice(**raw["layout"]) if "layout" in raw else None,
     )
 
 
@@ -152,6 +167,7 @@ def _study(raw: dict[str, Any]) -> Study:
         settings=_pairs(raw.get("settings", ())),
         sources=tuple((s["name"], s.get("label", default_label(s["name"]))) for s in raw.get("sources", ())),
         tasks=tuple(Task(**task) for task in raw.get("tasks", ())),
+        trained_on=tuple(raw.get("trained_on", ())),
         notes=tuple(raw.get("notes", ())),
         limitations=tuple(raw.get("limitations", ())),
         machine=_pairs(raw.get("machine", ())),

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -105,20 +106,30 @@ def contents(page: Page) -> list[tuple[str, str]]:
 
 def html(page: Page, colours: Mapping[str, str]) -> str:
     """The self-contained page: styles and figures inline, no script, nothing fetched. All text is escaped."""
-    environment = _environment(autoescape=True)
-    figures = {name: {**vars(plot), "svg": Markup(plot.svg)} for name, plot in page.figures.items()}
-    css = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8").strip())
-    return environment.get_template("index.html.j2").render(
-        {**vars(page), "figures": figures}, contents=contents(page), css=css, colours=colours
-    )
+    return render("index.html.j2", vars(page), contents=contents(page), colours=colours)
 
 
 def markdown(page: Page) -> str:
     """The summary as plain Markdown."""
-    environment = _environment(autoescape=False)
-    environment.globals["markdown"] = to_markdown
-    text = environment.get_template("summary.md.j2").render(vars(page))
-    return text.rstrip() + "\n"
+    return render("summary.md.j2", vars(page))
+
+
+def render(template: str, values: Mapping[str, Any], **more: Any) -> str:
+    """Fill a template: `*.html.j2` with the style sheet and all text but a figure's SVG escaped, others as Markdown."""
+    if not template.endswith(".html.j2"):
+        environment = _environment(autoescape=False)
+        environment.globals["markdown"] = to_markdown
+        return environment.get_template(template).render(values, **more).rstrip() + "\n"
+    environment = _environment(autoescape=True)
+    css = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8").strip())
+    return environment.get_template(template).render({**values, "figures": _inline(values["figures"])}, css=css, **more)
+
+
+def _inline(figures: Any) -> Any:
+    """Plots whose SVG elements are not escaped, by name or as a list."""
+    if isinstance(figures, Mapping):
+        return {name: replace(plot, svg=Markup(plot.svg)) for name, plot in figures.items()}
+    return [replace(plot, svg=Markup(plot.svg)) for plot in figures]
 
 
 def _environment(*, autoescape: bool) -> jinja2.Environment:

@@ -53,7 +53,7 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
     check_scores(index)
     scores = read_scores(index.scores)
     labels = {source: data.source_label(source) for source in data.sources}
-    contents = {(p.kind, p.name): _record(p.path) for p in index.provenance}
+    contents = {(p.kind, p.name): read_record(p.path) for p in index.provenance}
     documents = {name: content for (kind, name), content in contents.items() if kind == "source"}
     primary = list(data.outcomes)
     others = [m for m in data.measures if m not in primary]
@@ -95,7 +95,12 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
     return shown
 
 
-def _record(path: str) -> dict[str, Any]:
+def read_record(path: str) -> dict[str, Any]:
+    """A provenance sidecar.
+
+    Raises:
+        InputError: it is missing, or not an object.
+    """
     content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds {type(content).__name__}; a provenance sidecar is an object")

@@ -1,31 +1,25 @@
-"""Merge preset, experiment and overrides into one validated configuration."""
+"""One validated configuration of compat set, preset, experiment and overrides."""
 
-import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from calibrant.errors import InputError
+from calibrant.study.layers import layers, workflow_root
+from calibrant.study.merge import merge, read_yaml
 from calibrant.study.validate import fill_defaults, validate
 
-# Given at a higher level, these replace the lower level's whole value instead of being merged into it:
-# a user who names their own sources does not want the preset's as well.
-REPLACED = ("model", "sources", "texts", "tasks", "grids")
+__all__ = ["load_config", "merge", "read_yaml", "resolve_config", "study_keys", "workflow_root"]
+
 SCHEMA = Path("schemas", "config.schema.yaml")
 SPEC_KINDS = {"model": ("archive", "hub", "path"), "sources": ("archive", "files", "hub")}
+DEFAULT_SYN_SOURCE = "wikipedia"
 
 
-def workflow_root() -> Path:
-    """The checkout's workflow folder, with schemas, presets and experiments.
-
-    Raises:
-        InputError: the library is installed without its checkout.
-    """
-    root = Path(__file__).resolve().parents[3] / "workflow"
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; presets need a checkout of Calibrant, installed with pip install -e")
-    return root
+@cache
+def schema() -> dict[str, Any]:
+    """The schema of a configuration."""
+    return read_yaml(workflow_root() / SCHEMA)
 
 
 def load_config(path: str | Path, base: str | Path = "config.yaml") -> dict[str, Any]:
@@ -41,41 +35,44 @@ def load_config(path: str | Path, base: str | Path = "config.yaml") -> dict[str,
 
 
 def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[str, Any]:
-    """Merge preset < experiment < config, validate, fill defaults, and check what a schema cannot.
+    """Merge compat < preset < experiment < config, validate, fill defaults, and check what a schema cannot.
 
     Raises:
         InputError: names the key, the value and what is allowed.
     """
-    root = workflow_root()
-    layers = [_layer(root / f"{kind}s", config, kind, name) for kind in ("preset", "experiment")]
-    merged: dict[str, Any] = {}
-    for layer in [*layers, config]:
-        merged = merge(merged, layer)
+    merged = merge(layers(config, name), config)
     if "sources" in config and "tasks" not in config:
         merged["tasks"] = without_replaced_sources(merged["tasks"], merged["sources"])
-    schema = read_yaml(root / SCHEMA)
-    validate(merged, schema, name)
-    filled: dict[str, Any] = fill_defaults(merged, schema, schema)
+    validate(merged, schema(), name)
+    filled: dict[str, Any] = fill_defaults(merged, schema(), schema())
     filled.setdefault("study", filled["preset"])
-    filled["tasks"] = expand_tasks(filled["tasks"], list(filled["sources"]))
+    filled["tasks"] = with_mmlu(expand_tasks(filled["tasks"], list(filled["sources"])), filled["evaluation"]["mmlu"])
+    if "syn_source" not in config:
+        filled["syn_source"] = syn_source(filled)
+    if "trained_on" not in config:  # a preset's, of which the configuration may have replaced the sources
+        filled["trained_on"] = [source for source in filled["trained_on"] if source in filled["sources"]]
     check_specs(filled, name)
     return filled
 
 
 def study_keys() -> set[str]:
     """The top-level keys that a study may have."""
-    return set(read_yaml(workflow_root() / SCHEMA)["properties"])
+    return set(schema()["properties"])
 
 
-def merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
-    """`high` over `low`: mappings are merged key by key, except those in REPLACED; all else is replaced."""
-    merged = copy.deepcopy(low)
-    for key, value in high.items():
-        if isinstance(value, dict) and isinstance(merged.get(key), dict) and key not in REPLACED:
-            merged[key] = merge(merged[key], value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
+def syn_source(config: dict[str, Any]) -> str:
+    """The source of the single row of self-generated text: the preset's choice, else wikipedia, else the first.
+
+    The choice gives way where a configuration has replaced the preset's sources.
+    """
+    sources = list(config["sources"])
+    choices = [name for name in (config.get("syn_source"), DEFAULT_SYN_SOURCE) if name in sources]
+    return str([*choices, *sources][0])
+
+
+def with_mmlu(tasks: dict[str, Any], chosen: str) -> dict[str, Any]:
+    """Tasks in which `chosen` stands for mmlu, at its place."""
+    return {chosen if name == "mmlu" else name: spec for name, spec in tasks.items()}
 
 
 def without_replaced_sources(tasks: dict[str, Any], sources: Any) -> dict[str, Any]:
@@ -120,41 +117,14 @@ def check_specs(config: dict[str, Any], name: str) -> None:
                 raise InputError(
                     f"{name}: tasks.{key} is of kind next_sentence; its name must begin with next_sentence_"
                 )
+    for key, source in (("syn_source", config["syn_source"]), *(("trained_on", s) for s in config["trained_on"])):
+        if source not in config["sources"]:
+            _unknown_source(key, source, config, name)
     for index, grid in enumerate(config["grids"]):
         named = grid.get("sources", ())
         for source in named if isinstance(named, list) else ():
             if source not in config["sources"]:
                 _unknown_source(f"grids.{index}.sources", source, config, name)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping.
-
-    Raises:
-        InputError: missing file, broken YAML, or not a mapping.
-    """
-    try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: holds {type(value).__name__}, not a mapping of keys to values")
-    return value
-
-
-def _layer(folder: Path, config: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
-    choices = sorted(p.stem for p in folder.glob("*.yaml"))
-    chosen = config.get(kind)
-    if chosen is None:
-        raise InputError(
-            f"{name}: lacks the key {kind}, and the working folder has no config.yaml to supply it; "
-            f"allowed: {', '.join(choices)}"
-        )
-    if chosen not in choices:
-        raise InputError(f"{name}: {kind} is {chosen!r}; allowed: {', '.join(choices)}")
-    return read_yaml(folder / f"{chosen}.yaml")
 
 
 def _unknown_source(key: str, value: Any, config: dict[str, Any], name: str) -> None:

@@ -1,14 +1,17 @@
 """Unroll a study's grids into runs, and name every artefact by what distinguishes it."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from calibrant.errors import InputError
 
 WITHOUT_DATA = ("dense", "magnitude")
+SYN_SOURCE = "syn_source"  # as a grid's sources: the one that the configuration's key of that name gives
 
 
 @dataclass(frozen=True, order=True)
@@ -57,21 +60,35 @@ def runs(config: dict[str, Any]) -> list[Run]:
     """All runs of a study, each once, in the order of the grids.
 
     Raises:
-        InputError: a sparsity that is neither a ratio below 1 nor N:M with N < M.
+        InputError: a sparsity that is neither a ratio below 1 nor N:M with N < M, or a set that cannot be drawn.
     """
     found: dict[Run, None] = {}
     for index, grid in enumerate(config["grids"]):
         where = f"grids.{index}.sparsities"
         sparsities = [normal_sparsity(value, where) for value in grid.get("sparsities", ())]
+        keys = list(_sets(config, grid, f"grids.{index}")) if set(grid["methods"]) - set(WITHOUT_DATA) else []
         for method in grid["methods"]:
             if method == "dense":
                 found[Run("dense", "0", None)] = None
                 continue
             if not sparsities:
                 raise InputError(f"grids.{index} lacks the key sparsities, which method {method} needs")
-            sets: list[SetKey | None] = [None] if method in WITHOUT_DATA else list(_sets(config, grid))
+            sets: list[SetKey | None] = [None] if method in WITHOUT_DATA else list(keys)
             for sparsity, key in itertools.product(sparsities, sets):
                 found[Run(method, sparsity, key)] = None
+    return list(found)
+
+
+def calibration_sets(config: dict[str, Any]) -> list[SetKey]:
+    """All calibration sets of a study, each once: those of its runs, and those that are drawn and only scored.
+
+    Raises:
+        InputError: as `runs`.
+    """
+    found = dict.fromkeys(run.calibration for run in runs(config) if run.calibration)
+    for index, grid in enumerate(config["grids"]):
+        if not grid["methods"]:
+            found |= dict.fromkeys(_sets(config, grid, f"grids.{index}"))
     return list(found)
 
 
@@ -103,17 +120,40 @@ def format_number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _sets(config: dict[str, Any], grid: dict[str, Any]) -> Iterator[SetKey]:
+def _sets(config: dict[str, Any], grid: dict[str, Any], where: str) -> Iterator[SetKey]:
     samples = grid.get("samples", [config["calibration"]["samples"]])
     prefixes = grid.get("prefix_lengths", [config["generation"]["prefix_length"]])
     drops = grid.get("drops", [config["filter"]["drop"]])
     seeds = range(grid.get("seeds", config["seeds"]))
-    sources = grid.get("sources", list(config["sources"]))
-    if isinstance(sources, int):
-        sources = list(config["sources"])[:sources]
-    for source, origin, n, seed in itertools.product(sources, grid["origins"], samples, seeds):
+    for source, origin, n, seed in itertools.product(_sources(config, grid), grid["origins"], samples, seeds):
         if origin == "real":
             yield SetKey(source, origin, n, seed)
         else:
             for prefix, drop in itertools.product(prefixes, drops):
+                _check_synthetic(config, where, n, prefix, float(drop))
                 yield SetKey(source, origin, n, seed, prefix, float(drop))
+
+
+def _sources(config: dict[str, Any], grid: dict[str, Any]) -> list[str]:
+    chosen, known = grid.get("sources"), list(config["sources"])
+    if chosen == SYN_SOURCE:
+        return [config["syn_source"]]
+    if isinstance(chosen, int):
+        return known[:chosen]
+    return known if chosen is None else list(chosen)
+
+
+def _check_synthetic(config: dict[str, Any], where: str, samples: int, prefix: int, drop: float) -> None:
+    """What would otherwise stop a stage hours later: no room behind the prefix, or fewer samples than are drawn."""
+    generation, length = config["generation"], config["calibration"]["length"]
+    if generation["length_means"] == "total" and max(prefix, 1) >= length:
+        raise InputError(
+            f"{where}: prefix_lengths has {prefix}, but a sample of calibration.length {length} includes its prefix; "
+            "give shorter ones (axes.prefix_lengths for a preset)"
+        )
+    kept = generation["samples"] - math.floor(Decimal(str(drop)) * generation["samples"])  # as calibrant filter counts
+    if generation["end_of_text"] == "suppress" and samples > kept:
+        raise InputError(
+            f"{where}: a set of {samples} is drawn from {kept} generated samples (generation.samples "
+            f"{generation['samples']}, of which the share {format_number(drop)} is dropped); generate more"
+        )

@@ -2,11 +2,13 @@
 
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from calibrant.study.grid import Run, SetKey, format_number, runs
-from calibrant.study.layout import Layout
+from calibrant.errors import InputError
+from calibrant.study.grid import Run, SetKey, calibration_sets, format_number, runs
+from calibrant.study.layout import Layout, reads
 
 
 def study_index(config: dict[str, Any], model_record: dict[str, Any], packages: str = "") -> dict[str, Any]:
@@ -19,58 +21,97 @@ def study_index(config: dict[str, Any], model_record: dict[str, Any], packages: 
     """
     layout = Layout(config["study"])
     found = runs(config)
-    keys = sorted({run.calibration for run in found if run.calibration})
-    return {
+    keys = sorted(calibration_sets(config))
+    scored = keys if reads(config, "scores") else []
+    index = {
         "study": {
             "name": config["study"],
             "title": config["title"],
             "model": {"id": str(model_record.get("id", "model")), **_present(config["model"], "note", "licence")},
-            "settings": settings(config, found),
+            "settings": settings(config, keys),
             "sources": [{"name": name} for name in config["sources"]],
+            "trained_on": config["trained_on"],
             "tasks": [_task(name, spec) for name, spec in config["tasks"].items()],
             "machine": machine(config, packages),
         },
         "runs": [_run(run, layout, str(model_record.get("id", "model"))) for run in found],
-        "scores": _tables(keys, layout.scores),
-        "samples": _tables(keys, lambda k: layout.calibration_set(k) if k.origin == "real" else layout.generated(k)),
+        "scores": _tables(scored, layout.scores),
+        "samples": _tables(scored, layout.samples),
         "provenance": [
             {"kind": "model", "name": "model", "path": layout.provenance("model", "")},
             *({"kind": "source", "name": n, "path": layout.provenance("sources", n)} for n in config["sources"]),
             *({"kind": "text", "name": n, "path": layout.provenance("texts", n)} for n in config["texts"]),
         ],
     }
+    if "layout" in config:
+        index["layout"] = {"name": config["layout"]["name"], "parameters": parameters(config)}
+    if similarities := layout.similarities(config):
+        index["similarity"] = similarities
+    return index
 
 
-def settings(config: dict[str, Any], found: list[Run]) -> list[dict[str, Any]]:
+def parameters(config: dict[str, Any]) -> dict[str, Any]:
+    """The layout's parameters, {setting: KEY.KEY} replaced by that setting.
+
+    Raises:
+        InputError: there is no such setting.
+    """
+    return {name: _setting(config, name, value) for name, value in config["layout"]["parameters"].items()}
+
+
+def _setting(config: dict[str, Any], name: str, value: Any) -> Any:
+    if not isinstance(value, dict) or set(value) != {"setting"}:
+        return value
+    found: Any = config
+    for part in str(value["setting"]).split("."):
+        if not isinstance(found, dict) or part not in found:
+            raise InputError(f"layout.parameters.{name}: there is no setting {value['setting']}")
+        found = found[part]
+    return found
+
+
+def settings(config: dict[str, Any], keys: list[SetKey]) -> list[dict[str, Any]]:
     """What a reader must know to judge the numbers, in the order of the stages."""
     calibration, generation, evaluation = config["calibration"], config["generation"], config["evaluation"]
-    sizes = sorted({run.calibration.samples for run in found if run.calibration})
+    written = [key for key in keys if key.origin == "synthetic"] or keys
+    prefixes = _listed(k.prefix_length for k in written if k.prefix_length >= 0) or generation["prefix_length"]
+    drops = _listed(100 * k.drop for k in written if k.drop >= 0) or format_number(100 * config["filter"]["drop"])
     pairs = {
-        "Calibration sets": f"{', '.join(map(str, sizes))} sequences of {calibration['length']} tokens",
-        "Sampler": "windows of the concatenated documents"
-        if calibration["packing"] == "stream"
-        else "windows of single documents",
-        "Seeds": f"{len({run.calibration.seed for run in found if run.calibration})} for each source",
-        "Generated samples": f"{generation['samples']} for each source, prefix of {generation['prefix_length']} tokens",
+        "Variant": f"compat {config['compat']}"
+        + (": where the paper is silent or its code differs, the code" if config["compat"] != "paper" else ""),
+        "Calibration sets": f"{_listed(key.samples for key in keys)} sequences of {calibration['length']} tokens",
+        "Sampler": sampler(calibration),
+        "Seeds": f"{len({key.seed for key in keys})} for each source",
+        "Generated samples": f"{generation['samples']} for each source, prefix of {prefixes} tokens"
+        + (", a beginning-of-text token among them" if generation["bos_in_prefix"] else "")
+        + (", not counted in the length" if generation["length_means"] == "new" else ""),
         "Decoding": f"top-k {generation['top_k']}, top-p {generation['top_p']}, temperature "
         f"{generation['temperature']}, repetition penalty {generation['repetition_penalty']}",
         "End of text": "suppressed: no special token is sampled"
         if generation["end_of_text"] == "suppress"
         else "a sample ends where the model ends it; samples are packed",
-        "Filter": f"the {format_number(100 * config['filter']['drop'])} % of highest perplexity are dropped "
-        f"(scored on the {config['scoring']['span']})",
+        **({"Generated text": "tokenised anew before sets are drawn from it"} if generation["retokenise"] else {}),
+        "Filter": f"the {drops} % of highest perplexity are dropped (scored on the {config['scoring']['span']})",
         "Min-K%++": f"lowest {format_number(config['scoring']['min_k'])} % of the tokens",
         "Perplexity": f"windows of {evaluation['length']} tokens, "
-        + (
-            f"the first {evaluation['text_tokens']} tokens of each text" if evaluation["text_tokens"] else "whole texts"
-        ),
+        + (f"the first {evaluation['text_tokens']} tokens of each text" if evaluation["text_tokens"] else "whole texts")
+        + ("; the mean of the documents' perplexities" if evaluation["text_average"] == "document" else ""),
         "Task items": f"at most {evaluation['limit']} a task" if evaluation["limit"] else "all",
         "Number format": str(config["compute"]["dtype"]),
     }
+    if not keys:
+        del pairs["Calibration sets"], pairs["Seeds"]
     options = config["pruning"]["options"]
     if options:
         pairs["Method options"] = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
     return [{"name": name, "value": value} for name, value in pairs.items()]
+
+
+def sampler(calibration: dict[str, Any]) -> str:
+    """How windows are drawn, with the sources that are drawn from otherwise."""
+    words = {"stream": "windows of the concatenated documents", "document": "windows of single documents"}
+    others = {s: p for s, p in sorted(calibration["packing_of"].items()) if p != calibration["packing"]}
+    return "; ".join([words[calibration["packing"]], *(f"{source}: {words[p]}" for source, p in others.items())])
 
 
 def machine(config: dict[str, Any], packages: str) -> list[dict[str, Any]]:
@@ -131,6 +172,11 @@ def _tables(keys: list[SetKey], path: Any) -> list[dict[str, Any]]:
         seed = key.seed if key.origin == "real" else None
         entries[path(key)] = {"source": key.source, "origin": key.origin, "seed": seed, "path": path(key)}
     return list(entries.values())
+
+
+def _listed(values: Iterable[float]) -> str:
+    """`64, 128`: distinct numbers, smallest first."""
+    return ", ".join(format_number(value) for value in sorted(set(values)))
 
 
 def _present(spec: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -6,6 +6,11 @@ from typing import Any
 from calibrant.study.grid import Run, SetKey
 
 
+def reads(config: dict[str, Any], what: str) -> bool:
+    """Whether the report draws from `scores` or `similarity`: the general one from scores, a layout as it says."""
+    return bool(what in config["layout"]["reads"] if "layout" in config else what == "scores")
+
+
 @dataclass(frozen=True)
 class Layout:
     """Paths of a study, relative to the folder in which the workflow runs."""
@@ -22,6 +27,23 @@ class Layout:
         """Folder of tables, figures and the report."""
         return f"reports/{self.study}"
 
+    def index(self, target: str = "") -> str:
+        """The list of runs that a report is made of: the study's own, or a target's."""
+        return f"{self.data}/index/{target}.json" if target else f"{self.data}/index.json"
+
+    def target_report(self, target: str) -> str:
+        """The page of a target; its tables and figures lie beside it."""
+        return f"{self.report}/{target}/index.html"
+
+    def similarity(self, reference: str) -> str:
+        """Similarities of all other sources to this one."""
+        return f"{self.data}/similarity/{reference}.parquet"
+
+    def similarities(self, config: dict[str, Any]) -> list[str]:
+        """Those that the report of a configuration draws: each source as reference, where there are two."""
+        wanted = reads(config, "similarity") and len(config["sources"]) > 1
+        return [self.similarity(source) for source in config["sources"]] if wanted else []
+
     def calibration_set(self, key: SetKey) -> str:
         """The Parquet file of a calibration set."""
         return f"{self.data}/sets/{key.name}.parquet"
@@ -29,6 +51,10 @@ class Layout:
     def generated(self, key: SetKey) -> str:
         """All samples that the model generated from a source, before filtering."""
         return f"{self.data}/generated/{key.pool}.parquet"
+
+    def samples(self, key: SetKey) -> str:
+        """What was scored: a real set, or all samples that the model generated."""
+        return self.calibration_set(key) if key.origin == "real" else self.generated(key)
 
     def scores(self, key: SetKey) -> str:
         """Scores of a real set, or of the generated samples that a synthetic set is drawn from."""

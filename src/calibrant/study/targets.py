@@ -1,0 +1,54 @@
+"""The targets: experiments that say how their runs are drawn, each a table or figure on any preset."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from calibrant.errors import InputError
+from calibrant.study.config import resolve_config
+from calibrant.study.layers import workflow_root
+from calibrant.study.merge import read_yaml
+
+# What an experiment with a layout may say. Everything else is the study's, the same for all its targets, which
+# therefore share the files of a run: a path says what distinguishes a run from others within a study.
+EXPERIMENT_KEYS = ("title", "layout", "grids")
+
+
+@cache
+def target_files() -> dict[str, dict[str, Any]]:
+    """The experiments with a layout, by name: table1, table2, ..., figure1, ..., then the others.
+
+    Raises:
+        InputError: one of them sets more than `EXPERIMENT_KEYS`.
+    """
+    found = {}
+    for path in (workflow_root() / "experiments").glob("*.yaml"):
+        content = read_yaml(path)
+        if "layout" not in content:
+            continue
+        for key in content:
+            if key not in EXPERIMENT_KEYS:
+                raise InputError(
+                    f"experiments/{path.name}: has {key}; an experiment with a layout shares its files with others and "
+                    f"may set only {', '.join(EXPERIMENT_KEYS)}"
+                )
+        found[path.stem] = content
+    return dict(sorted(found.items(), key=lambda item: _order(item[0])))
+
+
+def target_config(config: Mapping[str, Any], target: str, name: str = "config.yaml") -> dict[str, Any]:
+    """The configuration of a target: the study's, with the target's experiment in place of its own.
+
+    Raises:
+        InputError: as `resolve_config`, or no such target.
+    """
+    if target not in target_files():
+        raise InputError(f"{name}: no target {target}; there are {', '.join(target_files())}")
+    kept = {key: value for key, value in config.items() if key not in EXPERIMENT_KEYS}
+    return resolve_config({**kept, "experiment": target}, f"{name}, target {target}")
+
+
+def _order(name: str) -> tuple[int, str, int]:
+    match = re.fullmatch(r"(table|figure)(\d+)", name)
+    return (("table", "figure").index(match[1]), "", int(match[2])) if match else (2, name, 0)
