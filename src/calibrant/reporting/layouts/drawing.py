@@ -1,6 +1,7 @@
 """What the paper's figures share: how a source and a method look, axes of values, reference lines, legends."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,8 +65,9 @@ def heading(measure: Measure) -> str:
 
 
 def axis_label(measure: Measure) -> str:
-    """A measure as the label of an axis: quantity, unit, direction."""
-    return f"{heading(measure)} ↓" if measure.kind == "perplexity" else f"{heading(measure)}, % ↑"
+    """A measure as the label of an axis: quantity, unit, direction; in lines that fit a panel's height."""
+    text = f"{heading(measure)} ↓" if measure.kind == "perplexity" else f"{heading(measure)}, % ↑"
+    return textwrap.fill(text, 24)
 
 
 def letter(number: int) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from calibrant.reporting import style
-from calibrant.reporting.distribution_figure import density
+from calibrant.reporting.distribution_figure import density, distribution_figure
 from calibrant.reporting.layouts import drawing
 from calibrant.reporting.statistics import CONFIDENCE
 from calibrant.reporting.table import Column, Row, Section, Table
@@ -77,7 +77,9 @@ def min_k_data(scores: pl.DataFrame, sources: Mapping[str, str]) -> pl.DataFrame
 
 
 def min_k_figure(scores: pl.DataFrame, sources: Mapping[str, str], min_k: str = "K") -> Figure | None:
-    """All densities in one panel: real text dashed, self-generated text solid and filled; medians as ticks below.
+    """All densities in one panel: real text dashed, self-generated text solid and filled; medians as marks below.
+
+    Self-generated text of several sources would be a tangle: each source then has a panel of its own.
 
     Args:
         scores: frame of `samples.read_scores`.
@@ -90,6 +92,8 @@ def min_k_figure(scores: pl.DataFrame, sources: Mapping[str, str], min_k: str = 
     marks, grid = drawing.source_marks(list(sources)), _grid(groups)
     dashes = [d for d in drawing.DASHES if d != "-"]
     written = [source for source, origin in groups if origin == "synthetic"]
+    if len(written) > 1:
+        return distribution_figure(scores, COLUMN, sources)
     curves = {key: density(values, grid) for key, values in groups.items()}
     top = max((float(c.max()) for c in curves.values() if c is not None), default=1.0)
     with style.context():
@@ -98,8 +102,8 @@ def min_k_figure(scores: pl.DataFrame, sources: Mapping[str, str], min_k: str = 
         handles = []
         for number, ((source, origin), values) in enumerate(groups.items()):
             real = origin == "real"
-            # A single self-generated text is no source's own colour, but the ink's: it stands against all of them.
-            colour = marks[source].colour if real or len(written) > 1 else style.INK
+            # The self-generated text is in ink, no source's colour: it stands against all of them.
+            colour = marks[source].colour if real else style.INK
             mark = drawing.Mark(colour, marks[source].marker, dashes[number % len(dashes)] if real else "-")
             curve = curves[source, origin]
             if curve is not None:
@@ -158,15 +162,21 @@ def min_k_table(scores: pl.DataFrame, sources: Mapping[str, str]) -> list[Table]
 
 
 def min_k_caption(scores: pl.DataFrame, sources: Mapping[str, str]) -> str:
-    """What Figure 5 shows: how often self-generated samples score higher, with intervals."""
+    """What Figure 5 shows: how often self-generated samples score higher, with intervals.
+
+    A single self-generated text is compared with every real one, several with the one of their source.
+    """
     groups = score_groups(scores, sources)
-    sentences = ["Kernel densities (Scott's bandwidth); markers below the axis are medians, hollow for real text."]
+    several = sum(origin == "synthetic" for _, origin in groups) > 1
+    marks = "dotted lines are medians" if several else "marks below the curves are medians, hollow for real text"
+    sentences = [f"Kernel densities (Scott's bandwidth); {marks}."]
     for (source, origin), own in groups.items():
         if origin != "synthetic":
             continue
         parts = []
         for (other, kind), values in groups.items():
-            found = superiority(own, values) if kind == "real" else None
+            wanted = kind == "real" and (not several or other == source)
+            found = superiority(own, values) if wanted else None
             if found is not None:
                 parts.append(f"{sources[other]} in {_share(found)}")
         if parts:
