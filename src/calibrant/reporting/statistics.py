@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000  # of a bootstrap: ends of a 95 % interval lie 50 resamples from the edge
@@ -47,7 +47,7 @@ class Estimate:
         """Standard error of the mean, where the interval is a t interval."""
         if self.high is None or self.df == 0:
             return None
-        return (self.high - self.mean) / float(stats.t.ppf(0.5 + CONFIDENCE / 2, self.df))
+        return (self.high - self.mean) / quantile(self.df)
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -104,12 +104,22 @@ def pooled(groups: Sequence[Sequence[float]]) -> Estimate:
     return _with_interval(mean, math.sqrt(variance), n, error, df)
 
 
+def quantile(df: int) -> float:
+    """How many standard errors a 95 % t interval reaches to either side."""
+    return float(special.stdtrit(df, 0.5 + CONFIDENCE / 2))
+
+
+def tail(t: float, df: int) -> float:
+    """One-sided p-value of a t statistic."""
+    return float(special.stdtr(df, -t))
+
+
 def _with_interval(mean: float, sd: float, n: int, error: float, df: int) -> Estimate:
     # Rounding leaves about 1e-16 of spread between equal values: that is none.
     if error <= 1e-12 * max(1.0, abs(mean)):
         return Estimate(mean, sd, n)
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, df)) * error
-    p = float(2 * stats.t.sf(abs(mean) / error, df))
+    half = quantile(df) * error
+    p = 2 * tail(abs(mean) / error, df)
     return Estimate(mean, sd, n, mean - half, mean + half, p, df)
 
 
@@ -128,7 +138,7 @@ def p_above(found: Estimate, bound: float = 0.0) -> float | None:
         if bound:
             raise ValueError(f"a bootstrap interval is tested against 0, not {bound}")
         return found.p if found.mean > 0 else 1.0
-    return min(1.0, float(2 * stats.t.sf((found.mean - bound) / found.error, found.df)))
+    return min(1.0, 2 * tail((found.mean - bound) / found.error, found.df))
 
 
 def p_below(found: Estimate, bound: float = 0.0) -> float | None:

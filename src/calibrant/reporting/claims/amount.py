@@ -46,7 +46,7 @@ def does_not_matter(evidence: Evidence) -> Answer:
 def does_not_close_gaps(evidence: Evidence) -> Answer:
     """Section 3.3: with most samples the gap between sources is not smaller than with 128, but for a margin.
 
-    Asked only where there is a gap at 128; the best and the worst source are chosen there, on the other seeds.
+    Asked only where there is a gap at 128; the best and the worst source are chosen there, on every second seed.
     """
     changes, starts, used = [], [], []
     found = _amounts(evidence)
@@ -71,7 +71,7 @@ def does_not_close_gaps(evidence: Evidence) -> Answer:
     if first.low is None or first.low <= 0:
         return without(f"no gap between sources is established with {PLATEAU} samples that could be closed")
     rule = f"the gap shrinks by less than {margin:.4g} {evidence.outcome.unit} (non-inferiority)"
-    contrast = over_seeds("change of the gap", values, used, "t of cross-validated gaps")
+    contrast = over_seeds("change of the gap", values, used, "t of gaps")
     return every([contrast], -margin, rule=rule)
 
 

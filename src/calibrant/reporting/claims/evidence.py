@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -70,15 +71,19 @@ class Evidence:
 
     def sources(self, method: str, sparsity: str, origin: str, **other: Any) -> list[str]:
         """Sources that have such a cell."""
-        names = dict.fromkeys(c.source for c in self.cells if c.source is not None)
-        return [s for s in names if self.at(method, sparsity, s, origin, **other) in self.cells]
+        return [s for s in self.names if self.at(method, sparsity, s, origin, **other) in self.cells]
 
-    @property
+    @cached_property
+    def names(self) -> list[str]:
+        """All sources."""
+        return list(dict.fromkeys(c.source for c in self.cells if c.source is not None))
+
+    @cached_property
     def methods(self) -> list[str]:
         """Methods that use data."""
         return list(dict.fromkeys(c.method for c in self.cells if c.source is not None))
 
-    @property
+    @cached_property
     def sparsities(self) -> list[str]:
         """Sparsities at which methods with data were run, ratios first, mildest first, then patterns."""
         found = {c.sparsity for c in self.cells if c.source is not None}

@@ -69,7 +69,11 @@ def beats_real_on_average(evidence: Evidence) -> Answer:
 
 
 def beats_training_data(evidence: Evidence) -> Answer:
-    """Section 5.2: generated text scores above real training data, on average over sources and methods."""
+    """Section 5.2: generated text scores above real training data, on average over sources and methods.
+
+    All sources are compared with the same sets of training data, so that their differences share its luck: the mean
+    must lie above zero over the seeds, and over the sources.
+    """
     sparsity, training = evidence.sparsity("0.6"), evidence.training
     if sparsity is None or training is None:
         return without("no source of this study is known to be the model's training data")
@@ -84,7 +88,11 @@ def beats_training_data(evidence: Evidence) -> Answer:
     means = {source: values for source, each in by_source.items() if (values := together(each))}
     if not means:
         return without("no generated text and real training data with shared seeds at that sparsity")
-    return every([over_sources(sparsity_label(sparsity), means, used)])
+    label, over_all = sparsity_label(sparsity), together(list(means.values()))
+    contrasts = [over_sources(label, means, used)]
+    if len(means) > 1 and over_all:
+        contrasts.append(over_seeds(f"{label}, mean of sources", over_all, used, "paired t"))
+    return every(contrasts, rule="the mean difference is above zero, over the seeds and over the sources")
 
 
 def alike_whatever_source(evidence: Evidence) -> Answer:

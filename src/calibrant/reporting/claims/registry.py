@@ -173,8 +173,9 @@ def _why(answer: Answer, tested: int) -> str:
 
 def paper_numbers(claim: Claim, model_id: str) -> str:
     """What the paper found for this very model; empty for a model that it does not prune."""
-    model = published.canonical(model_id)
-    told = []
+    model, told = published.canonical(model_id), []
+    if not published.has_published(model):
+        return ""
     for row in published.numbers().filter(pl.col("model") == model).iter_rows(named=True):
         if row["id"] in claim.numbers:
             ends = [f"{x:.4g}" for x in dict.fromkeys((row["low"], row["high"])) if x is not None]

@@ -74,8 +74,8 @@ def _growth(evidence: Evidence, sparsities: Sequence[str]) -> Answer:
 def _answer(label: str, each: Sequence[Seeds], used: Sequence[Cell]) -> Answer:
     values = together(each)
     if not values:
-        return without("too few seeds: choosing best and worst on the other seeds needs two shared ones")
-    return every([over_seeds(label, values, used, "t of cross-validated gaps")])
+        return without("too few seeds: best and worst are chosen on one half and measured on the other")
+    return every([over_seeds(label, values, used, "t of gaps")])
 
 
 def _scores(evidence: Evidence, cells: dict[str, Cell]) -> dict[str, Seeds]:
@@ -111,7 +111,7 @@ def data_outweighs_method(evidence: Evidence) -> Answer:
     texts = [
         (origin, source)
         for origin in ("real", "synthetic")
-        for source in dict.fromkeys(c.source for c in evidence.cells if c.source is not None)
+        for source in evidence.names
         if all(evidence.at(m, sparsity, source, origin) in evidence.cells for m in evidence.methods)
     ]
     if len(texts) < 2:
@@ -125,7 +125,7 @@ def data_outweighs_method(evidence: Evidence) -> Answer:
     for method in evidence.methods:
         values = minus(gaps(scores[method]), of_methods)
         if not values:
-            return without("too few seeds: choosing best and worst on the other seeds needs two shared ones")
+            return without("too few seeds: best and worst are chosen on one half and measured on the other")
         label = f"texts with {method_label(method)} against methods, {sparsity_label(sparsity)}"
-        contrasts.append(over_seeds(label, values, used, "t of cross-validated gaps"))
+        contrasts.append(over_seeds(label, values, used, "t of gaps"))
     return some(contrasts)

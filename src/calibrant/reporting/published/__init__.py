@@ -1,5 +1,13 @@
 """The paper's published numbers as data: every table and number that its text holds, read into tidy frames."""
 
-from calibrant.reporting.published.tables import canonical, damaged, numbers, published_for, settings, tables
+from calibrant.reporting.published.tables import (
+    canonical,
+    damaged,
+    has_published,
+    numbers,
+    published_for,
+    settings,
+    tables,
+)
 
-__all__ = ["canonical", "damaged", "numbers", "published_for", "settings", "tables"]
+__all__ = ["canonical", "damaged", "has_published", "numbers", "published_for", "settings", "tables"]

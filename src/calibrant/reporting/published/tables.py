@@ -106,6 +106,15 @@ def published_for(model_id: str) -> pl.DataFrame:
 
 def canonical(model_id: str) -> str:
     """The hub id under which the published numbers are kept; another model's id comes back as it is."""
-    known = {name.lower(): name for name in tables()["model"].unique()}
-    known |= {alias.lower(): name for alias, name in _ALIASES.items()}
-    return str(known.get(model_id.lower(), model_id))
+    return _known().get(model_id.lower(), model_id)
+
+
+def has_published(model_id: str) -> bool:
+    """Whether the paper prunes this model."""
+    return canonical(model_id) in _known().values()
+
+
+@cache
+def _known() -> dict[str, str]:
+    found: dict[str, str] = {name.lower(): name for name in tables()["model"].unique()}
+    return found | {alias.lower(): name for alias, name in _ALIASES.items()}
