@@ -114,6 +114,9 @@ def test_every_layout_gives_what_it_promises(name: str, tmp_path: Path) -> None:
         assert tables
         write_tables(tmp_path, key, tables)
         assert {path.suffix for path in tmp_path.glob(f"{key}.*")} == {".md", ".csv", ".tex"}
+        assert not re.search(
+            r"[^\x00-\x7f]", (tmp_path / f"{key}.tex").read_text(encoding="utf-8")
+        )  # any LaTeX reads it
         for table in tables:
             assert all(len(row.cells) == len(table.columns) for _, row in rows_of(table))
     for drawing in products.figures:

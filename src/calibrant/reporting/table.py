@@ -177,6 +177,7 @@ _LATEX = {
     ">": r"$>$",
     "×": r"$\times$",
     "Δ": r"$\Delta$",
+    "≈": r"$\approx$",
     MARK: r"$^\dagger$",
 }
 
