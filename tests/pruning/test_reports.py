@@ -1,13 +1,16 @@
 """Reports about masks: overlap of two, reconstruction error on sets."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from calibrant.artefacts.parquet import read_table, write_table
 from calibrant.calibration.schema import read_calibration_set
 from calibrant.cli.main import main
 from calibrant.errors import InputError
@@ -88,7 +91,11 @@ def test_inspect_writes_figures(
 
 @pytest.mark.parametrize(
     ("extra", "message"),
-    [(["--model", "x"], "--model and --text-set go together"), (["--other", "y"], "--other: goes with a mask file")],
+    [
+        (["--model", "x"], "--model and --text-set go together"),
+        (["--other", "y"], "--other: goes with a mask file"),
+        (["--sequences", "2"], "--sequences: limits what is read of --text-set"),
+    ],
 )
 def test_what_does_not_go_together(
     capsys: pytest.CaptureFixture[str], tiny_calibration: Path, tiny_model_dir: Path, extra: list[str], message: str
@@ -96,3 +103,143 @@ def test_what_does_not_go_together(
     path = tiny_calibration if "--other" in extra else tiny_model_dir / "model.safetensors"
     assert main(["inspect", str(path), *extra]) == 2
     assert message in capsys.readouterr().err
+
+
+def write_set(path: Path, ids: np.ndarray, documents: list[list[str]] | None = None, source: str = "web") -> Path:
+    columns = {"input_ids": pa.array(ids.tolist(), pa.list_(pa.int32()))}
+    if documents is not None:
+        columns |= {"doc_ids": pa.array(documents), "source": pa.array([source] * len(ids))}
+    write_table(path, pa.table(columns), {})
+    return path
+
+
+@pytest.fixture
+def looked_at(tiny_model_dir: Path, tmp_path: Path) -> tuple[Path, Path, np.ndarray]:
+    """Masks, the set that they were made on, and the token ids of that set and of three more."""
+    ids = np.random.default_rng(3).integers(3, 300, (4, 5, 16))
+    calibration = write_set(tmp_path / "own.parquet", ids[0], [["a"], ["b"], ["c"], ["d", "e"], ["f"]])
+    masks = tmp_path / "masks.safetensors"
+    prune(tiny_model_dir, calibration, "wanda", "0.5", output=masks, device="cpu", progress=False)
+    return masks, calibration, ids
+
+
+def test_sequences_of_the_calibration_set_are_not_held_out(
+    looked_at: tuple[Path, Path, np.ndarray], tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    masks, calibration, ids = looked_at
+    ids[1, 3] = ids[0, 0]  # the same tokens under another document's name
+    mixed = write_set(tmp_path / "mixed.parquet", ids[1], [["x"], ["y", "e"], ["z"], ["v"], ["w"]])
+    other = write_set(tmp_path / "other.parquet", ids[2], [["a"], ["b"], ["c"], ["d"], ["e"]], "news")
+    same = write_set(tmp_path / "same.parquet", ids[3], [["a"], ["b"], ["c"], ["d"], ["e"]])
+    sets = [calibration, mixed, other, same]
+    rows = figures(masks, model=tiny_model_dir, text_sets=sets, sequences=2, device="cpu")
+    kept = {"own.parquet (calibration)": ids[0, :2], "mixed.parquet": ids[1, [0, 2]], "other.parquet": ids[2, :2]}
+    expected = reconstruction_errors(
+        tiny_model_dir, masks, {label: torch.from_numpy(chosen) for label, chosen in kept.items()}, device="cpu"
+    )
+    for index, row in enumerate(rows):
+        assert row["reconstruction_error"] == {**{k: v[index] for k, v in expected.items()}, "same.parquet": None}
+        assert row["errors_of_sequences"]["same.parquet"] == []
+
+
+def test_each_sequence_has_its_error(
+    looked_at: tuple[Path, Path, np.ndarray], tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    masks, calibration, ids = looked_at
+    rows = figures(masks, model=tiny_model_dir, text_sets=[calibration], sequences=3, tokens=9, device="cpu")
+    alone = [
+        reconstruction_errors(tiny_model_dir, masks, {"x": torch.from_numpy(ids[0, i : i + 1, :9])}, device="cpu")["x"]
+        for i in range(3)
+    ]
+    label = "own.parquet (calibration)"
+    for index, row in enumerate(rows):
+        assert row["errors_of_sequences"][label] == pytest.approx([errors[index] for errors in alone])
+        assert min(row["errors_of_sequences"][label]) <= row["reconstruction_error"][label]
+        assert max(row["errors_of_sequences"][label]) >= row["reconstruction_error"][label]
+
+
+def test_a_set_without_held_out_sequences_is_said_to_have_none(
+    capsys: pytest.CaptureFixture[str], looked_at: tuple[Path, Path, np.ndarray], tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    masks, calibration, ids = looked_at
+    again = write_set(tmp_path / "again.parquet", ids[0, ::-1])
+    sets = ["--text-set", str(calibration), "--text-set", str(again)]
+    assert main(["inspect", str(masks), "--model", str(tiny_model_dir), *sets, "--device", "cpu"]) == 0
+    assert "no sequence" in capsys.readouterr().out
+
+
+def random_masks(folder: Path, count: int, cols: int = 11) -> dict[str, dict[str, np.ndarray]]:
+    """Mask files of two layers with three linears, {name: masks}; rows do not end at a byte."""
+    rng = np.random.default_rng(5)
+    layers = {"layers": [{"name": f"layers.{i}", "achieved_sparsity": 0.5} for i in (1, 10)]}
+    found = {}
+    for number in range(count):
+        masks = {name: rng.random((6, cols)) < 0.4 for name in ("layers.1.x", "layers.1.y", "layers.10.x")}
+        write_masks(
+            folder / f"set-{number}" / "wanda.safetensors", {n: torch.from_numpy(m) for n, m in masks.items()}, layers
+        )
+        found[f"set-{number}/wanda"] = masks
+    return found
+
+
+def test_overlap_table_equals_a_count_of_positions(tmp_path: Path) -> None:
+    masks = random_masks(tmp_path, 3)
+    paths = [str(tmp_path / f"{name}.safetensors") for name in masks]
+    assert main(["overlap", *paths, "--output", str(tmp_path / "table.parquet")]) == 0
+    table, metadata = read_table(tmp_path / "table.parquet")
+    assert set(metadata["inputs"]) == set(masks)
+    rows = {(row["a"], row["b"], row["layer"]): row for row in table.to_pylist()}
+    assert set(rows) == {(a, b, layer) for a, b in combinations(masks, 2) for layer in ("layers.1", "layers.10", None)}
+    for (a, b, layer), row in rows.items():
+        names = [name for name in masks[a] if layer is None or name.startswith(f"{layer}.")]
+        pruned_a, pruned_b = (
+            {(n, *position) for n in names for position in np.argwhere(~masks[which][n])} for which in (a, b)
+        )
+        assert row["jaccard_pruned"] == pytest.approx(len(pruned_a & pruned_b) / len(pruned_a | pruned_b))
+        assert row["weights"] == 66 * len(names)
+
+
+def test_independent_masks_overlap_as_chance_says(tmp_path: Path) -> None:
+    random_masks(tmp_path, 2, cols=20_003)
+    paths = [str(tmp_path / f"set-{number}/wanda.safetensors") for number in range(2)]
+    assert main(["overlap", *paths, "--output", str(tmp_path / "table.parquet")]) == 0
+    for row in read_table(tmp_path / "table.parquet")[0].to_pylist():
+        assert row["jaccard_pruned"] == pytest.approx(row["jaccard_pruned_by_chance"], abs=0.005)
+        assert row["jaccard_pruned_by_chance"] == pytest.approx(0.6 / 1.4, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["set-0/wanda.safetensors"], "an overlap needs two"),
+        (["set-0/wanda.safetensors", "./set-0/wanda.safetensors"], "two files are called set-0/wanda"),
+        (["set-0/wanda.safetensors", "odd/wanda.safetensors"], "cannot be compared"),
+        (["set-0/wanda.safetensors", "none.safetensors"], "no such file"),
+    ],
+)
+def test_masks_that_have_no_overlap(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+) -> None:
+    random_masks(tmp_path, 1)
+    layers = {"layers": [{"name": "layers.1", "achieved_sparsity": 0.5}]}
+    write_masks(tmp_path / "odd" / "wanda.safetensors", {"layers.1.x": torch.ones(2, 3, dtype=torch.bool)}, layers)
+    monkeypatch.chdir(tmp_path)
+    assert main(["overlap", *arguments, "--output", "table.parquet"]) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("table.parquet").exists()
+
+
+def test_sets_that_cannot_be_told_apart(
+    looked_at: tuple[Path, Path, np.ndarray], tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    masks, calibration, ids = looked_at
+    (tmp_path / "b").mkdir()
+    twin = write_set(tmp_path / "b" / "own.parquet", ids[1])
+    with pytest.raises(InputError, match=r"two files are called own\.parquet"):
+        figures(masks, model=tiny_model_dir, text_sets=[calibration, twin], device="cpu")
+    with pytest.raises(InputError, match="--tokens -1: must be 0"):
+        figures(masks, model=tiny_model_dir, text_sets=[calibration], tokens=-1, device="cpu")

@@ -19,6 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SET.parquet",
         help="calibration set to measure on; may be repeated (the one used, and one held out)",
     )
+    parser.add_argument(
+        "--sequences",
+        type=int,
+        default=0,
+        metavar="N",
+        help="only the first N of each set, those that it shares with the calibration set left out before; 0 for all",
+    )
+    parser.add_argument("--tokens", type=int, default=0, metavar="N", help="only the first N of a sequence; 0 for all")
     parser.add_argument("--output", help="masks: also write the per-layer figures as JSON")
     add_compute_arguments(parser)
 
@@ -40,6 +48,8 @@ def run(options: argparse.Namespace) -> None:
             other=options.other,
             model=options.model,
             text_sets=options.text_set,
+            sequences=options.sequences,
+            tokens=options.tokens,
             dtype=options.dtype,
             device=options.device,
         )
@@ -59,5 +69,8 @@ def _check(options: argparse.Namespace, path: Path) -> None:
     for name in ("other", "model", "output"):
         if getattr(options, name) is not None and not is_masks:
             raise InputError(f"--{name}: goes with a mask file, and {path} is none")
+    for name in ("sequences", "tokens"):
+        if getattr(options, name) and not options.text_set:
+            raise InputError(f"--{name}: limits what is read of --text-set, and none is given")
     if bool(options.text_set) != (options.model is not None):
         raise InputError("--model and --text-set go together: the model is run on the set, dense and pruned")

@@ -66,18 +66,26 @@ def check_model(file: MaskFile, model_dir: Path) -> None:
         )
 
 
-def find_weights(model: nn.Module, file: MaskFile) -> dict[str, Tensor]:
+def find_weights(model: nn.Module, file: MaskFile, prefix: str = "") -> dict[str, Tensor]:
     """The weight of every mask as a view into the model's parameters, in the checkpoint's orientation.
+
+    With `prefix`, only of the masks whose names start with it.
 
     Raises:
         InputError: the model has no such linear layer, or one of another shape.
     """
     parameters = dict(model.named_parameters())
-    keys = KeyMap(model)
+    keys: KeyMap | None = None
     views = {}
     for name, shape in file.metadata["shapes"].items():
+        if not name.startswith(prefix):
+            continue
         key = f"{name}.weight"
-        place = Place(key) if key in parameters else keys.place(key)
+        if key in parameters:
+            place: Place | None = Place(key)
+        else:
+            keys = keys or KeyMap(model)  # slow to make, and needed for experts only
+            place = keys.place(key)
         if place is None:
             raise InputError(f"masks {file.path}: the model has no {name}; the masks were made for another model")
         view = place.view(parameters[place.parameter].detach())

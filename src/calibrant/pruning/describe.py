@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from calibrant.artefacts.digest import sha256_file
-from calibrant.calibration.schema import check_vocabulary, read_calibration_set, read_samples
-from calibrant.errors import InputError
+from calibrant.calibration.schema import read_samples
 from calibrant.models.load import fingerprint, load_config, model_id, resolve
 from calibrant.models.streaming import StreamedModel
 from calibrant.models.structure import find_decoder_layers, find_linears
-from calibrant.pruning.masks import MaskFile, read_masks
-from calibrant.pruning.reconstruction import reconstruction_errors
+from calibrant.pruning.masks import read_masks
+from calibrant.pruning.overlap import layer_counts
+from calibrant.pruning.reconstruction import relative_errors, squared_norms
+from calibrant.pruning.text_sets import read_text_sets
 
 
 def figures(
@@ -24,14 +24,24 @@ def figures(
     other: str | Path | None = None,
     model: str | Path | None = None,
     text_sets: Sequence[str | Path] = (),
+    sequences: int = 0,
+    tokens: int = 0,
     dtype: str = "auto",
     device: str = "auto",
 ) -> list[dict[str, Any]]:
     """One row for each decoder layer: achieved sparsity, and what was asked for besides.
 
     With `other`: `kept_in_both` (share of all weights), `jaccard_kept`, `jaccard_pruned`. With `model` and
-    `text_sets`: `reconstruction_error`, {set's file name: error, with "(calibration)" after the set that the
-    masks were made on} (`reconstruction.reconstruction_errors`).
+    `text_sets`, under each set's label (`text_sets.read_text_sets`): `reconstruction_error`, over all sequences
+    (`reconstruction.squared_norms`), null when none is left; `errors_of_sequences`, of each sequence by itself.
+
+    Args:
+        path: mask file.
+        other: a second mask file.
+        model: the masks' model, a directory or hub id.
+        text_sets: calibration sets to measure on.
+        sequences, tokens: only the first so many of each set, of each sequence; 0 for all.
+        dtype, device: of the computation.
 
     Raises:
         InputError: the masks do not fit each other or the model, or a set does not fit the model.
@@ -39,38 +49,21 @@ def figures(
     file = read_masks(path)
     rows = [dict(layer) for layer in file.metadata.get("layers", [])]
     if other is not None:
-        for row, overlap in zip(rows, _overlaps(file, read_masks(other)), strict=True):
-            row.update(overlap)
+        for row, (_, counts) in zip(rows, layer_counts([file, read_masks(other)]), strict=True):
+            row.update(counts[0, 1].shares())
     if model is not None:
         vocabulary = int(load_config(resolve(model)).get_text_config().vocab_size)
-        sets = {}
-        for text_set in text_sets:
-            ids = read_calibration_set(text_set).input_ids
-            check_vocabulary(text_set, ids, vocabulary)
-            own = sha256_file(text_set) == file.metadata.get("calibration_sha256")
-            sets[Path(text_set).name + (" (calibration)" if own else "")] = torch.from_numpy(ids)
-        errors = reconstruction_errors(model, path, sets, dtype=dtype, device=device)
+        own = file.metadata.get("calibration_sha256")
+        found = read_text_sets(text_sets, own, vocabulary, sequences=sequences, tokens=tokens)
+        squares = squared_norms(model, path, {s.label: s.ids for s in found if len(s.ids)}, dtype=dtype, device=device)
         for index, row in enumerate(rows):
-            row["reconstruction_error"] = {label: of_set[index] for label, of_set in errors.items()}
+            of_layer = {label: of_set[index] for label, of_set in squares.items()}
+            whole = {label: float(relative_errors(norms.sum(0))) for label, norms in of_layer.items()}
+            row["reconstruction_error"] = {s.label: whole.get(s.label) for s in found}
+            row["errors_of_sequences"] = {
+                s.label: relative_errors(of_layer[s.label]).tolist() if s.label in of_layer else [] for s in found
+            }
     return rows
-
-
-def _overlaps(a: MaskFile, b: MaskFile) -> list[dict[str, float]]:
-    if a.metadata["shapes"] != b.metadata["shapes"]:
-        raise InputError(f"masks {a.path} and {b.path}: their linear layers differ, so they cannot be compared")
-    counts: dict[str, Counter[str]] = {layer["name"]: Counter() for layer in a.metadata["layers"]}
-    for name in a.masks:
-        layer = next(layer for layer in counts if name.startswith(layer + "."))
-        one, two = a.masks[name], b.masks[name]
-        counts[layer].update(both=int((one & two).sum()), either=int((one | two).sum()), total=one.numel())
-    return [
-        {
-            "kept_in_both": _share(count["both"], count["total"]),
-            "jaccard_kept": _share(count["both"], count["either"]),
-            "jaccard_pruned": _share(count["total"] - count["either"], count["total"] - count["both"]),
-        }
-        for count in counts.values()
-    ]
 
 
 def masks(path: str | Path, rows: Sequence[dict[str, Any]]) -> str:
@@ -82,7 +75,7 @@ def masks(path: str | Path, rows: Sequence[dict[str, Any]]) -> str:
     labels = list(rows[0].get("reconstruction_error", {})) if rows else []
     table = [["layer", *columns.values(), *(f"error: {label}" for label in labels)]]
     for row in rows:
-        errors = [f"{row['reconstruction_error'][label]:.4f}" for label in labels]
+        errors = [_error(row["reconstruction_error"][label]) for label in labels]
         table.append([row["name"], *(_cell(key, row[key]) for key in columns), *errors])
     if "achieved_sparsity" in metadata:
         whole = [metadata["sparsity"], f"{metadata['requested_sparsity']:.4%}", f"{metadata['achieved_sparsity']:.4%}"]
@@ -154,6 +147,10 @@ def _fields(metadata: dict[str, Any], *names: str) -> list[str]:
 
 def _weights(metadata: dict[str, Any]) -> int:
     return sum(int(rows) * int(cols) for rows, cols in metadata["shapes"].values())
+
+
+def _error(value: float | None) -> str:
+    return "no sequence" if value is None else f"{value:.4f}"
 
 
 def _cell(key: str, value: Any) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -24,12 +26,31 @@ def reconstruction_errors(
     dtype: str = "auto",
     device: str = "auto",
 ) -> dict[str, list[float]]:
-    """Relative error of every decoder layer, for each set of sequences.
+    """Relative error of every decoder layer, for each set of sequences: `relative_errors` of `squared_norms`."""
+    squares = squared_norms(model, masks, sets, dtype=dtype, device=device)
+    return {label: relative_errors(of_set.sum(1)).tolist() for label, of_set in squares.items()}
 
-    A layer's error is |f'(x) - f(x)| / |f(x) - x| (Frobenius norms over all sequences and tokens): f the dense
-    layer, f' the pruned one, x what the pruned layers before it give. The input is taken off in the
-    denominator because the residual stream would drown what the layer itself does. A set's error above that
-    of the calibration set is overfitting to the calibration data (Shin et al. 2024).
+
+def relative_errors(squares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """|f'(x) - f(x)| / |f(x) - x| from the squares of both norms [..., 2]; 0 where the layer does nothing."""
+    difference, change = squares[..., 0], squares[..., 1]
+    return np.sqrt(np.divide(difference, change, out=np.zeros_like(change), where=change > 0))
+
+
+def squared_norms(
+    model: str | Path,
+    masks: str | Path,
+    sets: Mapping[str, Tensor],
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+) -> dict[str, npt.NDArray[np.float64]]:
+    """What pruning changes in every decoder layer's output, and what the layer itself does.
+
+    A layer's error is |f'(x) - f(x)| / |f(x) - x| (Frobenius norms over sequences and tokens): f the dense layer,
+    f' the pruned one, x what the pruned layers before it give. The input is taken off in the denominator because
+    the residual stream would drown what the layer itself does. A set's error above that of the calibration set is
+    overfitting to the calibration data (Shin et al. 2024).
 
     Args:
         model: a model directory or hub id; read one layer at a time.
@@ -39,7 +60,7 @@ def reconstruction_errors(
         device: where it runs.
 
     Returns:
-        label -> one error for each decoder layer.
+        label -> squares of both norms, numerator and denominator, float64 [layers, sequences, 2].
 
     Raises:
         InputError: the masks do not fit the model.
@@ -50,8 +71,9 @@ def reconstruction_errors(
     number_format = choose_dtype(dtype, getattr(load_config(path), "dtype", None))
     streamed = StreamedModel(path, number_format, choose_device(device))
     layers = find_decoder_layers(streamed.model)
+    find_weights(streamed.model, file)  # before anything is computed
     inputs = {label: calibrate(streamed, layers, ids) for label, ids in sets.items()}
-    errors: dict[str, list[float]] = {label: [] for label in sets}
+    squares = {label: np.zeros((len(layers), len(ids), 2)) for label, ids in sets.items()}
     for index, layer in enumerate(layers):
         streamed.load(layer.name + ".")
         dense = {
@@ -60,19 +82,15 @@ def reconstruction_errors(
             ]
             for label, c in inputs.items()
         }
-        weights = {name: view for name, view in find_weights(streamed.model, file).items() if not view.is_meta}
-        apply_to_weights(weights, file)
+        apply_to_weights(find_weights(streamed.model, file, layer.name + "."), file)
         for label, calibration in inputs.items():
-            difference = change = 0.0
             for row, (call, expected) in enumerate(zip(calibration.calls[index], dense[label], strict=True)):
                 x = calibration.hidden[row]
                 output = _run(layer.module, call, x, streamed.device)
-                difference += _squared(output, expected)
-                change += _squared(expected, x)
+                squares[label][index, row] = _squared(output, expected), _squared(expected, x)
                 calibration.hidden[row] = output
-            errors[label].append((difference / change) ** 0.5 if change else 0.0)
         streamed.release(layer.name + ".")
-    return errors
+    return squares
 
 
 def _run(module: torch.nn.Module, call: LayerCall, x: Tensor, device: torch.device) -> Tensor:
@@ -82,4 +100,5 @@ def _run(module: torch.nn.Module, call: LayerCall, x: Tensor, device: torch.devi
 
 
 def _squared(a: Tensor, b: Tensor) -> float:
-    return float((a.double() - b.double()).square().sum())
+    # float32 holds the difference of two bfloat16 or float16 numbers well; the sum is what needs more.
+    return float((a.float() - b.float()).square_().sum(dtype=torch.float64))
