@@ -6,7 +6,7 @@ from typing import TypeVar
 from calibrant.reporting import statistics
 from calibrant.reporting.comparison import DENSE, Cell, Comparison, method_label, sparsity_label
 from calibrant.reporting.layouts.best import Seeds, best_rows, paired
-from calibrant.reporting.measures import Measure
+from calibrant.reporting.measures import AVERAGE, Measure
 from calibrant.reporting.result_tables import ALPHA
 from calibrant.reporting.statistics import Estimate
 from calibrant.reporting.table import MARK, Column, Row, Value, number
@@ -18,7 +18,7 @@ BEST = (
     "p < 0.05 after Holm's correction over all pairs of the column; where no value has it, none is held apart."
 )
 SPREAD = "Mean ± standard deviation over the seeds of the calibration set; ↓ lower is better, ↑ higher is better."
-CHANCE = "On {} the dense model only guesses: nothing is marked there."
+CHANCE = "On {} the dense model only guesses: nothing is marked there, nor on an average with it."
 
 
 def measure_columns(measures: Sequence[Measure]) -> list[Column]:
@@ -68,7 +68,8 @@ def best_cells(
     """For each cell the positions of the measures in which it is the best of its section, by test."""
     found: dict[Cell, set[int]] = {}
     for position, measure in enumerate(measures):
-        if measure in data.at_chance:
+        # An average with tasks at chance in it is left to the one without them.
+        if measure in data.at_chance or (measure.task == AVERAGE and data.at_chance):
             continue
         values: list[list[Seeds]] = [[data.values(cell, measure) for cell in cells] for cells in sections]
         best = best_rows(values, lower_is_better=measure.lower_is_better)
