@@ -15,8 +15,18 @@ from calibrant.reporting.samples import SCORES
 
 SOURCES = ("c4", "wikipedia", "slimpajama", "dclm")
 RANK = {source: i for i, source in enumerate(("wikipedia", "slimpajama", "c4", "dclm"))}
-SIMILARITY = {"c4": 0.070, "slimpajama": 0.016, "wikipedia": 0.008}
-STUDY = Study("simulated", "a-model")
+SIMILARITY = pl.DataFrame(
+    [
+        ("dclm", "c4", "word", 3, 0.070, None),
+        ("dclm", "slimpajama", "word", 3, 0.9, 0.016),
+        ("dclm", "wikipedia", "word", 3, 0.008, None),
+        ("c4", "wikipedia", "word", 3, 0.5, None),
+        ("dclm", "wikipedia", "char", 5, 0.6, None),
+    ],
+    schema=["reference", "source", "unit", "n", "jaccard", "exact"],
+    orient="row",
+)
+STUDY = Study("simulated", "a-model", trained_on=("dclm",))
 TASKS = {"arc_easy": ("acc", 0.25), "hellaswag": ("acc_norm", 0.25)}
 Truth = Callable[[Cell], float]
 
@@ -153,13 +163,13 @@ WORLDS: dict[str, World] = {
         grid(("2:4",), origins=["real"]),
         holds=by_rank(lambda c: 0.4),
         fails=by_rank(lambda c: -0.4),
-        options={"similarity": SIMILARITY, "training": "dclm"},
+        options={"similarity": SIMILARITY},
     ),
     "quality_does_not_rank": World(grid(("2:4",), origins=["real"]), by_rank(lambda c: 0.4), by_rank(lambda c: -0.4)),
     "generated_beats_every_source": World(grid(), generated(1.0), generated(1.0, "wikipedia")),
     "generated_beats_real": World(grid(), generated(1.0), generated(-1.0)),
     "generated_beats_training_data": World(
-        grid(), generated(1.0), generated(-1.0), options={"training": "dclm"}
+        grid(), generated(1.0), generated(-1.0)
     ),
     "alike_whatever_source": World(
         grid(origins=["synthetic"]), lambda c: 60, lambda c: 59 if c.source == "wikipedia" else 60

@@ -62,6 +62,7 @@ class Page:
     findings: Sequence[Finding]
     limitations: Sequence[str]
     figures: Mapping[str, Plot]
+    claims: Sequence[Table]
     performance: Sequence[Table]
     differences: Sequence[Table]
     differences_by_task: Sequence[Table]
@@ -92,6 +93,7 @@ def facts(data: Comparison, study: Study, runs: int) -> list[tuple[str, str]]:
 def contents(page: Page) -> list[tuple[str, str]]:
     """Anchors and names of the sections that the page has."""
     sections = [
+        ("claims", "Conclusions", bool(page.claims)),
         ("findings", "Findings", len(page.findings) > 1),
         ("figures", "Figures", bool(page.figures)),
         ("tables", "Tables", True),

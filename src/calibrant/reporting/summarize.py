@@ -12,6 +12,7 @@ from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.provenance import read_provenance
 from calibrant.errors import InputError
 from calibrant.reporting import findings, page, result_tables, style
+from calibrant.reporting.claims import study_claims
 from calibrant.reporting.comparison import Comparison
 from calibrant.reporting.data_table import data_table, documents_table
 from calibrant.reporting.difference_figure import difference_data, difference_figure
@@ -25,7 +26,7 @@ from calibrant.reporting.samples import check_scores, excerpts, read_pools, read
 from calibrant.reporting.table import write_tables
 
 FIGURES = ("performance", "differences", "perplexity", "min_k")
-TABLES = ("performance", "differences", "differences_by_task", "documents", "data", "items")
+TABLES = ("claims", "performance", "differences", "differences_by_task", "documents", "data", "items")
 
 
 def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int = 3) -> page.Page:
@@ -57,6 +58,7 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
     documents = {name: content for (kind, name), content in contents.items() if kind == "source"}
     primary = list(data.outcomes)
     others = [m for m in data.measures if m not in primary]
+    claims = study_claims(frame, index.study, scores)
     performance = result_tables.performance(data)
     differences = result_tables.differences(data, primary)
     by_task = result_tables.differences(data, others)
@@ -65,7 +67,7 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
     text = data_table(labels, read_pools(index.samples), scores)
 
     write_results(output, frame, index)
-    for name, tables in zip(TABLES, (performance, differences, by_task, [origins], [text], items), strict=True):
+    for name, tables in zip(TABLES, (claims, performance, differences, by_task, [origins], [text], items), strict=True):
         write_tables(output / "tables", name, tables)
     plots = write_figures(output / "figures", drawings(data, scores, labels))
     shown = page.Page(
@@ -76,6 +78,7 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
         findings=findings.findings(data, scores),
         limitations=[*findings.limitations(data), *index.study.limitations],
         figures=plots,
+        claims=claims,
         performance=performance,
         differences=differences,
         differences_by_task=by_task,

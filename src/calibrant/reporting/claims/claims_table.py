@@ -12,6 +12,7 @@ def claims_table(judgements: Sequence[Judgement], outcome: Outcome) -> list[Tabl
     """One table, a row for each claim, decided ones first; empty where none could be tested."""
     if not decidable(judgements):
         return []
+    beside_paper = any(j.paper for j in judgements)
     columns = [
         Column("section", "Section", kind="text"),
         Column("verdict", "Verdict", kind="text"),
@@ -19,11 +20,9 @@ def claims_table(judgements: Sequence[Judgement], outcome: Outcome) -> list[Tabl
         Column("interval", "95 % interval", signed=True, kind="interval"),
         Column("unit", "Unit", kind="text"),
         Column("p_holm", "p", "Holm", 3, kind="p"),
-        Column("paper", "Paper", kind="text"),
+        *([Column("paper", "Paper", kind="text")] if beside_paper else []),
         Column("why", "Rule, or why undecided", kind="text"),
-        Column("shown", "Estimate of", kind="text"),
-        Column("test", "Interval", kind="text"),
-        Column("runs", "Runs", kind="text"),
+        Column("evidence", "Read from", kind="text"),
     ]
     decided = [j for j in judgements if j.verdict != UNDECIDED]
     tested = [j for j in judgements if j.verdict == UNDECIDED and j.p is not None]
@@ -44,7 +43,11 @@ def claims_table(judgements: Sequence[Judgement], outcome: Outcome) -> list[Tabl
             caption,
             "Conclusion",
             columns,
-            [Section(heading, [_row(j) for j in group]) for heading, group in groups if group],
+            [
+                Section(heading, [_row(j, beside_paper=beside_paper) for j in group])
+                for heading, group in groups
+                if group
+            ],
         )
     ]
 
@@ -54,7 +57,7 @@ def decidable(judgements: Sequence[Judgement]) -> bool:
     return any(j.p is not None for j in judgements)
 
 
-def _row(judgement: Judgement) -> Row:
+def _row(judgement: Judgement, *, beside_paper: bool) -> Row:
     found = judgement.estimate
     return Row(
         judgement.claim.statement,
@@ -65,12 +68,12 @@ def _row(judgement: Judgement) -> Row:
             found,
             judgement.unit if found is not None else None,
             judgement.p_holm,
-            judgement.paper or None,
-            f"{judgement.rule}; {judgement.reason}"
-            if judgement.rule and judgement.reason
-            else judgement.rule or judgement.reason,
-            judgement.label or None,
-            judgement.test or None,
-            judgement.runs or None,
+            *([judgement.paper or None] if beside_paper else []),
+            _joined(judgement.rule, judgement.reason),
+            _joined(judgement.label, judgement.test, judgement.runs),
         ],
     )
+
+
+def _joined(*texts: str) -> str | None:
+    return "; ".join(text for text in texts if text) or None

@@ -47,7 +47,7 @@ class Evidence:
         main: the setting of most runs; of equally many the one nearest to the paper's (128, 4, 0.2).
         scores: Min-K%++ and perplexity of the texts (`samples.read_scores`).
         similarity: each source's similarity to the model's training data.
-        training: the source that is the model's training data, where one is.
+        training: sources that are the model's training data.
         high_quality: sources that are taken for text of high quality.
     """
 
@@ -57,7 +57,7 @@ class Evidence:
     main: Setting
     scores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCORES))
     similarity: Mapping[str, float] = field(default_factory=dict)
-    training: str | None = None
+    training: Sequence[str] = ()
     high_quality: Sequence[str] = ("wikipedia",)
 
     def select(self, **conditions: Any) -> dict[Cell, Seeds]:
@@ -106,18 +106,16 @@ def gather(
     *,
     outcome: str | None = None,
     scores: pl.DataFrame | None = None,
-    similarity: Mapping[str, float] | None = None,
-    training: str | None = None,
+    similarity: pl.DataFrame | None = None,
 ) -> Evidence | None:
     """Arrange a result frame for the claims; None where it has no measure at all.
 
     Args:
         frame: results with `results.COLUMNS`; samples, prefix length and filter rate may vary.
-        study: what the report says of it.
+        study: what the report says of it, and on which sources the model was trained.
         outcome: what claims are read from (`outcome.choose_outcome`).
         scores: Min-K%++ of the texts, with the columns of `samples.SCORES`.
-        similarity: similarity of each source to the model's training data, such as Jaccard's.
-        training: name of the source that is the model's training data.
+        similarity: rows of `calibrant similarity` (`scoring.similarity.SCHEMA`).
 
     Raises:
         InputError: the study has no such outcome.
@@ -137,9 +135,23 @@ def gather(
         frozenset(cell for cell, each in guesses.items() if 2 * sum(each) > len(each)),
         main_setting(cells),
         pl.DataFrame(schema=SCORES) if scores is None else scores,
-        similarity or {},
-        training,
+        {} if similarity is None else to_training(similarity, study.trained_on),
+        study.trained_on,
     )
+
+
+def to_training(similarity: pl.DataFrame, training: Sequence[str]) -> dict[str, float]:
+    """Each source's largest Jaccard similarity to a source of training data: exact where that was computed.
+
+    Rows of the first unit and n only, since word and character shingles do not compare.
+    """
+    found: dict[str, float] = {}
+    kinds = similarity.select("unit", "n").rows()
+    for row in similarity.iter_rows(named=True):
+        if row["reference"] in training and row["source"] not in training and (row["unit"], row["n"]) == kinds[0]:
+            value = row["jaccard"] if row["exact"] is None else row["exact"]
+            found[row["source"]] = max(value, found.get(row["source"], 0.0))
+    return found
 
 
 def main_setting(cells: Mapping[Cell, Seeds]) -> Setting:

@@ -74,9 +74,17 @@ def beats_training_data(evidence: Evidence) -> Answer:
     All sources are compared with the same sets of training data, so that their differences share its luck: the mean
     must lie above zero over the seeds, and over the sources.
     """
-    sparsity, training = evidence.sparsity("0.6"), evidence.training
-    if sparsity is None or training is None:
+    sparsity = evidence.sparsity("0.6")
+    if sparsity is None or not evidence.training:
         return without("no source of this study is known to be the model's training data")
+    contrasts = [c for training in evidence.training for c in _over_training(evidence, sparsity, training)]
+    if not contrasts:
+        return without("no generated text and real training data with shared seeds at that sparsity")
+    return every(contrasts, rule="the mean difference is above zero, over the seeds and over the sources")
+
+
+def _over_training(evidence: Evidence, sparsity: str, training: str) -> list[Contrast]:
+    """Generated text of each source minus one source of real training data, over the sources and over the seeds."""
     by_source: dict[str, list[Seeds]] = {}
     used: dict[Cell, None] = {}
     for method in evidence.methods:
@@ -87,12 +95,12 @@ def beats_training_data(evidence: Evidence) -> Answer:
             used |= {cell: None, real: None}
     means = {source: values for source, each in by_source.items() if (values := together(each))}
     if not means:
-        return without("no generated text and real training data with shared seeds at that sparsity")
-    label, over_all = sparsity_label(sparsity), together(list(means.values()))
-    contrasts = [over_sources(label, means, used)]
+        return []
+    label, over_all = f"generated minus real {training}, {sparsity_label(sparsity)}", together(list(means.values()))
+    found = [over_sources(label, means, used)]
     if len(means) > 1 and over_all:
-        contrasts.append(over_seeds(f"{label}, mean of sources", over_all, used, "paired t"))
-    return every(contrasts, rule="the mean difference is above zero, over the seeds and over the sources")
+        found.append(over_seeds(f"{label}, mean of sources", over_all, used, "paired t"))
+    return found
 
 
 def alike_whatever_source(evidence: Evidence) -> Answer:

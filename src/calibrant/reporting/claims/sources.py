@@ -14,8 +14,8 @@ def similarity_ranks(evidence: Evidence) -> Answer:
     is the most similar.
     """
     sparsity = evidence.sparsity("2:4")
-    known = {**evidence.similarity, **({evidence.training: float("inf")} if evidence.training else {})}
-    if sparsity is None or len(known) < 2:
+    known = {**evidence.similarity, **dict.fromkeys(evidence.training, float("inf"))}
+    if sparsity is None or len(set(known.values())) < 2:
         return without("no similarities of the sources to the model's training data")
     contrasts = []
     for method in evidence.methods:
@@ -23,7 +23,8 @@ def similarity_ranks(evidence: Evidence) -> Answer:
             (s for s in evidence.sources(method, sparsity, "real") if s in known), key=lambda s: known[s], reverse=True
         )
         for more, less in pairwise(order):
-            contrasts += _difference(evidence, method, sparsity, less, more)
+            if known[more] > known[less]:
+                contrasts += _difference(evidence, method, sparsity, less, more)
     return every(contrasts)
 
 
