@@ -1,16 +1,18 @@
 """Claims against simulated studies of which the truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
-from claim_worlds import SOURCES, STUDY, WORLDS, World, generated, grid, text_scores
+from claim_worlds import SIMILARITY, SOURCES, STUDY, WORLDS, World, generated, grid, text_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrant.errors import InputError
 from calibrant.reporting import published
 from calibrant.reporting.claims import CLAIMS, Claim, Judgement, claims_table, gather, judge
-from calibrant.reporting.claims.evidence import Cell, Evidence
+from calibrant.reporting.claims.evidence import Cell, Evidence, to_training
 from calibrant.reporting.table import to_csv, to_latex, to_markdown
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
@@ -176,6 +178,39 @@ def test_estimates_equal_differences_computed_by_hand() -> None:
     assert weakest.estimate is not None
     assert weakest.estimate.sd is not None
     assert weakest.estimate.mean / weakest.estimate.sd == pytest.approx(t)
+
+
+def test_the_sparsity_of_the_paper_is_taken_where_it_was_repeated() -> None:
+    cells = grid(("0.5", "0.7", "2:4"), origins=["real"])
+    world = World(cells, lambda c: 60, lambda c: 60)
+    frame = world.frame("holds", rng(), seeds=2)
+    study = evidence(world, frame)
+    assert study.sparsities == ["0.5", "0.7", "2:4"]
+    assert [study.sparsity("0.6"), study.sparsity("2:4"), study.sparsity()] == ["0.7", "2:4", "0.7"]
+    once = evidence(world, frame.filter((pl.col("sparsity") != "2:4") | (pl.col("seed") == 0)))
+    assert once.sparsity("2:4") == "0.7"
+
+
+def test_similarities_are_to_training_data_exact_where_known_and_of_one_kind() -> None:
+    assert to_training(SIMILARITY, ("dclm",)) == {"c4": 0.070, "slimpajama": 0.016, "wikipedia": 0.008}
+    assert to_training(SIMILARITY, ("dclm", "c4")) == {"slimpajama": 0.016, "wikipedia": 0.5}
+    assert to_training(SIMILARITY, ()) == {}
+
+
+def test_training_data_of_two_sources_must_both_be_beaten() -> None:
+    world = WORLDS["generated_beats_training_data"]
+    frame = world.frame("holds", rng())
+    claim = BY_NAME["generated_beats_training_data"]
+    for best, verdict in ((60.0, "holds"), (64.0, "does not hold")):
+        lifted = World(
+            world.cells, lambda c, b=best: b if (c.source, c.origin) == ("c4", "real") else world.holds(c), world.fails
+        )
+        study = gather(lifted.frame("holds", rng()), replace(STUDY, trained_on=("dclm", "c4")))
+        assert study is not None
+        assert judge(study, "a-model", [claim])[0].verdict == verdict
+    untrained = gather(frame, replace(STUDY, trained_on=()))
+    assert untrained is not None
+    assert "is known to be the model's training data" in judge(untrained, "a-model", [claim])[0].reason
 
 
 def test_one_source_speaks_for_itself() -> None:

@@ -90,10 +90,15 @@ class Evidence:
         return sorted(found, key=lambda s: (":" in s, share(s), -_group(s)))
 
     def sparsity(self, *preferred: str) -> str | None:
-        """The first of these that was run, else the harshest ratio, else the strictest pattern."""
+        """The first of these that was run, else the harshest ratio, else the strictest pattern.
+
+        Sparsities that were run with two seeds or more come before those that were not.
+        """
         run = self.sparsities
         ratios = [s for s in run if ":" not in s]
-        return next((s for s in (*preferred, *reversed(ratios), *reversed(run)) if s in run), None)
+        order = [s for s in (*preferred, *reversed(ratios), *reversed(run)) if s in run]
+        repeated = {c.sparsity for c, seeds in self.cells.items() if c.source is not None and len(seeds) > 1}
+        return next((s for s in order if s in repeated), order[0] if order else None)
 
 
 def _group(sparsity: str) -> int:

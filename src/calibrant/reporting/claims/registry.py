@@ -200,5 +200,6 @@ def runs_in_words(evidence: Evidence, used: Sequence[Cell]) -> str:
         if any(c.origin == origin for c in used)
     ]
     seeds = sorted({len(evidence.cells[cell]) for cell in used})
+    word = "seed" if seeds == [1] else "seeds"
     several = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"{models} models: {methods}; {sparsities}; {' and '.join(texts)} texts; {several} seeds"
+    return f"{models} models: {methods}; {sparsities}; {' and '.join(texts)} texts; {several} {word}"
