@@ -1,10 +1,14 @@
 # Two commands: `make study` (CONFIG=my.yaml for your own) and `make test`. Both set up .venv first.
+# Tables and figures of the paper: `make reproduce-tiny` (minutes, nothing downloaded), `make reproduce-small` (an hour, the
+# laptop's model), `make paper-all ARGS=-n` (the paper's four models; leave out ARGS to run). See docs/targets.md.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: study test lint smoke lock clean
+PAPER_PRESETS := dclm-7b llama-2-7b llama-2-13b llama-3-8b
+
+.PHONY: study test lint smoke reproduce-tiny reproduce-small paper-all lock clean
 
 study: $(READY)
 	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG))
@@ -22,6 +26,20 @@ lint: $(READY)
 # The whole workflow on a random model of two layers, in a folder of its own.
 smoke: $(READY)
 	$(BIN)/python -m pytest -n 0 -m smoke tests/workflow
+
+# Every table and figure on a random model of two layers, and on the laptop's model at a small scale.
+reproduce-tiny: $(READY)
+	@$(BIN)/python workflow/study.py --config workflow/presets/tiny.yaml --target paper
+
+reproduce-small: $(READY)
+	@$(BIN)/python workflow/study.py --config workflow/presets/small.yaml --target paper
+
+# Every table and figure for the paper's models, one after the other; ARGS are Snakemake's (-n plans, a cluster's profile).
+paper-all: $(READY)
+	@for preset in $(PAPER_PRESETS); do \
+	  echo "== $$preset"; \
+	  $(BIN)/snakemake --cores all paper $(ARGS) --config preset=$$preset || exit 1; \
+	done
 
 $(READY): envs/requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Calibrant needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else 0'

@@ -1,4 +1,4 @@
-# Calibrant: on which text should I calibrate?   snakemake --cores all
+# Calibrant: on which text should I calibrate?   snakemake --cores all   (one table of the paper: snakemake ... table2)
 # The configuration is config.yaml over a preset and an experiment (workflow/schemas describes every key).
 from snakemake.utils import min_version
 
@@ -12,11 +12,13 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/tiny.smk"
 include: "workflow/rules/download.smk"
 include: "workflow/rules/calibration.smk"
 include: "workflow/rules/synthesis.smk"
 include: "workflow/rules/pruning.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/similarity.smk"
 include: "workflow/rules/reporting.smk"
 
 

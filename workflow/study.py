@@ -1,4 +1,4 @@
-"""`make study [CONFIG=my.yaml]`: run the study, then Snakemake's own report, and say where they are.
+"""`make study [CONFIG=my.yaml]`: run the study, or targets of it, then Snakemake's own report; say where they are.
 
 Unlocks the working folder after a run that was killed, but only when no other Snakemake is alive in it.
 """
@@ -77,6 +77,7 @@ def main() -> int:
     """Exit status of Snakemake; 0 when the study is complete, 2 for a configuration that is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", help="YAML file over config.yaml")
+    parser.add_argument("--target", action="append", default=[], help="a table or figure, or paper for all; repeatable")
     parser.add_argument("rest", nargs="*", help="further arguments for Snakemake, after --")
     options = parser.parse_args()
     try:
@@ -97,10 +98,13 @@ def main() -> int:
     if locks.is_dir() and any(locks.iterdir()):
         subprocess.run([*command, "--unlock"], cwd=ROOT, check=True)
     with warm_server():
-        status = run_to_its_end([*command, *options.rest])
+        status = run_to_its_end([*command, *options.rest, *(["--", *options.target] if options.target else [])])
     if status:
         print("make study: stopped before the end; run it again to go on where it was", file=sys.stderr)
         return status
+    if options.target:
+        print(f"The pages of {', '.join(options.target)} are in reports/{name}, one folder for each table and figure")
+        return 0
     page = ROOT / "reports" / name / "index.html"
     archive = page.with_name("snakemake-report.html")
     if page.exists() and (not archive.exists() or archive.stat().st_mtime < page.stat().st_mtime):

@@ -1,5 +1,10 @@
 # Stages sample and filter: calibration sets of real text, and of text that the model wrote.
-GENERATED_ENDS = config["generation"]["end_of_text"] == "stop"
+# Whether generated rows are of other lengths than a set's, or are to be tokenised anew: sets are windows of them then.
+REPACKED = (
+    config["generation"]["end_of_text"] == "stop"
+    or config["generation"]["length_means"] == "new"
+    or config["generation"]["retokenise"]
+)
 
 
 rule sample:
@@ -17,7 +22,7 @@ rule sample:
         "../../envs/cpu.yaml"
     params:
         length=config["calibration"]["length"],
-        packing=config["calibration"]["packing"],
+        packing=lambda wildcards: packing(wildcards.source),
         code=code("sample"),
         versions=installed_versions("transformers", "tokenizers"),
     shell:
@@ -45,10 +50,10 @@ rule filter:
         " --drop {wildcards.drop} --output {output.kept:q} &> {log:q}"
 
 
-if GENERATED_ENDS:
+if REPACKED:
 
     rule pack:
-        """Pack the generated samples of {wildcards.source}, which end where the model ended them, into windows."""
+        """Pack the generated samples of {wildcards.source}, which are not of the sets' length, into windows."""
         input:
             documents=f"{DATA}/filtered/{{source}}-p{{prefix}}-d{{drop}}.parquet",
             model=f"{DATA}/model",
@@ -60,12 +65,13 @@ if GENERATED_ENDS:
             "../../envs/cpu.yaml"
         params:
             length=config["calibration"]["length"],
+            retokenise="--retokenise" if config["generation"]["retokenise"] else "",
             code=code("sample"),
             versions=installed_versions("transformers", "tokenizers"),
         shell:
             "python workflow/scripts/sample.py --documents {input.documents:q} --model {input.model:q}"
             " --samples {wildcards.n} --length {params.length} --seed {wildcards.seed} --packing stream"
-            " --source {wildcards.source} --output {output:q} &> {log:q}"
+            " {params.retokenise} --source {wildcards.source} --output {output:q} &> {log:q}"
 
 else:
 

@@ -3,6 +3,7 @@ import json
 import os
 import shlex
 import sys
+from functools import cache
 from glob import glob
 from pathlib import Path
 
@@ -18,10 +19,15 @@ from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import runs
 from calibrant.study.layout import Layout
+from calibrant.study.needs import report_files
+from calibrant.study.targets import target_config, target_files
 
+GIVEN = config  # as it was given: targets put their own experiments into it
+CONFIG_NAME = " + ".join(str(file) for file in workflow.configfiles)
 try:
-    config = resolve_config(config, " + ".join(str(file) for file in workflow.configfiles))
+    config = resolve_config(GIVEN, CONFIG_NAME)
     RUNS = runs(config)
+    TARGETS = target_files()
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -43,9 +49,28 @@ wildcard_constraints:
     prefix=r"\d+",
     drop=r"0(\.\d+)?",
     kind="generated|sets",
+    target="|".join(TARGETS),
     calibration=SET_NAME,
     method="magnitude|wanda|ria|sparsegpt|dsnot|owl",
     sparsity=r"0(\.\d+)?|\d+of\d+",
+
+
+@cache
+def report_config(target=""):
+    """The configuration of a report: the study's own, or a target's."""
+    try:
+        return target_config(GIVEN, target, CONFIG_NAME) if target else config
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+@cache
+def needed(target=""):
+    """The files that a report is made from, by kind."""
+    try:
+        return report_files(report_config(target))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def code(stage):
@@ -62,7 +87,8 @@ def local_files(entry):
     """Files of this machine that a specification names: inputs, so that changing them reruns the download."""
     if "path" in entry:
         folder = Path(entry["path"])
-        return [str(p) for p in sorted([folder / "config.json", *folder.glob("*.safetensors")])]
+        weights = list(folder.glob("*.safetensors")) or [folder / "model.safetensors"]
+        return [str(p) for p in sorted([folder / "config.json", *weights])]
     named = entry.get("files", [])
     patterns = list(named.values()) if isinstance(named, dict) else named
     found = []
@@ -92,27 +118,6 @@ def download_files():
     ]
 
 
-def sample_files():
-    """What the report shows rows of: real calibration sets, and all that the model generated."""
-    keys = {run.calibration for run in RUNS if run.calibration}
-    return sorted({LAYOUT.calibration_set(k) if k.origin == "real" else LAYOUT.generated(k) for k in keys})
-
-
-def set_files():
-    return sorted({LAYOUT.calibration_set(run.calibration) for run in RUNS if run.calibration})
-
-
-def provenance_files():
-    """What sources and texts say of themselves."""
-    names = [("sources", name) for name in config["sources"]] + [("texts", name) for name in config["texts"]]
-    return [LAYOUT.provenance(section, name) for section, name in names]
-
-
-def score_files():
-    """Scores of every pool of generated samples and of every real calibration set of the study."""
-    return sorted({LAYOUT.scores(run.calibration) for run in RUNS if run.calibration})
-
-
 def data_folder(wildcards):
     return DATA
 
@@ -136,7 +141,17 @@ def compute_options():
 
 def generation_options():
     chosen = config["generation"]
-    names = ("samples", "seed", "top_k", "top_p", "temperature", "repetition_penalty", "end_of_text", "batch_size")
+    names = (
+        "samples",
+        "seed",
+        "length_means",
+        "top_k",
+        "top_p",
+        "temperature",
+        "repetition_penalty",
+        "end_of_text",
+        "batch_size",
+    )
     flags = " ".join(f"--{name.replace('_', '-')} {chosen[name]}" for name in names)
     return f"{flags} --bos" if chosen["bos_in_prefix"] else flags
 
@@ -166,11 +181,16 @@ def dense_statistics(wildcards):
 
 def dense_kinds():
     """What the study's methods read of the dense model; Hessians are large, and collected only for their users."""
-    methods = {run.method for run in RUNS}
+    asked = {method for target in TARGETS.values() for grid in target["grids"] for method in grid["methods"]}
+    methods = asked | {run.method for run in RUNS}
     options = config["pruning"]["options"]
     criteria = methods | {options.get("owl.criterion"), options.get("dsnot.initial")}
     hessian = options.get("sequential") == "dense" and "sparsegpt" in criteria
     return "norm,moments,hessian" if hessian else "norm,moments"
+
+
+def packing(source):
+    return config["calibration"]["packing_of"].get(source, config["calibration"]["packing"])
 
 
 def evaluation_options():
@@ -189,3 +209,9 @@ def evaluation_options():
     fewshot = {task: shots for task, shots in chosen["fewshot"].items() if task in config["tasks"]}
     flags += [f"--fewshot {','.join(f'{task}={shots}' for task, shots in sorted(fewshot.items()))}"] if fewshot else []
     return " ".join(flags)
+
+
+def similarity_options():
+    chosen = config["similarity"]
+    amount = f" --amount {chosen['amount']}" if chosen["amount"] else ""
+    return f"--shingle {chosen['shingle']} --n {chosen['n']} --permutations {chosen['permutations']}{amount}"

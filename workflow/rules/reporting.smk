@@ -1,9 +1,10 @@
-# Stage summarize: tables, figures and the report of the study.
+# Stage summarize: tables, figures and the report, of the study and of each target (a table or figure of the paper).
 REPORT_FILES = [f"{REPORT}/{name}" for name in ("index.html", "summary.md", "results.parquet")]
 
 
 localrules:
     index,
+    target_index,
 
 
 rule index:
@@ -11,7 +12,7 @@ rule index:
     input:
         f"{DATA}/model",
     output:
-        f"{DATA}/index.json",
+        LAYOUT.index(),
     log:
         f"{DATA}/logs/summarize/index.log",
     conda:
@@ -28,13 +29,8 @@ rule index:
 rule summarize:
     """Make the tables, figures and the report."""
     input:
-        index=f"{DATA}/index.json",
-        evaluations=[LAYOUT.evaluation(run) for run in RUNS],
-        masks=[LAYOUT.masks(run) for run in RUNS if run.method != "dense"],
-        scores=score_files(),
-        samples=sample_files(),
-        sets=set_files(),
-        provenance=provenance_files(),
+        **needed(),
+        index=LAYOUT.index(),
     output:
         page=report(
             f"{REPORT}/index.html",
@@ -73,3 +69,75 @@ rule summarize:
         versions=installed_versions("polars", "matplotlib", "scipy"),
     shell:
         "python workflow/scripts/summarize.py --results {input.index:q} --output {params.output:q} &> {log:q}"
+
+
+use rule index as target_index with:
+    output:
+        LAYOUT.index("{target}"),
+    log:
+        f"{DATA}/logs/summarize/{{target}}-index.log",
+    params:
+        config=lambda wildcards: json.dumps(report_config(wildcards.target)),
+        packages=installed_versions("torch", "transformers", "lm_eval", "snakemake"),
+        code=code_digest("calibrant.study.index"),
+
+
+rule target_report:
+    """Draw {wildcards.target} of the paper."""
+    input:
+        unpack(lambda wildcards: needed(wildcards.target)),
+        index=LAYOUT.index("{target}"),
+    output:
+        page=report(
+            LAYOUT.target_report("{target}"),
+            caption="../report/page.rst",
+            category="{target}",
+            labels={"what": "the page"},
+        ),
+        summary=f"{REPORT}/{{target}}/summary.md",
+        results=f"{REPORT}/{{target}}/results.parquet",
+        csv=f"{REPORT}/{{target}}/results.csv",
+        provenance=f"{REPORT}/{{target}}/provenance.json",
+        tables=report(
+            directory(f"{REPORT}/{{target}}/tables"),
+            patterns=["{name}.csv"],
+            caption="../report/table.rst",
+            category="{target}",
+            labels={"what": "table {name}"},
+        ),
+        figures=report(
+            directory(f"{REPORT}/{{target}}/figures"),
+            patterns=["{name}.svg"],
+            caption="../report/figure.rst",
+            category="{target}",
+            labels={"what": "figure {name}"},
+        ),
+    log:
+        f"{DATA}/logs/summarize/{{target}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/summarize/{{target}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        output=report_folder,
+        code=code("summarize"),
+        templates=data_digest("calibrant.reporting"),
+        versions=installed_versions("polars", "matplotlib", "scipy"),
+    shell:
+        "python workflow/scripts/summarize.py --results {input.index:q} --output {params.output:q} &> {log:q}"
+
+
+# A rule for each table and figure, so that its name is a target: snakemake table2.
+for name in TARGETS:
+
+    rule:
+        name:
+            name
+        input:
+            LAYOUT.target_report(name),
+
+
+rule paper:
+    """Every table and figure of the paper."""
+    input:
+        [LAYOUT.target_report(name) for name in TARGETS],

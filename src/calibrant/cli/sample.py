@@ -1,6 +1,7 @@
 """`calibrant sample`: documents in, calibration set out."""
 
 import argparse
+import dataclasses
 
 from calibrant.errors import InputError
 
@@ -17,6 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--separator", default=r"\n\n", help=r"text between documents of a stream (\n and \t are understood)"
+    )
+    parser.add_argument(
+        "--retokenise",
+        action="store_true",
+        help="tokenise the text of generated rows anew; their own tokens by default",
     )
     parser.add_argument("--source", help="name of the text source; default: the rows' own, else the file's name")
     parser.add_argument("--output", required=True, help="calibration set (Parquet)")
@@ -35,6 +41,8 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"--output {options.output}: a calibration set is a .parquet file")
     separator = options.separator.replace("\\n", "\n").replace("\\t", "\t")
     documents = read_documents(options.documents, options.source)
+    if options.retokenise:
+        documents = dataclasses.replace(documents, token_ids=None)
     model = resolve(options.model)
     tokenizer_hash = tokenizer_sha256(model)
     settings = {
@@ -42,6 +50,7 @@ def run(options: argparse.Namespace) -> None:
         "length": options.length,
         "packing": options.packing,
         "separator": separator if options.packing == "stream" else None,
+        **({"retokenise": True} if options.retokenise else {}),
     }
     table = sample_documents(
         documents,

@@ -1,0 +1,30 @@
+# Stage similarity: how alike the sources are (paper, section 3.4), and which documents two of them share.
+
+
+def other_sources(wildcards):
+    return [f"{DATA}/sources/{name}/documents.parquet" for name in config["sources"] if name != wildcards.source]
+
+
+rule compare_sources:
+    """Jaccard similarity of every other source to {wildcards.source}."""
+    input:
+        reference=f"{DATA}/sources/{{source}}/documents.parquet",
+        others=other_sources,
+        model=f"{DATA}/model" if config["similarity"]["shingle"] == "token" else [],
+    output:
+        table=LAYOUT.similarity("{source}"),
+        duplicates=f"{DATA}/similarity/{{source}}.duplicates.parquet",
+    log:
+        f"{DATA}/logs/similarity/{{source}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/similarity/{{source}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        options=similarity_options(),
+        model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
+        code=code("similarity"),
+        versions=installed_versions("datasketch", "numpy"),
+    shell:
+        "python workflow/scripts/similarity.py --reference {input.reference:q} {input.others:q} {params.options}"
+        " {params.model} --duplicates {output.duplicates:q} --output {output.table:q} &> {log:q}"

@@ -1,0 +1,19 @@
+# What the preset tiny needs: a random model and made-up text, so that every target runs in minutes and without a network.
+TINY = "data/tiny-material"
+
+
+rule tiny_material:
+    """Make a random model of two layers, three sources and a text."""
+    output:
+        [f"{TINY}/model/{name}" for name in ("config.json", "model.safetensors", "tokenizer.json")],
+        texts=[f"{TINY}/{name}.jsonl" for name in ("harbour", "orchard", "quarry", "meadow")],
+    log:
+        "data/tiny-material/make.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        output=TINY,
+        code=code_digest("calibrant.models.tiny"),
+        versions=TORCH,
+    shell:
+        "python workflow/scripts/tiny.py --output {params.output:q} --texts harbour orchard quarry meadow &> {log:q}"
