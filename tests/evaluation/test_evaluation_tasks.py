@@ -154,3 +154,21 @@ def test_a_hub_out_of_reach_is_said_with_the_way_round_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     with pytest.raises(InputError, match=r"task piqa: its rows cannot be had from the hub .*--data DIR"):
         load_tasks(["piqa"])
+
+
+def test_the_flan_group_has_its_prompts_over_the_rows_of_mmlu_and_one_result(tmp_path: Path) -> None:
+    folder = root() / FOLDERS["mmlu_flan_n_shot_loglikelihood"]
+    subjects = sorted(path.stem.removeprefix("mmlu_") for path in folder.glob("mmlu_*.yaml"))
+    assert len(subjects) == 57
+    row = {"question": "Which?", "choices": ["one", "two", "three", "four"], "answer": 2}
+    write(tmp_path / "mmlu_test.jsonl", *({**row, "subject": subject} for subject in subjects))
+    found = load_tasks(["mmlu_flan_n_shot_loglikelihood"], RowFolder(tmp_path))
+    assert len(found.tasks) == 57
+    assert set(found.fewshot.values()) == {0}
+    whole = found.groups["mmlu_flan_n_shot_loglikelihood"]
+    assert sorted(task.config.task for task in whole.get_all_tasks()) == sorted(found.tasks)
+    parts = {"stem", "other", "social_sciences", "humanities"}
+    assert set(found.groups) == {whole.name, *(f"{whole.name}_{part}" for part in parts)}
+    context, choice = requests(found.tasks["mmlu_flan_n_shot_loglikelihood_virology"])[2]
+    assert context.endswith("Q: Which?\n(A) one (B) two (C) three (D) four\nA:")
+    assert choice == " (C)"

@@ -12,7 +12,7 @@ from support import make_text
 from calibrant.artefacts.parquet import write_table
 from calibrant.errors import InputError
 from calibrant.evaluation.scorer import Scorer
-from calibrant.evaluation.text import perplexity, read_text, text_name
+from calibrant.evaluation.text import mean_perplexity, perplexity, read_documents_apart, read_text, text_name
 from calibrant.models.load import load_model, load_tokenizer
 
 TEXTS = [make_text(120, seed) for seed in range(4)]
@@ -112,3 +112,35 @@ def test_infinite_losses_are_refused(tiny_model_dir: Path) -> None:
     model.get_output_embeddings().weight.data.fill_(float("nan"))
     with pytest.raises(InputError, match="not finite; try --dtype float32"):
         perplexity(scorer, list(range(20)), 10)
+
+
+@pytest.mark.parametrize("length", [20, 10_000])
+def test_mean_over_documents_is_that_of_each_documents_own_perplexity(
+    tiny_model_dir: Path, tmp_path: Path, length: int
+) -> None:
+    tokenizer = load_tokenizer(tiny_model_dir)
+    model = load_model(tiny_model_dir, device="cpu")
+    path = tmp_path / "tales.jsonl"
+    texts = [make_text(10 * (seed + 1), seed) for seed in range(5)]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in [texts[0], "a", *texts[1:]]))
+    text = read_documents_apart(path, tokenizer)
+    assert text.documents == [tokenizer(t, add_special_tokens=False)["input_ids"] for t in texts]
+    found = mean_perplexity(Scorer(model, batch_tokens=70), text.documents, length)
+    each = []
+    for ids in text.documents:
+        sums, counts = losses(model, ids, length)
+        each.append(math.exp(sum(sums) / sum(counts)))
+    assert found.value == pytest.approx(np.mean(each), rel=1e-5)
+    assert found.stderr == pytest.approx(np.std(each, ddof=1) / math.sqrt(len(each)), rel=1e-5)
+    assert found.windows == 5
+
+
+def test_whole_documents_are_taken_until_there_are_tokens_enough(tiny_model_dir: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model_dir)
+    path = tmp_path / "tales.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    lengths = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in TEXTS]
+    for wanted, documents in ((1, 1), (lengths[0], 1), (lengths[0] + 1, 2), (sum(lengths) + 1, 4)):
+        found = read_documents_apart(path, tokenizer, tokens=wanted).documents
+        assert found is not None
+        assert [len(ids) for ids in found] == lengths[:documents]

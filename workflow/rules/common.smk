@@ -204,6 +204,8 @@ def evaluation_options():
         flags.append(f"--text {','.join(text_files())}")
     if chosen["text_tokens"]:
         flags.append(f"--text-tokens {chosen['text_tokens']}")
+    if chosen["text_average"] != "corpus":
+        flags.append(f"--text-average {chosen['text_average']}")
     if chosen["limit"]:
         flags.append(f"--limit {chosen['limit']}")
     fewshot = {task: shots for task, shots in chosen["fewshot"].items() if task in config["tasks"]}

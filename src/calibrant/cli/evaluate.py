@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="FILE[,FILE...] or NAME=FILE, whose perplexity to take",
     )
     parser.add_argument("--text-tokens", type=int, help="only so many tokens of each text")
+    parser.add_argument(
+        "--text-average",
+        default="corpus",
+        help="corpus: perplexity of a whole text; document: mean of its documents' perplexities",
+    )
     parser.add_argument("--length", type=int, help="window of perplexity (2048, or the model's longest if less)")
     parser.add_argument("--batch-tokens", type=int, help="tokens of one forward pass (2048 on CPUs, 16384 on GPUs)")
     parser.add_argument("--output", help="JSON file to write")
@@ -76,6 +81,7 @@ def _settings(options: argparse.Namespace) -> "Settings":
         fewshot=dict(_fewshot(item) for item in options.fewshot.split(",") if item),
         texts=[_text(item) for given in options.text for item in given.split(",") if item],
         text_tokens=options.text_tokens,
+        text_average=options.text_average,
         length=options.length,
         batch_tokens=options.batch_tokens,
     )

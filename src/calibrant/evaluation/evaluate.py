@@ -19,7 +19,14 @@ from calibrant.evaluation.lm import TreeLM
 from calibrant.evaluation.rows import RowFolder
 from calibrant.evaluation.scorer import Scorer
 from calibrant.evaluation.tasks import TaskSet, load_tasks, undisturbed
-from calibrant.evaluation.text import Text, perplexity, read_text, text_name
+from calibrant.evaluation.text import (
+    Text,
+    mean_perplexity,
+    perplexity,
+    read_documents_apart,
+    read_text,
+    text_name,
+)
 from calibrant.models.load import (
     dtype_name,
     fingerprint,
@@ -35,6 +42,7 @@ from calibrant.pruning.masks import read_masks
 DEFAULT_LENGTH = 2048
 BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 TEXT_VERSION = "1.0"
+TEXT_AVERAGES = ("corpus", "document")
 LIBRARIES = ("datasets", "lm_eval", "torch", "transformers")
 
 ResultRow = dict[str, Any]
@@ -51,6 +59,7 @@ class Settings:
         fewshot: number of examples by task or group.
         texts: files whose perplexity to take, as (name or None, path).
         text_tokens: only so many tokens of each text.
+        text_average: `corpus`, the perplexity of a whole text, or `document`, the mean of its documents' perplexities.
         length: window of perplexity in tokens; None is 2048 or the model's longest, whichever is less.
         batch_tokens: tokens of one forward pass, padding included; None is 2048 on CPUs, 16384 on GPUs.
     """
@@ -61,6 +70,7 @@ class Settings:
     fewshot: Mapping[str, int] = field(default_factory=dict)
     texts: Sequence[tuple[str | None, Path]] = ()
     text_tokens: int | None = None
+    text_average: str = "corpus"
     length: int | None = None
     batch_tokens: int | None = None
 
@@ -112,7 +122,8 @@ def evaluate_many(
     data = RowFolder(settings.data) if settings.data is not None else None
     tasks = load_tasks(settings.tasks, data, settings.fewshot) if settings.tasks else TaskSet({}, {}, {})
     tokenizer = load_tokenizer(path)
-    texts = [read_text(file, tokenizer, name=name, tokens=settings.text_tokens) for name, file in settings.texts]
+    read = read_text if settings.text_average == "corpus" else read_documents_apart
+    texts = [read(file, tokenizer, name=name, tokens=settings.text_tokens) for name, file in settings.texts]
     network = load_model(path, dtype=dtype, device=device)
     place = next(network.parameters()).device.type
     batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(place, BATCH_TOKENS["cpu"])
@@ -129,8 +140,9 @@ def evaluate_many(
             "num_fewshot": tasks.fewshot,
             "texts": [text.name for text in texts],
             "text_tokens": settings.text_tokens,
+            "text_average": settings.text_average,
             "length": length,
-            "separator": SEPARATOR if texts else None,
+            "separator": SEPARATOR if texts and settings.text_average == "corpus" else None,
             "dtype": dtype_name(next(network.parameters()).dtype),
             "device": place,
             "batch_tokens": batch_tokens,
@@ -182,8 +194,12 @@ def task_rows(lm: TreeLM, tasks: TaskSet, limit: int | None = None) -> list[Resu
 
 def text_row(scorer: Scorer, text: Text, length: int) -> ResultRow:
     """The perplexity of a text as a result row; `n` is the number of predicted tokens."""
-    with tqdm(desc=text.name, total=-(-len(text.tokens) // length), unit="window", disable=None) as bar:
-        found = perplexity(scorer, text.tokens, length, bar.update)
+    parts = [text.tokens] if text.documents is None else text.documents
+    with tqdm(desc=text.name, total=sum(-(-len(p) // length) for p in parts), unit="window", disable=None) as bar:
+        if text.documents is None:
+            found = perplexity(scorer, text.tokens, length, bar.update)
+        else:
+            found = mean_perplexity(scorer, text.documents, length, bar.update)
     return {
         "task": text.name,
         "metric": "perplexity",
@@ -226,6 +242,8 @@ def _check(settings: Settings) -> None:
             raise InputError(f"{name} {value}: must be at least 1")
     if settings.length is not None and settings.length < 2:
         raise InputError(f"--length {settings.length}: must be at least 2, since the first token is only context")
+    if settings.text_average not in TEXT_AVERAGES:
+        raise InputError(f"--text-average {settings.text_average}: must be {' or '.join(TEXT_AVERAGES)}")
     negative = {name: value for name, value in settings.fewshot.items() if value < 0}
     for name, value in negative.items():
         raise InputError(f"--fewshot {name}={value}: must be 0 or more")

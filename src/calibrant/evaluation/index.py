@@ -16,6 +16,7 @@ FOLDERS = {
     "winogrande": "winogrande",
     "boolq": "super_glue/boolq",
     "mmlu": "mmlu/default",
+    "mmlu_flan_n_shot_loglikelihood": "mmlu/flan_n_shot/loglikelihood",  # the authors' code
 }
 
 

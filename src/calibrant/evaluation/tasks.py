@@ -26,6 +26,8 @@ from calibrant.evaluation.rows import Row, RowFolder, check_choice_rows
 FEWSHOT_DEFAULTS = {"mmlu": 5}  # paper, section 3; every other task 0
 FEWSHOT_SEED = 1234  # lm-eval's own default
 OWN_VERSION = "1.0"
+FLAN = "mmlu_flan_n_shot_loglikelihood"  # other prompts over the rows of mmlu
+INLINE_GROUP = {"group", "group_alias", "task", "aggregate_metric_list", "metadata"}  # a group inside a group
 TRAIN, VALIDATION, TEST = "training_split", "validation_split", "test_split"
 
 
@@ -129,14 +131,7 @@ class _Loader:
         if entry.kind.name == "TAG":
             return [item for child in sorted(entry.tags) for item in self._build(child, manager, lineage)]
         if entry.kind.name == "GROUP":
-            children = config.get("task") or []
-            if not all(isinstance(child, str) for child in children):
-                raise InputError(f"group {name} redefines its tasks inline; name its tasks one by one instead")
-            group = Group.from_config(config)
-            for child in children:
-                for item in self._build(child, manager, lineage):
-                    group.add(item)
-            return [group]
+            return [self._group(config, manager, lineage)]
         if config.get("output_type") not in ("multiple_choice", "loglikelihood", "loglikelihood_rolling"):
             raise InputError(f"task {name} generates text; only tasks scored by log-likelihood can be evaluated")
         shots = self._shots(lineage, config)
@@ -149,12 +144,27 @@ class _Loader:
             task.set_config(key="process_docs", value=_once(task.config.process_docs))
         return [task]
 
+    def _group(self, config: Mapping[str, Any], manager: TaskManager, lineage: tuple[str, ...]) -> Group:
+        """A group of tasks and of groups, which may be described inside it (lm-eval's `mmlu_flan_n_shot_*`)."""
+        children = config.get("task") or []
+        group = Group.from_config(config)
+        for child in children:
+            if isinstance(child, str):
+                for item in self._build(child, manager, lineage):
+                    group.add(item)
+            elif isinstance(child, Mapping) and set(child) <= INLINE_GROUP:
+                name = f"{lineage[-1]}_{child['group']}".replace(" ", "_")  # `stem` alone would not say of what
+                group.add(self._group({**child, "group": name}, manager, (*lineage, name)))
+            else:
+                raise InputError(f"group {lineage[-1]} redefines its tasks inline; name its tasks one by one instead")
+        return group
+
     def _shots(self, lineage: tuple[str, ...], config: Mapping[str, Any]) -> int:
         for table in (self.fewshot, FEWSHOT_DEFAULTS):
             for name in reversed(lineage):
                 if name in table:
                     return table[name]
-        if lineage[0].startswith("mmlu_") and index.folder(lineage[0]):  # a subject or group of mmlu asked for alone
+        if index.folder(lineage[0]) == index.FOLDERS["mmlu"]:  # a subject or group of mmlu asked for alone
             return FEWSHOT_DEFAULTS["mmlu"]
         return int(config.get("num_fewshot") or 0)
 
@@ -208,7 +218,8 @@ def _rows(lineage: tuple[str, ...], subset: str, split: str, data: RowFolder) ->
     path = data.find(lineage[-1], split)
     if path is not None:
         return data.read(path)
-    groups = [*reversed(lineage[:-1]), *(["mmlu"] if index.folder(lineage[-1]) == index.FOLDERS["mmlu"] else [])]
+    of_mmlu = index.folder(lineage[-1]) == index.FOLDERS["mmlu"] or lineage[0] == FLAN
+    groups = [*reversed(lineage[:-1]), *(["mmlu"] if of_mmlu else [])]
     for group in groups:
         path = data.find(group, split)
         if path is None:

@@ -19,6 +19,7 @@ CHANCE = {
     "openbookqa": 1 / 4,
     "mmlu": 1 / 4,
 }
+AGGREGATES = ("mmlu", "mmlu_flan_n_shot_loglikelihood")  # in results with their parts
 LABELS = {
     "boolq": "BoolQ",
     "winogrande": "WinoGrande",
@@ -28,6 +29,7 @@ LABELS = {
     "arc_challenge": "ARC-c",
     "openbookqa": "OpenBookQA",
     "mmlu": "MMLU",
+    "mmlu_flan_n_shot_loglikelihood": "MMLU (Flan prompts)",
 }
 NORMALISED = ("hellaswag",)  # the paper's numbers for it fit acc_norm only
 AVERAGE, AVERAGE_READABLE = "average", "average_above_chance"  # names of derived measures
@@ -101,8 +103,9 @@ def find_measures(frame: pl.DataFrame, tasks: Sequence[Task] = ()) -> tuple[list
     for task, metric in frame.select("task", "metric").unique(maintain_order=True).iter_rows():
         found.setdefault(task, []).append(metric)
     order = [name for name in known if name in found] + [name for name in found if name not in known]
-    if "mmlu" in found:
-        order = [name for name in order if not name.startswith("mmlu_")]
+    for whole in AGGREGATES:
+        if whole in found:
+            order = [name for name in order if name == whole or not name.startswith("mmlu_")]
     chosen = [(name, known.get(name, Task(name))) for name in order]
     metrics = {name: _choose_metric(name, task.metric, found[name]) for name, task in chosen}
     accuracies = [name for name in order if metrics[name] != "perplexity"]
