@@ -17,7 +17,7 @@ os.environ.update(
 from calibrant.artefacts.code import code_digest, data_digest, installed_versions
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
-from calibrant.study.grid import runs
+from calibrant.study.grid import reads_dense_statistics, runs
 from calibrant.study.layout import Layout
 from calibrant.study.needs import report_files
 from calibrant.study.targets import target_config, target_files
@@ -172,7 +172,7 @@ def pruning_options(wildcards):
 
 def from_dense(method):
     """Whether a method reads statistics of the dense model."""
-    return method == "owl" or config["pruning"]["options"].get("sequential") == "dense"
+    return reads_dense_statistics(method, config["pruning"]["options"])
 
 
 def dense_statistics(wildcards):

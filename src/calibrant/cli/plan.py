@@ -1,21 +1,87 @@
-"""`calibrant plan`: count a study's work before anything runs."""
+"""`calibrant plan`: count a study's work, and reckon its hours, before anything runs."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+from calibrant.errors import InputError
+
+if TYPE_CHECKING:
+    from calibrant.study.estimate import Estimate
+
+ALL = "paper"  # as the workflow's rule: every target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the stage."""
     parser.add_argument("config", nargs="?", default="config.yaml", help="the study's YAML file (config.yaml)")
+    parser.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        help=f"a table or figure, {ALL} for all of them; may be repeated. Default: the study's own report",
+    )
+    parser.add_argument("--counts", action="store_true", help="no estimate of hours and storage")
+    parser.add_argument("--machine", help="gpu or cpu; default: by the number of the model's parameters")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a rate of the estimate; may be repeated"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Print one line a count."""
     from calibrant.study.config import load_config
-    from calibrant.study.plan import plan
+    from calibrant.study.estimate import MACHINES, estimate
+    from calibrant.study.plan import counts, jobs, work
+    from calibrant.study.targets import target_files
 
-    config = load_config(options.config)
-    counts = plan(config)
-    width = max(map(len, counts))
-    print(f"study {config['study']}: preset {config['preset']}, experiment {config['experiment']}")
-    for name, count in counts.items():
-        print(f"  {name:<{width}}  {count:>12,}")
+    if options.machine is not None and options.machine not in MACHINES:
+        raise InputError(f"--machine {options.machine}: must be {' or '.join(MACHINES)}")
+    changes = dict(change(text) for text in options.set)
+    targets = list(dict.fromkeys(t for name in options.target for t in (target_files() if name == ALL else [name])))
+    configs = [load_config(options.config, target=target) for target in targets] or [load_config(options.config)]
+    planned = work(configs)
+    first = configs[0]
+    what = f"targets {', '.join(targets)}" if targets else f"experiment {first['experiment']}"
+    print(f"study {first['study']}: preset {first['preset']}, compat {first['compat']}, {what}")
+    table({name: f"{count:,}" for name, count in counts(planned).items()})
+    print("jobs by stage")
+    table({name: f"{count:,}" for name, count in jobs(planned).items()})
+    if not options.counts:
+        show(estimate(planned, options.machine, changes))
+
+
+def show(found: "Estimate") -> None:
+    """Print an estimate with all that it rests on."""
+    print(f"hours of one {found.machine}, one job after the other; an estimate")
+    table({name: f"{hours:,.1f}" for name, hours in {**found.hours, "in all": sum(found.hours.values())}.items()})
+    print("storage, GB")
+    table(
+        {name: f"{size / 1e9:,.1f}" for name, size in {**found.storage, "in all": sum(found.storage.values())}.items()}
+    )
+    print("reckoned with (--set NAME=VALUE changes them; tokens of tasks: study/assumptions.yaml)")
+    table({name: f"{a.value:,.4g}" for name, a in found.assumptions.items()},
+          {name: f"{a.unit} ({a.origin})".strip() for name, a in found.assumptions.items()})  # fmt: skip
+
+
+def table(values: dict[str, str], notes: dict[str, str] | None = None) -> None:
+    """Print names and right-aligned values."""
+    width, room = max(map(len, values)), max(12, *map(len, values.values()))
+    for name, value in values.items():
+        print(f"  {name:<{width}}  {value:>{room}}  {(notes or {}).get(name, '')}".rstrip())
+
+
+def change(text: str) -> tuple[str, float]:
+    """Read `forward=90000`.
+
+    Raises:
+        InputError: it has not that form.
+    """
+    name, equals, value = text.partition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        equals = ""
+        number = 0.0
+    if not equals:
+        raise InputError(f"--set {text}: must be NAME=NUMBER, such as forward=90000")
+    return name, number

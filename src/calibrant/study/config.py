@@ -22,8 +22,13 @@ def schema() -> dict[str, Any]:
     return read_yaml(workflow_root() / SCHEMA)
 
 
-def load_config(path: str | Path, base: str | Path = "config.yaml") -> dict[str, Any]:
+def load_config(path: str | Path, base: str | Path = "config.yaml", target: str | None = None) -> dict[str, Any]:
     """Read a study's YAML file and resolve it; it lies over `base` where that exists, as for Snakemake.
+
+    Args:
+        path: the file; a preset's own will do.
+        base: what it lies over.
+        target: the table or figure in whose experiment's place the study's own is put.
 
     Raises:
         InputError: the file is missing or is not a mapping, or the configuration is not valid.
@@ -31,6 +36,10 @@ def load_config(path: str | Path, base: str | Path = "config.yaml") -> dict[str,
     config = read_yaml(path)
     if Path(base).is_file():
         config = merge(read_yaml(base), config)
+    if target is not None:
+        from calibrant.study.targets import target_config
+
+        return target_config(config, target, str(path))
     return resolve_config(config, name=str(path))
 
 

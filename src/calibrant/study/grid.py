@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -90,6 +90,11 @@ def calibration_sets(config: dict[str, Any]) -> list[SetKey]:
         if not grid["methods"]:
             found |= dict.fromkeys(_sets(config, grid, f"grids.{index}"))
     return list(found)
+
+
+def reads_dense_statistics(method: str, options: Mapping[str, Any]) -> bool:
+    """Whether a method reads statistics of the dense model, which all its masks of a calibration set share."""
+    return method == "owl" or options.get("sequential") == "dense"
 
 
 def normal_sparsity(value: Any, where: str = "sparsity") -> str:
