@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from calibrant.cli.common import add_compute_arguments, apply_threads
 from calibrant.errors import InputError
@@ -56,8 +57,26 @@ def run(options: argparse.Namespace) -> None:
         print(describe.masks(path, figures))
         if options.output is not None:
             from calibrant.artefacts.atomic import write_json
+            from calibrant.artefacts.provenance import write_provenance
 
+            write_provenance(options.output, _record(options))
             write_json(options.output, figures)
+
+
+def _record(options: argparse.Namespace) -> dict[str, Any]:
+    """What the figures were made of."""
+    from calibrant.artefacts.digest import sha256_file
+    from calibrant.pruning.masks import read_masks
+
+    other = {} if options.other is None else {"other": sha256_file(options.other)}
+    names = ("sequences", "tokens", "dtype", "device", "threads")
+    return {
+        "stage": "inspect",
+        "model_sha256": read_masks(options.path).metadata.get("model_sha256"),
+        "settings": {name: getattr(options, name) for name in names},
+        "inputs": {"masks": sha256_file(options.path), **other}
+        | {Path(path).name: sha256_file(path) for path in options.text_set},
+    }
 
 
 def _check(options: argparse.Namespace, path: Path) -> None:

@@ -107,6 +107,38 @@ class LayoutChoice:
 
 
 @dataclass(frozen=True)
+class MaskText:
+    """The calibration text of masks: a set by source, origin and seed; `name` of the masks in a table of overlaps."""
+
+    source: str
+    origin: str
+    seed: int | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class LayerFile:
+    """Figures of `inspect` for masks of one text, and what was held out from them."""
+
+    source: str
+    origin: str
+    path: str
+    seed: int | None = None
+    heldout: MaskText | None = None
+
+
+@dataclass(frozen=True)
+class Inspections:
+    """Masks of one method and sparsity that were looked into, and a table of what they have in common."""
+
+    method: str
+    sparsity: str
+    layers: tuple[LayerFile, ...] = ()
+    overlap: str | None = None
+    masks: tuple[MaskText, ...] = ()  # those that the table compares
+
+
+@dataclass(frozen=True)
 class Index:
     """A study, its runs, and the files beside the evaluations; `layout` is None for the general report."""
 
@@ -117,6 +149,7 @@ class Index:
     provenance: tuple[ProvenanceFile, ...] = ()
     similarity: tuple[str, ...] = ()
     layout: LayoutChoice | None = None
+    inspections: Inspections | None = None
 
 
 def read_index(path: str | Path) -> Index:
@@ -147,7 +180,22 @@ def parse_index(raw: dict[str, Any], name: str = "index") -> Index:
         provenance=tuple(ProvenanceFile(**entry) for entry in raw.get("provenance", ())),
         similarity=tuple(raw.get("similarity", ())),
         layout=LayoutChoice(**raw["layout"]) if "layout" in raw else None,
+        inspections=_inspections(raw["inspections"], runs, name) if "inspections" in raw else None,
     )
+
+
+def _inspections(raw: dict[str, Any], runs: tuple[Run, ...], name: str) -> Inspections:
+    layers = tuple(
+        LayerFile(**{**entry, "heldout": MaskText(**entry["heldout"]) if entry.get("heldout") else None})
+        for entry in raw.get("layers", ())
+    )
+    overlap = raw.get("overlap", {})
+    masks = tuple(MaskText(**entry) for entry in overlap.get("masks", ()))
+    texts = {(run.source, run.origin) for run in runs}
+    for source, origin in [*((x.source, x.origin) for x in layers), *((x.source, x.origin) for x in masks)]:
+        if (source, origin) not in texts:
+            raise InputError(f"{name}: inspections: no run is calibrated on {origin} text of {source}")
+    return Inspections(raw["method"], raw["sparsity"], layers, overlap.get("path"), masks)
 
 
 def _run(entry: dict[str, Any], where: str) -> Run:

@@ -98,6 +98,7 @@ def contents(page: Page) -> list[tuple[str, str]]:
         ("figures", "Figures", bool(page.figures)),
         ("tables", "Tables", True),
         ("data", "Calibration text", True),
+        ("inside", "Inside the model", bool({"layers", "overlap"} & set(page.figures))),
         ("browser", "Read it yourself", bool(page.browser)),
         ("settings", "Settings", True),
         ("limitations", "Limitations", True),

@@ -13,19 +13,22 @@ from calibrant.artefacts.provenance import read_provenance
 from calibrant.errors import InputError
 from calibrant.reporting import findings, page, result_tables, style
 from calibrant.reporting.claims import study_claims
-from calibrant.reporting.comparison import Comparison
+from calibrant.reporting.comparison import Comparison, method_label, sparsity_label
 from calibrant.reporting.data_table import data_table, documents_table
 from calibrant.reporting.difference_figure import difference_data, difference_figure
 from calibrant.reporting.distribution_figure import distribution_figure
 from calibrant.reporting.figures import Drawing, write_figures
-from calibrant.reporting.index import Index
+from calibrant.reporting.index import Index, Inspections
+from calibrant.reporting.inspections import read_layers, read_overlaps
+from calibrant.reporting.layer_figure import layer_drawing
+from calibrant.reporting.overlap_figure import overlap_drawing
 from calibrant.reporting.performance_figure import performance_data, performance_figure
 from calibrant.reporting.records import brief
 from calibrant.reporting.results import collect, write_results
 from calibrant.reporting.samples import check_scores, excerpts, read_pools, read_scores
 from calibrant.reporting.table import write_tables
 
-FIGURES = ("performance", "differences", "perplexity", "min_k")
+FIGURES = ("performance", "differences", "perplexity", "min_k", "layers", "overlap")
 TABLES = ("claims", "performance", "differences", "differences_by_task", "documents", "data", "items")
 
 
@@ -69,7 +72,8 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
     write_results(output, frame, index)
     for name, tables in zip(TABLES, (claims, performance, differences, by_task, [origins], [text], items), strict=True):
         write_tables(output / "tables", name, tables)
-    plots = write_figures(output / "figures", drawings(data, scores, labels))
+    drawn = [*drawings(data, scores, labels), *inside(index.inspections, labels)]
+    plots = write_figures(output / "figures", drawn)
     shown = page.Page(
         study=index.study,
         title=index.study.title or f"On which text should {index.study.model_id} be calibrated?",
@@ -154,6 +158,15 @@ def drawings(data: Comparison, scores: pl.DataFrame, labels: Mapping[str, str]) 
             "Min-K%++: how near the text is to what the model expects, by its least likely tokens",
             "Farther right is nearer; the method takes high values as a sign of training data.",
         ),
+    ]
+
+
+def inside(inspections: Inspections | None, labels: Mapping[str, str]) -> list[Drawing]:
+    """The figures of what pruning did inside the model, for the masks that the study looked into."""
+    what = f"{method_label(inspections.method)} at {sparsity_label(inspections.sparsity)}" if inspections else ""
+    return [
+        layer_drawing(read_layers(inspections), labels, what),
+        overlap_drawing(read_overlaps(inspections), labels, what),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.study.grid import Run, SetKey, calibration_sets, format_number, runs
+from calibrant.study.inspection import compared, inspections
 from calibrant.study.layout import Layout, reads
 
 
@@ -47,7 +48,39 @@ def study_index(config: dict[str, Any], model_record: dict[str, Any], packages: 
         index["layout"] = {"name": config["layout"]["name"], "parameters": parameters(config)}
     if similarities := layout.similarities(config):
         index["similarity"] = similarities
+    if looked_into := inspected(config, layout):
+        index["inspections"] = looked_into
     return index
+
+
+def inspected(config: dict[str, Any], layout: Layout) -> dict[str, Any]:
+    """The masks that were looked into, and those that were compared; {} without any."""
+    chosen = inspections(config)
+    if not chosen:
+        return {}
+    entry: dict[str, Any] = {
+        "method": chosen[0].run.method,
+        "sparsity": chosen[0].run.sparsity,
+        "layers": [
+            {
+                **_text(inspection.run.calibration),
+                "path": layout.inspection(inspection.run),
+                "heldout": _text(inspection.heldout) if inspection.heldout else None,
+            }
+            for inspection in chosen
+        ],
+    }
+    if masks := compared(config):
+        entry["overlap"] = {
+            "path": layout.overlap(),
+            "masks": [{"name": run.name, **_text(run.calibration)} for run in masks],
+        }
+    return entry
+
+
+def _text(key: SetKey | None) -> dict[str, Any]:
+    assert key is not None
+    return {"source": key.source, "origin": key.origin, "seed": key.seed}
 
 
 def parameters(config: dict[str, Any]) -> dict[str, Any]:

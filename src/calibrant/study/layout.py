@@ -65,6 +65,14 @@ class Layout:
         """The masks of a run."""
         return f"{self.data}/masks/{run.name}.safetensors"
 
+    def inspection(self, run: Run) -> str:
+        """What `inspect` found in the masks of a run."""
+        return f"{self.data}/inspections/{run.name}.json"
+
+    def overlap(self) -> str:
+        """Positions that the inspected masks have in common."""
+        return f"{self.data}/inspections/overlap.parquet"
+
     def evaluation(self, run: Run) -> str:
         """The results of a run."""
         return f"{self.data}/evaluations/{run.name}.json"

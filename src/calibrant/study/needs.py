@@ -3,6 +3,7 @@
 from typing import Any
 
 from calibrant.study.grid import calibration_sets, runs
+from calibrant.study.inspection import compared, inspections
 from calibrant.study.layout import Layout, reads
 
 
@@ -10,7 +11,7 @@ def report_files(config: dict[str, Any]) -> dict[str, list[str]]:
     """Everything that the index of a resolved configuration names, by kind, each file once.
 
     Raises:
-        InputError: as `grid.runs`.
+        InputError: as `grid.runs` and `inspection.inspections`.
     """
     layout = Layout(config["study"])
     found = runs(config)
@@ -23,6 +24,8 @@ def report_files(config: dict[str, Any]) -> dict[str, list[str]]:
         "scores": _once(layout.scores(key) for key in keys),
         "samples": _once(layout.samples(key) for key in keys),
         "similarity": layout.similarities(config),
+        "inspections": [layout.inspection(inspection.run) for inspection in inspections(config)],
+        "overlap": [layout.overlap()] if compared(config) else [],
         "provenance": [layout.provenance(kind, name) for kind, name in sidecars],
     }
 

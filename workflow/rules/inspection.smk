@@ -1,0 +1,64 @@
+# Stages inspect and overlap: what pruning did to each decoder layer, on the text that masks were calibrated on and on
+# text held out from them, and which positions masks of different text have in common.
+from calibrant.study.grid import calibration_sets
+from calibrant.study.inspection import compared, heldout_set
+
+SETS = {key.name: key for key in calibration_sets(config)}
+COMPARED = compared(config)
+
+
+def inspected_sets(wildcards):
+    """The set that the masks were made on, and one held out from them."""
+    own = SETS[wildcards.calibration]
+    other = heldout_set(own, list(SETS.values()))
+    return [LAYOUT.calibration_set(key) for key in (own, other) if key]
+
+
+rule inspect:
+    """Look into {wildcards.method} at {wildcards.sparsity}, calibrated on {wildcards.calibration}."""
+    input:
+        masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
+        model=f"{DATA}/model",
+        sets=inspected_sets,
+    output:
+        figures=f"{DATA}/inspections/{{calibration}}/{{method}}-{{sparsity}}.json",
+        provenance=f"{DATA}/inspections/{{calibration}}/{{method}}-{{sparsity}}.provenance.json",
+    log:
+        f"{DATA}/logs/inspect/{{calibration}}/{{method}}-{{sparsity}}.log",
+    benchmark:
+        f"{DATA}/benchmarks/inspect/{{calibration}}/{{method}}-{{sparsity}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: config["compute"]["threads"]
+    params:
+        sets=lambda wildcards, input: " ".join(f"--text-set {shlex.quote(path)}" for path in input.sets),
+        sequences=config["inspect"]["sequences"],
+        tokens=config["inspect"]["tokens"],
+        compute=compute_options(),
+        code=code("inspect"),
+        versions=TORCH,
+    shell:
+        "python workflow/scripts/inspect_masks.py {input.masks:q} --model {input.model:q} {params.sets}"
+        " --sequences {params.sequences} --tokens {params.tokens} {params.compute} --threads {threads}"
+        " --output {output.figures:q} &> {log:q}"
+
+
+if COMPARED:
+
+    rule overlap:
+        """Count the positions that the masks of different text and seeds have in common."""
+        input:
+            [LAYOUT.masks(run) for run in COMPARED],
+        output:
+            LAYOUT.overlap(),
+        log:
+            f"{DATA}/logs/overlap.log",
+        benchmark:
+            f"{DATA}/benchmarks/overlap.jsonl"
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            code=code("overlap"),
+            versions=installed_versions("numpy", "safetensors"),
+        shell:
+            "python workflow/scripts/overlap.py {input:q} --output {output:q} &> {log:q}"
