@@ -1,5 +1,6 @@
 """Plans: what is counted once, and hours and storage against arithmetic by hand."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def test_targets_together_count_what_they_share_once() -> None:
 
 def test_jobs_of_table1_by_hand() -> None:
     assert jobs(work([target_config(BASE, "table1")])) == {
-        "download": 1 + 4 + 1,
+        "download": 1 + 4 + 1 + 7,  # model, sources, text, tasks
         "sample": 4 * 20,
         "dense statistics": 4 * 20,  # OWL's
         "prune": 3 * 4 * 20,
@@ -84,3 +85,12 @@ def test_the_command_prints_counts_and_what_the_hours_rest_on(capsys: pytest.Cap
     assert main(["plan", path, "--machine", "tpu"]) == 2
     assert main(["plan", path, "--target", "table9", "--counts"]) == 2
     assert "no target table9" in capsys.readouterr().err
+
+
+def test_counts_are_printed_for_a_model_of_unknown_size_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("preset: smollm2-135m\nexperiment: sources\nmodel: {path: my-model}\n")
+    assert main(["plan", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "evaluations" in printed
+    assert "no estimate of hours and storage: the number of parameters of my-model is not known" in printed

@@ -34,7 +34,7 @@ def test_every_table_and_figure_is_a_target() -> None:
     assert list(target_files()) == wanted
 
 
-@pytest.mark.parametrize("preset", [*PAPER, "smollm2-135m", "small", "tiny"])
+@pytest.mark.parametrize("preset", ["dclm-7b", "smollm2-135m", "small", "tiny"])
 def test_every_target_is_valid_on_every_preset_and_its_index_too(preset: str) -> None:
     for target in target_files():
         config = target_config(given(preset), target)
@@ -58,6 +58,13 @@ def test_the_papers_settings(preset: str) -> None:
     assert list(config["texts"]) == ["alpaca"]
     assert "revision" not in config["model"]
     assert config["trained_on"] == (["dclm"] if preset == "dclm-7b" else [])
+
+
+def test_what_a_model_was_trained_on_is_not_said_of_another_model_or_of_other_sources() -> None:
+    assert resolve_config(given(model={"path": "other"}))["trained_on"] == []
+    assert resolve_config(given(sources={"mine": {"files": ["a"]}}))["trained_on"] == []
+    with pytest.raises(InputError, match="trained_on is 'pile', which is no source"):
+        resolve_config(given(trained_on=["pile"]))
 
 
 def test_what_each_target_runs_on_the_papers_preset() -> None:

@@ -70,7 +70,12 @@ def test_editing_a_module_reruns_the_stages_that_use_it(
     [
         ({"filter": {"drop": 0.5}}, {"filter", "draw", "dense_statistics", "prune"}, {"generate", "score", "sample"}),
         (
-            {"grids": [{"methods": ["dense"]}, {"methods": ["magnitude", "wanda", "owl"], "sparsities": ["0.5", "2:4"]}]},
+            {
+                "grids": [
+                    {"methods": ["dense"]},
+                    {"methods": ["magnitude", "wanda", "owl"], "sparsities": ["0.5", "2:4"]},
+                ]
+            },
             {"prune", "evaluate"},
             {"generate", "score", "sample", "filter", "draw", "dense_statistics", "evaluate_dense"},
         ),

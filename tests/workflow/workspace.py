@@ -20,13 +20,14 @@ class Workspace:
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake here with the default profile and my.yaml over config.yaml."""
         command = ["-m", "snakemake", "--workflow-profile", "workflow/profiles/default"]
-        return self._run(*command, "--configfile", "my.yaml", "--cores", "2", *arguments, check=check)
+        return self.run(*command, "--configfile", "my.yaml", "--cores", "2", *arguments, check=check)
 
     def make_study(self) -> subprocess.CompletedProcess[str]:
         """What `make study CONFIG=my.yaml` runs."""
-        return self._run("workflow/study.py", "--config", "my.yaml", "--", "--cores", "2")
+        return self.run("workflow/study.py", "--config", "my.yaml", "--", "--cores", "2")
 
-    def _run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run Python here with these arguments."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
         environment |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(self.folder / "src")}
         result = subprocess.run(

@@ -99,9 +99,9 @@ def local_files(entry):
 
 
 def task_kind(name):
-    """How a task gets its rows: built from a source, copied from files, or left to lm-eval and the hub."""
+    """How a task gets its rows: built from a source, copied from files, by lm-eval from the hub, now or when needed."""
     entry = config["tasks"][name]
-    return "built" if entry.get("kind") else "files" if entry.get("files") else "hub"
+    return "built" if entry.get("kind") else "files" if entry.get("files") else "hub" if entry.get("hub") else "late"
 
 
 def task_files(name):
@@ -198,7 +198,7 @@ def evaluation_options():
     flags = [f"--length {chosen['length']}"]
     if config["tasks"]:
         flags.append(f"--tasks {','.join(config['tasks'])}")
-    if all_task_files():
+    if any(task_kind(name) in ("built", "files") for name in config["tasks"]):
         flags.append(f"--data {DATA}/tasks")
     if text_files():
         flags.append(f"--text {','.join(text_files())}")

@@ -68,7 +68,7 @@ rule download_text:
 
 
 for name in config["tasks"]:
-    if task_kind(name) == "hub":
+    if task_kind(name) == "late":
         continue
 
     rule:

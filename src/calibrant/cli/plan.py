@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print one line a count."""
     from calibrant.study.config import load_config
-    from calibrant.study.estimate import MACHINES, estimate
+    from calibrant.study.estimate import MACHINES, UnknownSizeError, estimate
     from calibrant.study.plan import counts, jobs, work
     from calibrant.study.targets import target_files
 
@@ -46,8 +46,12 @@ def run(options: argparse.Namespace) -> None:
     table({name: f"{count:,}" for name, count in counts(planned).items()})
     print("jobs by stage")
     table({name: f"{count:,}" for name, count in jobs(planned).items()})
-    if not options.counts:
+    if options.counts:
+        return
+    try:
         show(estimate(planned, options.machine, changes))
+    except UnknownSizeError as error:  # the counts are worth having all the same
+        print(f"no estimate of hours and storage: {error}")
 
 
 def show(found: "Estimate") -> None:

@@ -49,7 +49,10 @@ def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[st
     Raises:
         InputError: names the key, the value and what is allowed.
     """
-    merged = merge(layers(config, name), config)
+    low = layers(config, name)
+    merged = merge(low, config)
+    if "trained_on" not in config and merged.get("model") != low.get("model"):
+        merged["trained_on"] = []  # what the preset says of another model
     if "sources" in config and "tasks" not in config:
         merged["tasks"] = without_replaced_sources(merged["tasks"], merged["sources"])
     validate(merged, schema(), name)

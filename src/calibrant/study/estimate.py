@@ -17,6 +17,10 @@ BYTES_A_PARAMETER = {"auto": 2, "bfloat16": 2, "float16": 2, "float32": 4}
 BYTES_A_TOKEN = 8  # of generated text and sets, ids and text, as Parquet compresses them: measured on SmolLM2's
 
 
+class UnknownSizeError(InputError):
+    """Nothing can be reckoned for a model of unknown size."""
+
+
 @dataclass(frozen=True)
 class Assumption:
     """A number, its unit and where it is from."""
@@ -42,7 +46,8 @@ def assumptions(
     """The machine and its rates for the model of a study, `changes` in place of the table's values.
 
     Raises:
-        InputError: an unknown name; or the number of parameters is not in the table and not among the changes.
+        InputError: an unknown name or a value that is not above 0.
+        UnknownSizeError: the number of parameters is not in the table and not among the changes.
     """
     table = read_yaml(ASSUMPTIONS)
     given = {name: Assumption(value, "", "given") for name, value in (changes or {}).items()}
@@ -57,9 +62,8 @@ def assumptions(
     elif known is not None:
         parameters = _assumption(known, "parameters")
     else:
-        raise InputError(
-            f"the number of parameters of {' or '.join(names) or model['path']} is not known; "
-            "give --set parameters=7e9, or no estimate with --counts"
+        raise UnknownSizeError(
+            f"the number of parameters of {' or '.join(names) or model['path']} is not known; give --set parameters=7e9"
         )
     machine = machine or ("cpu" if parameters.value <= LAPTOP_PARAMETERS else "gpu")
     rates = {name: _assumption(entry) for name, entry in table["machines"][machine].items()}

@@ -86,7 +86,9 @@ class Layout:
         )
 
     def task_files(self, name: str, spec: dict[str, Any]) -> list[str]:
-        """The row files of a task; none when lm-eval fetches them from the hub."""
+        """The row files of a task, or the record that lm-eval fetched them; none where evaluation fetches them."""
+        if spec.get("hub"):
+            return [f"{self.data}/tasks/{name}.provenance.json"]
         if spec.get("kind"):
             return [f"{self.data}/tasks/{name}_test.jsonl"]
         return [

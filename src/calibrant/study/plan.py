@@ -75,7 +75,7 @@ def work(configs: Sequence[dict[str, Any]]) -> Work:
 def jobs(work: Work) -> dict[str, int]:
     """The number of jobs of each stage."""
     config = work.config
-    built = [spec for spec in config["tasks"].values() if spec.get("kind") or spec.get("files")]
+    built = [spec for spec in config["tasks"].values() if any(spec.get(k) for k in ("kind", "files", "hub"))]
     real = sum(key.origin == "real" for key in work.sets)
     counted = {
         # A report names every source and text, used or not; only evaluations need tasks.
