@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from conftest import FakeStudy
 
 from calibrant.artefacts.parquet import write_table
 from calibrant.errors import InputError
@@ -18,7 +17,7 @@ from calibrant.pruning.overlap import SCHEMA
 from calibrant.reporting import style
 from calibrant.reporting.index import Inspections, LayerFile, MaskText, parse_index, read_index
 from calibrant.reporting.inspections import read_layers, read_overlaps
-from calibrant.reporting.layer_figure import heldout_words, layer_figure, mean_ratio, ratio_words
+from calibrant.reporting.layer_figure import heldout_words, layer_caption, layer_figure, mean_ratio, ratio_words
 from calibrant.reporting.overlap_figure import mean_overlaps, overlap_figure, overlap_words
 from calibrant.reporting.summarize import summarize
 
@@ -147,6 +146,10 @@ def test_a_study_without_held_out_text_has_one_column(inspections: Inspections) 
         pl.lit(None, pl.Float64).alias(name) for name in ("error_heldout", "ratio", "ratio_low", "ratio_high")
     )
     assert len(layer_figure(frame, LABELS).axes) == len(LABELS)
+    alone = frame.with_columns(pl.lit(None, pl.String).alias("heldout_source"))
+    caption = layer_caption(alone, LABELS)
+    assert caption.endswith("Where the study has no other such text, nothing is held out.")
+    assert "Right" not in caption
 
 
 def test_overlaps_are_means_over_pairs_of_masks(inspections: Inspections) -> None:
@@ -178,7 +181,7 @@ def test_cells_stay_readable_on_a_dark_page(inspections: Inspections, tmp_path: 
     assert not inks & {style.INK, style.MUTED, style.PAPER, style.RULE}
 
 
-def test_the_report_has_the_section(study: FakeStudy, inspections: Inspections, tmp_path: Path) -> None:
+def test_the_report_has_the_section(study: Any, inspections: Inspections, tmp_path: Path) -> None:
     index = {**study.index(), "inspections": entry(inspections)}
     parsed = parse_index(json.loads(json.dumps(index)))
     for output in ("one", "two"):
@@ -194,7 +197,7 @@ def test_the_report_has_the_section(study: FakeStudy, inspections: Inspections, 
             assert one.read_bytes() == two.read_bytes()
 
 
-def test_without_inspections_the_figures_say_so(study: FakeStudy, tmp_path: Path) -> None:
+def test_without_inspections_the_figures_say_so(study: Any, tmp_path: Path) -> None:
     shown = summarize(read_index(study.write()), tmp_path / "report")
     assert not {"layers", "overlap"} & set(shown.figures)
     assert "Inside the pruned model" not in (tmp_path / "report" / "index.html").read_text()
@@ -217,7 +220,7 @@ def test_files_of_another_kind_are_refused(inspections: Inspections, spoil: Call
         read_layers(inspections)
 
 
-def test_masks_that_the_index_does_not_describe_are_refused(inspections: Inspections, study: FakeStudy) -> None:
+def test_masks_that_the_index_does_not_describe_are_refused(inspections: Inspections, study: Any) -> None:
     fewer = Inspections("wanda", "0.6", (), inspections.overlap, inspections.masks[1:])
     with pytest.raises(InputError, match=r"compares web-real-s0/wanda-0\.6, which the index does not list"):
         read_overlaps(fewer)

@@ -29,14 +29,28 @@ def layer_drawing(layers: pl.DataFrame, labels: Mapping[str, str], what: str) ->
         (lambda: layer_figure(layers, labels)) if len(layers) else None,
         layers,
         f"What pruning does to each decoder layer ({what})" if what else "What pruning does to each decoder layer",
-        "Left: how far a pruned layer's output is from the dense layer's on the same input, relative to what the layer "
-        "adds to it; lines on the calibration text, dots on text held out from it. Right: held-out over calibration "
-        "error; shades span single pairs of sequences. A ratio above 1 is overfitting to the calibration text, as far "
-        "as it stands out from the shade: texts differ in difficulty. "
-        f"{heldout_words(layers, labels)} {ratio_words(layers)}".strip(),
+        layer_caption(layers, labels),
         "Line plots for each source: relative reconstruction error of every decoder layer, for masks made on real and "
         "on self-generated text, and the ratio of held-out to calibration error. The figure's data hold the numbers.",
     )
+
+
+def layer_caption(layers: pl.DataFrame, labels: Mapping[str, str]) -> str:
+    """How to read the figure."""
+    error = (
+        "how far a pruned layer's output is from the dense layer's on the same input, relative to what the layer adds"
+    )
+    if layers["ratio"].count() == 0:
+        words = [f"On the calibration text: {error}.", heldout_words(layers, labels)]
+    else:
+        words = [
+            f"Left: {error}; lines on the calibration text, dots on text held out from it. Right: held-out over "
+            "calibration error; shades span single pairs of sequences. A ratio above 1 is overfitting to the "
+            "calibration text, as far as it stands out from the shade: texts differ in difficulty.",
+            heldout_words(layers, labels),
+            ratio_words(layers),
+        ]
+    return " ".join(text for text in words if text)
 
 
 def heldout_words(layers: pl.DataFrame, labels: Mapping[str, str]) -> str:
@@ -51,7 +65,9 @@ def heldout_words(layers: pl.DataFrame, labels: Mapping[str, str]) -> str:
         pairs = [(row["source"], row["heldout_source"]) for row in other.iter_rows(named=True)]
         named = dict.fromkeys(f"{_label(there, labels)} for {_label(here, labels)}" for here, there in pairs)
         words.append(f"Held out is another source's text: {', '.join(named)}.")
-    missing = texts.filter(pl.col("sequences_heldout") == 0)
+    if len(same) + len(other) < len(texts):
+        words.append("Where the study has no other such text, nothing is held out.")
+    missing = texts.filter((pl.col("sequences_heldout") == 0) & pl.col("heldout_source").is_not_null())
     if len(missing):
         named = dict.fromkeys(
             f"{_label(row['source'], labels)}, {ORIGINS[row['origin']]}" for row in missing.iter_rows(named=True)
