@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from calibrant.reporting import findings, statistics
+from calibrant.reporting import findings, method_findings, statistics
 from calibrant.reporting.comparison import Comparison
-from calibrant.reporting.findings import Finding
+from calibrant.reporting.finding import Finding
 from calibrant.reporting.index import Index, read_index
 from calibrant.reporting.results import collect
 from calibrant.reporting.samples import SCORES, read_scores
@@ -105,11 +105,42 @@ def test_tasks_at_chance_are_named_and_left_out_of_the_average(study: Any) -> No
     assert len(data.outcomes[-1].members) == 2
 
 
-def test_magnitude_is_counted(study: Any) -> None:
-    _, data = load(study)
-    found = findings.against_magnitude(data, "0.6", "wanda")
+def test_magnitude_is_counted(make_study: Callable[..., Any]) -> None:
+    _, data = load(make_study(methods=("wanda", "dsnot")))
+    found = method_findings.against_magnitude(data, "0.6")
     assert found is not None
-    assert "8 of 8 kinds of calibration text did better in perplexity on fiction" in found.text
+    assert "did better in perplexity on fiction than magnitude pruning" in found.text
+    assert found.text.endswith("for 8 of 8 with Wanda, 8 of 8 with DSnoT.")
+
+
+def test_methods_are_compared_on_the_same_sets(make_study: Callable[..., Any]) -> None:
+    index = read_index(make_study(methods=("wanda", "dsnot", "owl")).write())
+    frame = collect(index.runs)
+    shifts = {"wanda": 0.0, "owl": -2.0}
+    rng = np.random.default_rng(5)
+    values, kept, given = frame["value"].to_list(), [], []
+    for i, row in enumerate(frame.iter_rows(named=True)):
+        if row["task"] == "fiction" and row["sparsity"] == "0.6" and row["source"] is not None:
+            base = 60.0 + 3 * row["seed"] + len(row["source"]) + (row["origin"] == "real")
+            noise = rng.normal() if row["method"] == "dsnot" else 0.0
+            values[i] = base + shifts.get(row["method"], noise)
+            if row["method"] == "dsnot" and row["source"] in ("web", "news"):
+                given.append(noise)
+        # DSnoT was run on the sets of two sources only
+        kept.append(row["method"] != "dsnot" or row["source"] in ("web", "news"))
+    data = Comparison(frame.with_columns(pl.Series("value", values)).filter(pl.Series(kept)), index.study)
+    found = method_findings.methods_compared(data, "0.6")
+    assert found is not None
+    interval = stats.ttest_1samp(given, 0).confidence_interval(0.95)
+    shown = f"DSnoT by {np.mean(given):+.2f}; 95 % interval {interval.low:+.2f} to {interval.high:+.2f}"
+    assert shown.replace("-", "−") in found.text
+    assert f"{len(given)} sets" in found.text
+    assert "OWL by −2.00; 16 sets" in found.text  # no spread at all, so no interval
+    assert "the order is not settled" in found.hedge
+    assert (
+        method_findings.methods_compared(Comparison(frame.filter(pl.col("method") == "wanda"), index.study), "0.6")
+        is None
+    )
 
 
 def test_spread_between_sources(study: Any) -> None:

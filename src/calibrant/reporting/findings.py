@@ -2,27 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import polars as pl
 from scipy import stats
 
 from calibrant.reporting import statistics
-from calibrant.reporting.comparison import DENSE, Cell, Comparison, method_label, sparsity_label
+from calibrant.reporting.comparison import DENSE, Cell, Comparison, sparsity_label
 from calibrant.reporting.data_table import median
+from calibrant.reporting.finding import Finding, p_told, present, where
 from calibrant.reporting.measures import Measure
+from calibrant.reporting.method_findings import against_magnitude, methods_compared
 from calibrant.reporting.statistics import Estimate
-from calibrant.reporting.table import number, p_value
+from calibrant.reporting.table import number
 
 EFFECT = {"perplexity": 0.02, "accuracy": 0.3}  # worth finding: 2 % of the perplexity, 0.3 percentage points
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A statement and what qualifies it."""
-
-    text: str
-    hedge: str = ""
 
 
 def findings(data: Comparison, scores: pl.DataFrame) -> list[Finding]:
@@ -30,23 +23,17 @@ def findings(data: Comparison, scores: pl.DataFrame) -> list[Finding]:
     found: list[Finding] = []
     for sparsity, method in reversed(data.combinations()):
         for measure in data.outcomes:
-            found += _present(real_against_generated(data, sparsity, method, measure))
+            found += present(real_against_generated(data, sparsity, method, measure))
+    for sparsity in reversed(data.sparsities):
+        found += present(methods_compared(data, sparsity))
+        found += present(against_magnitude(data, sparsity))
     for sparsity, method in reversed(data.combinations()):
-        found += _present(against_magnitude(data, sparsity, method))
-        found += _present(spread_of_sources(data, sparsity, method))
-    found += _present(predictability(data, scores))
-    found += _present(at_chance(data))
+        found += present(spread_of_sources(data, sparsity, method))
+    found += present(predictability(data, scores))
+    found += present(at_chance(data))
     found += pruned_at_chance(data)
-    found += _present(seeds_for_next_time(data))
+    found += present(seeds_for_next_time(data))
     return found
-
-
-def _present(finding: Finding | None) -> list[Finding]:
-    return [] if finding is None else [finding]
-
-
-def _where(data: Comparison, sparsity: str, method: str) -> str:
-    return f"At {sparsity_label(sparsity)} sparsity ({method_label(method)})"
 
 
 def real_against_generated(data: Comparison, sparsity: str, method: str, measure: Measure) -> Finding | None:
@@ -66,19 +53,14 @@ def real_against_generated(data: Comparison, sparsity: str, method: str, measure
     details = [f"mean difference {number(together.mean, measure.decimals, True)}{unit}"]
     if together.low is not None and together.high is not None and together.p is not None:
         low, high = (number(x, measure.decimals, True) for x in (together.low, together.high))
-        details += [f"95 % interval {low} to {high}", f"p {_equals(together.p)}"]
+        details += [f"95 % interval {low} to {high}", p_told(together.p)]
     details.append(f"{told} {seeds_word} a source")
     sources = f"{count} of {len(groups)} sources" if len(groups) > 1 else "the one source of the study"
     text = (
-        f"{_where(data, sparsity, method)}, self-generated text gave {word} {measure.name} than real text for "
+        f"{where(data, sparsity, method)}, self-generated text gave {word} {measure.name} than real text for "
         f"{sources} ({'; '.join(details)})."
     )
     return Finding(text, _sign(together, means, measure))
-
-
-def _equals(p: float) -> str:
-    shown = p_value(p)
-    return shown if shown[0] in "<>" else f"= {shown}"
 
 
 def _sign(together: Estimate, means: Sequence[float], measure: Measure) -> str:
@@ -101,24 +83,6 @@ def _sign(together: Estimate, means: Sequence[float], measure: Measure) -> str:
     return (
         f"The interval favours {side} text for these sources and this model; taken as a sample of sources it is "
         f"{low} to {high}, which {reach}."
-    )
-
-
-def against_magnitude(data: Comparison, sparsity: str, method: str) -> Finding | None:
-    """How many calibrated models did better than pruning without data."""
-    if not data.outcomes:
-        return None
-    measure = data.outcomes[0]
-    reference = data.estimate(Cell("magnitude", sparsity), measure)
-    cells = [c for c in data.cells if (c.sparsity, c.method) == (sparsity, method)]
-    found = [e for cell in cells if (e := data.estimate(cell, measure)) is not None]
-    if reference is None or not found:
-        return None
-    better = sum((e.mean < reference.mean) == measure.lower_is_better for e in found)
-    level = number(reference.mean, measure.decimals)
-    return Finding(
-        f"{_where(data, sparsity, method)}, {better} of {len(found)} kinds of calibration text did better in "
-        f"{measure.name} than magnitude pruning, which uses none (magnitude: {level})."
     )
 
 
@@ -148,7 +112,7 @@ def spread_of_sources(data: Comparison, sparsity: str, method: str) -> Finding |
     sd = statistics.pooled(spreads).sd
     hedge = "" if sd is None else f"The standard deviation between seeds is {number(sd, measure.decimals)}. "
     return Finding(
-        f"{_where(data, sparsity, method)}, sources differ in {measure.name} by {' and by '.join(said)}.",
+        f"{where(data, sparsity, method)}, sources differ in {measure.name} by {' and by '.join(said)}.",
         hedge + "A range of a few means is never zero, even where sources do not differ.",
     )
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from calibrant import __version__
 from calibrant.reporting.comparison import Comparison, method_label, sparsity_label
-from calibrant.reporting.findings import Finding
+from calibrant.reporting.finding import Finding
 from calibrant.reporting.index import Study
 from calibrant.reporting.records import Record
 from calibrant.reporting.samples import Excerpt
