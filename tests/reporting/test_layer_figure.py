@@ -18,7 +18,7 @@ from calibrant.reporting import style
 from calibrant.reporting.index import Inspections, LayerFile, MaskText, parse_index, read_index
 from calibrant.reporting.inspections import read_layers, read_overlaps
 from calibrant.reporting.layer_figure import heldout_words, layer_caption, layer_figure, mean_ratio, ratio_words
-from calibrant.reporting.overlap_figure import mean_overlaps, overlap_figure, overlap_words
+from calibrant.reporting.overlap_figure import mean_overlaps, overlap_caption, overlap_figure, overlap_words
 from calibrant.reporting.summarize import summarize
 
 LABELS = {"web": "Web", "news": "News"}
@@ -169,6 +169,8 @@ def test_one_seed_leaves_the_diagonal_empty(inspections: Inspections) -> None:
     frame = read_overlaps(inspections).filter((pl.col("seed_a") == 0) & (pl.col("seed_b") == 0))
     means = mean_overlaps(frame)
     assert not any(a == b for a, b in means)
+    assert "diagonal" not in overlap_caption(frame)
+    assert "diagonal" in overlap_caption(read_overlaps(inspections))
     texts = [text.get_text() for text in overlap_figure(means, LABELS).axes[0].texts]
     assert len(texts) == 4 * 3
     assert {"94.0", "93.0", "91.0"} == set(texts)

@@ -25,13 +25,22 @@ def overlap_drawing(overlaps: pl.DataFrame, labels: Mapping[str, str], what: str
         (lambda: overlap_figure(means, labels)) if means else None,
         overlaps,
         f"Pruned positions that masks share ({what})" if what else "Pruned positions that masks share",
-        "Of the positions that either of two masks prunes, the share that both prune, in per cent of the whole model; "
-        "means over pairs of masks. The diagonal compares two seeds of one text, whose self-generated sets may share "
-        "samples. "
-        f"{overlap_words(overlaps)}".strip(),
+        overlap_caption(overlaps),
         "Heat map of the Jaccard similarity of pruned positions, calibration texts against each other. The figure's "
         "data hold every pair of masks.",
     )
+
+
+def overlap_caption(overlaps: pl.DataFrame) -> str:
+    """How to read the figure."""
+    seeds = "The diagonal compares seeds of one text, whose self-generated sets may share samples."
+    words = [
+        "Of the positions that either of two masks prunes, the share that both prune, in per cent of the whole model; "
+        "means over pairs of masks.",
+        seeds if any(a == b for a, b in mean_overlaps(overlaps)) else "",
+        overlap_words(overlaps),
+    ]
+    return " ".join(text for text in words if text)
 
 
 def mean_overlaps(overlaps: pl.DataFrame) -> dict[tuple[Text, Text], float]:
