@@ -17,7 +17,8 @@ os.environ.update(
 from calibrant.artefacts.code import code_digest, data_digest, installed_versions
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
-from calibrant.study.grid import reads_dense_statistics, runs
+from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
+from calibrant.study.inspection import compared, heldout_set
 from calibrant.study.layout import Layout
 from calibrant.study.needs import report_files
 from calibrant.study.targets import target_config, target_files
@@ -27,6 +28,7 @@ CONFIG_NAME = " + ".join(str(file) for file in workflow.configfiles)
 try:
     config = resolve_config(GIVEN, CONFIG_NAME)
     RUNS = runs(config)
+    SETS = {key.name: key for key in calibration_sets(config)}
     TARGETS = target_files()
 except InputError as error:
     raise WorkflowError(str(error)) from None
@@ -211,6 +213,17 @@ def evaluation_options():
     fewshot = {task: shots for task, shots in chosen["fewshot"].items() if task in config["tasks"]}
     flags += [f"--fewshot {','.join(f'{task}={shots}' for task, shots in sorted(fewshot.items()))}"] if fewshot else []
     return " ".join(flags)
+
+
+def other_sources(wildcards):
+    return [f"{DATA}/sources/{name}/documents.parquet" for name in config["sources"] if name != wildcards.source]
+
+
+def inspected_sets(wildcards):
+    """The set that the masks were made on, and one held out from them."""
+    own = SETS[wildcards.calibration]
+    other = heldout_set(own, list(SETS.values()))
+    return [LAYOUT.calibration_set(key) for key in (own, other) if key]
 
 
 def similarity_options():

@@ -1,17 +1,6 @@
 # Stages inspect and overlap: what pruning did to each decoder layer, on the text that masks were calibrated on and on
 # text held out from them, and which positions masks of different text have in common.
-from calibrant.study.grid import calibration_sets
-from calibrant.study.inspection import compared, heldout_set
-
-SETS = {key.name: key for key in calibration_sets(config)}
 COMPARED = compared(config)
-
-
-def inspected_sets(wildcards):
-    """The set that the masks were made on, and one held out from them."""
-    own = SETS[wildcards.calibration]
-    other = heldout_set(own, list(SETS.values()))
-    return [LAYOUT.calibration_set(key) for key in (own, other) if key]
 
 
 rule inspect:

@@ -1,10 +1,6 @@
 # Stage similarity: how alike the sources are (paper, section 3.4), and which documents two of them share.
 
 
-def other_sources(wildcards):
-    return [f"{DATA}/sources/{name}/documents.parquet" for name in config["sources"] if name != wildcards.source]
-
-
 rule compare_sources:
     """Jaccard similarity of every other source to {wildcards.source}."""
     input:

@@ -12,7 +12,7 @@ rule tiny_material:
     conda:
         "../../envs/cpu.yaml"
     params:
-        output=TINY,
+        output=lambda wildcards, output: str(Path(output.texts[0]).parent),
         code=code_digest("calibrant.models.tiny"),
         versions=TORCH,
     shell:
