@@ -200,6 +200,8 @@ def test_every_key_of_a_compat_set_can_be_set_and_the_report_says_which_was_used
     assert shown["Variant"].startswith("compat authors")
     assert "scored on the continuation" in shown["Filter"]
     assert "windows of single documents; wikipedia: windows of the concatenated documents" in shown["Sampler"]
+    tiny = study_index(resolve_config(given("tiny", compat="authors")), {"id": "m"})["study"]["settings"]
+    assert {"name": "Sampler", "value": "windows of single documents"} in tiny
     with pytest.raises(InputError, match="compat is 'author'; allowed: authors, paper"):
         resolve_config(given(compat="author"))
 

@@ -113,7 +113,7 @@ def settings(config: dict[str, Any], keys: list[SetKey]) -> list[dict[str, Any]]
         "Variant": f"compat {config['compat']}"
         + (": where the paper is silent or its code differs, the code" if config["compat"] != "paper" else ""),
         "Calibration sets": f"{_listed(key.samples for key in keys)} sequences of {calibration['length']} tokens",
-        "Sampler": sampler(calibration),
+        "Sampler": sampler(calibration, list(config["sources"])),
         "Seeds": f"{len({key.seed for key in keys})} for each source",
         "Generated samples": f"{generation['samples']} for each source, prefix of {prefixes} tokens"
         + (", a beginning-of-text token among them" if generation["bos_in_prefix"] else "")
@@ -140,10 +140,10 @@ def settings(config: dict[str, Any], keys: list[SetKey]) -> list[dict[str, Any]]
     return [{"name": name, "value": value} for name, value in pairs.items()]
 
 
-def sampler(calibration: dict[str, Any]) -> str:
+def sampler(calibration: dict[str, Any], sources: list[str]) -> str:
     """How windows are drawn, with the sources that are drawn from otherwise."""
     words = {"stream": "windows of the concatenated documents", "document": "windows of single documents"}
-    others = {s: p for s, p in sorted(calibration["packing_of"].items()) if p != calibration["packing"]}
+    others = {s: p for s, p in calibration["packing_of"].items() if s in sources and p != calibration["packing"]}
     return "; ".join([words[calibration["packing"]], *(f"{source}: {words[p]}" for source, p in others.items())])
 
 
