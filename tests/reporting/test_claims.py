@@ -191,6 +191,15 @@ def test_the_sparsity_of_the_paper_is_taken_where_it_was_repeated() -> None:
     assert once.sparsity("2:4") == "0.7"
 
 
+def test_methods_tried_once_do_not_count_beside_repeated_ones() -> None:
+    world = World(grid(), lambda c: 60, lambda c: 60)
+    frame = world.frame("holds", rng(), seeds=2)
+    assert evidence(world, frame).methods == ["wanda", "dsnot"]
+    tried = frame.filter((pl.col("method") != "dsnot") | (pl.col("seed") == 0))
+    assert evidence(world, tried).methods == ["wanda"]
+    assert evidence(world, frame.filter(pl.col("seed") == 0)).methods == ["wanda", "dsnot"]
+
+
 def test_similarities_are_to_training_data_exact_where_known_and_of_one_kind() -> None:
     assert to_training(SIMILARITY, ("dclm",)) == {"c4": 0.070, "slimpajama": 0.016, "wikipedia": 0.008}
     assert to_training(SIMILARITY, ("dclm", "c4")) == {"slimpajama": 0.016, "wikipedia": 0.5}

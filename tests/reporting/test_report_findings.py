@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from calibrant.reporting import findings, method_findings, statistics
+from calibrant.reporting import findings, method_findings, performance_figure, statistics
 from calibrant.reporting.comparison import Comparison
 from calibrant.reporting.finding import Finding
 from calibrant.reporting.index import Index, read_index
@@ -111,6 +111,17 @@ def test_magnitude_is_counted(make_study: Callable[..., Any]) -> None:
     assert found is not None
     assert "did better in perplexity on fiction than magnitude pruning" in found.text
     assert found.text.endswith("for 8 of 8 with Wanda, 8 of 8 with DSnoT.")
+
+
+def test_the_headline_is_the_best_replicated_method(make_study: Callable[..., Any]) -> None:
+    index = read_index(make_study(methods=("wanda", "dsnot"), sparsities=("0.6",)).write())
+    frame = collect(index.runs)
+    kept = frame.filter((pl.col("method") != "dsnot") | (pl.col("seed") == 0) & (pl.col("source") == "web"))
+    found = findings.findings(Comparison(kept, index.study), NO_SCORES)
+    assert "(Wanda)" in found[0].text
+    positions, labels = performance_figure._rows(Comparison(kept, index.study))
+    assert list(positions)[-1] == ("dsnot", "web")
+    assert len(labels) == 5  # a row for what was run
 
 
 def test_methods_are_compared_on_the_same_sets(make_study: Callable[..., Any]) -> None:

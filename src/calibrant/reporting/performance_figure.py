@@ -48,7 +48,7 @@ def performance_figure(data: Comparison) -> Figure:
     Dense and magnitude are vertical lines; where one is far outside the points, an arrow at the edge
     says where it lies, so that it does not squeeze what the figure is about.
     """
-    lines = [(m, s) for m in data.methods for s in data.sources]
+    lines, _ = _rows(data)
     measures, sparsities = data.outcomes, [s for s in data.sparsities if any(c == s for c, _ in data.combinations())]
     height = 0.95 + 0.34 * len(lines) + 0.28 * (len(data.methods) > 1) * len(data.methods)
     with style.context():
@@ -86,7 +86,7 @@ def _panel(axes: Axes, data: Comparison, measure: Measure, sparsity: str, *, nam
     last = max(positions.values(), default=0)
     axes.set_ylim(last + 0.6, -0.95)
     if named and len(data.methods) > 1:
-        for method in data.methods:
+        for method in dict.fromkeys(m for m, _ in positions):
             first = min(y for (m, _), y in positions.items() if m == method)
             axes.text(
                 -0.01,
@@ -106,11 +106,12 @@ def _panel(axes: Axes, data: Comparison, measure: Measure, sparsity: str, *, nam
 
 
 def _rows(data: Comparison) -> tuple[dict[tuple[str, str], float], list[str]]:
+    run = {(cell.method, cell.source) for cell in data.cells}
     positions, labels, y = {}, [], 0.0
     for number, method in enumerate(data.methods):
         if number:
             y += 0.9
-        for source in data.sources:
+        for source in (s for s in data.sources if (method, s) in run):
             positions[method, source] = y
             labels.append(data.source_label(source))
             y += 1

@@ -80,8 +80,15 @@ class Evidence:
 
     @cached_property
     def methods(self) -> list[str]:
-        """Methods that use data."""
-        return list(dict.fromkeys(c.method for c in self.cells if c.source is not None))
+        """Methods that use data; where some were run with two seeds or more, only these.
+
+        A method that was tried once on some sources would weigh as much as the study's own in every mean.
+        """
+        found = {c.method: False for c in self.cells if c.source is not None}
+        for cell, seeds in self.cells.items():
+            if cell.source is not None:
+                found[cell.method] |= len(seeds) > 1
+        return [m for m, repeated in found.items() if repeated] or list(found)
 
     @cached_property
     def sparsities(self) -> list[str]:
