@@ -143,10 +143,10 @@ def test_methods_are_compared_on_the_same_sets(make_study: Callable[..., Any]) -
     found = method_findings.methods_compared(data, "0.6")
     assert found is not None
     interval = stats.ttest_1samp(given, 0).confidence_interval(0.95)
-    shown = f"DSnoT by {np.mean(given):+.2f}; 95 % interval {interval.low:+.2f} to {interval.high:+.2f}"
+    shown = f"DSnoT by {np.mean(given):+.2f} (95 % interval {interval.low:+.2f} to {interval.high:+.2f}"
     assert shown.replace("-", "−") in found.text
     assert f"{len(given)} sets" in found.text
-    assert "OWL by −2.00; 16 sets" in found.text  # no spread at all, so no interval
+    assert "OWL by −2.00 (16 sets)" in found.text  # no spread at all, so no interval
     assert "the order is not settled" in found.hedge
     assert (
         method_findings.methods_compared(Comparison(frame.filter(pl.col("method") == "wanda"), index.study), "0.6")

@@ -50,12 +50,13 @@ def methods_compared(data: Comparison, sparsity: str) -> Finding | None:
             continue
         found = statistics.estimate(differences)
         sets = f"{found.n} set{'s' if found.n > 1 else ''}"
-        details = [number(found.mean, measure.decimals, True)]
+        details = []
         if found.low is not None and found.high is not None and found.p is not None:
             low, high = (number(x, measure.decimals, True) for x in (found.low, found.high))
-            details += [f"95 % interval {low} to {high}", p_told(found.p)]
+            details = [f"95 % interval {low} to {high}", p_told(found.p)]
         unsettled |= not found.excludes_zero
-        said.append(f"{method_label(method)} by {'; '.join([*details, sets])}")
+        shown = number(found.mean, measure.decimals, True)
+        said.append(f"{method_label(method)} by {shown} ({'; '.join([*details, sets])})")
     if not said:
         return None
     unit = "" if measure.kind == "perplexity" else ", in points"
