@@ -53,8 +53,10 @@ def write_documents(path: Path, texts: Sequence[str]) -> None:
     write_text(path, "".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts)))
 
 
-def write_tiny_model(folder: Path, texts: Sequence[str]) -> None:
-    """A random Llama (float32, grouped heads) and a byte-level BPE tokenizer trained on `texts`."""
+def write_tiny_model(
+    folder: Path, texts: Sequence[str], *, vocabulary: int = VOCABULARY, positions: int = POSITIONS, seed: int = SEED
+) -> None:
+    """A random Llama (2 layers, float32, grouped heads) and a byte-level BPE tokenizer trained on `texts`."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -63,7 +65,7 @@ def write_tiny_model(folder: Path, texts: Sequence[str]) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=["<unk>", "<s>", "</s>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -77,13 +79,13 @@ def write_tiny_model(folder: Path, texts: Sequence[str]) -> None:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=POSITIONS,
+        max_position_embeddings=positions,
         bos_token_id=1,
         eos_token_id=2,
         tie_word_embeddings=False,
     )
     with torch.random.fork_rng():
-        torch.manual_seed(SEED)
+        torch.manual_seed(seed)
         model = LlamaForCausalLM(config).to(torch.float32)
     # Random initialisation is too flat for perplexities and argmaxes to differ: sharpen the head.
     with torch.no_grad():
