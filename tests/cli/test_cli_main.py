@@ -139,3 +139,14 @@ def test_an_unexpected_error_is_status_1_with_its_traceback(tmp_path: Path) -> N
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_unknown_arguments_are_said_by_the_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["apply", "--model", "m", "--masks", "x", "--output", "o", "--threads", "1"]) == 2
+    said = capsys.readouterr().err
+    assert said == "calibrant apply: unrecognized arguments: --threads 1 (see calibrant apply --help)\n"
+
+
+def test_masks_have_the_name_of_their_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prune", "--model", "m", "--method", "magnitude", "--sparsity", "0.5", "--output", "z.npz"]) == 2
+    assert "must end in .safetensors" in capsys.readouterr().err

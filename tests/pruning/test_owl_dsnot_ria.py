@@ -45,7 +45,8 @@ def test_equal_layers_are_pruned_equally() -> None:
 
 
 def test_nothing_left_becomes_one_percent_and_too_much_is_an_error() -> None:
-    found = ratios(owl.allocate(Unstructured(0.05), [0.0, 1.0], [10, 10], RATIO))
+    with pytest.warns(UserWarning, match=r"leaves decoder layer 1 nothing to prune; 0\.01 is pruned"):
+        found = ratios(owl.allocate(Unstructured(0.05), [0.0, 1.0], [10, 10], RATIO))
     assert found == pytest.approx([0.13, 0.01])
     with pytest.raises(InputError, match=r"owl\.lambda=0\.3: decoder layer 0 would lose a share of 1\.1"):
         owl.allocate(Unstructured(0.8), [0.0, 1.0], [10, 10], {**RATIO, "owl.lambda": 0.3})

@@ -18,3 +18,4 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.pruning.export import write_pruned_checkpoint
 
     write_pruned_checkpoint(options.model, options.masks, options.output)
+    print(f"{options.output}: pruned checkpoint in Hugging Face format")

@@ -60,9 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module.add_arguments(sub)
             sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
     try:
-        options = parser.parse_args(arguments)
+        options, unknown = parser.parse_known_args(arguments)
     except SystemExit as stop:  # argparse's own exits: --help, --version, bad usage
         return int(stop.code or 0)
+    if unknown:  # said by the stage's name: argparse would name the whole program
+        stage = f"calibrant {options.stage}"
+        print(f"{stage}: unrecognized arguments: {' '.join(unknown)} (see {stage} --help)", file=sys.stderr)
+        return 2
     assert module is not None
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:

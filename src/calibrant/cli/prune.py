@@ -13,7 +13,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", help="calibration set (Parquet); magnitude needs none")
     parser.add_argument("--method", required=True, help="magnitude, wanda, ria, sparsegpt, dsnot or owl")
     parser.add_argument("--sparsity", required=True, help="share to prune (0.6) or N:M with N of every M kept (2:4)")
-    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="setting of the method")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="setting of the method, such as owl.lambda=0.05; may be repeated (docs/pruning.md lists them)",
+    )
     parser.add_argument("--output", required=True, help="mask file (.safetensors)")
     parser.add_argument(
         "--statistics", help="file of `calibrant statistics`, which owl and sequential=dense take instead of a pass"
@@ -25,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Prune and write the masks."""
     settings = parse_options(options.option)
+    if not options.output.endswith(".safetensors"):
+        raise InputError(f"--output {options.output}: masks are safetensors; the name must end in .safetensors")
     if options.calibration is not None:
         existing_file(options.calibration, "calibration set")
     if options.statistics is not None:

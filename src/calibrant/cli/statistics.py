@@ -10,7 +10,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="model folder or hub id")
     parser.add_argument("--calibration", required=True, help="calibration set (Parquet)")
     parser.add_argument(
-        "--kinds", default="norm,moments", help="norm (wanda, ria, owl), moments (dsnot), hessian (sparsegpt; large)"
+        "--kinds",
+        default="norm,moments",
+        help="norm (wanda, ria, owl), moments (dsnot), hessian (sparsegpt; large); norm,moments by default",
     )
     parser.add_argument("--exclude", metavar="REGEX", help="linear layers to leave out, as in prune's exclude=REGEX")
     parser.add_argument("--output", required=True, help="file to write (.safetensors), for prune --statistics")

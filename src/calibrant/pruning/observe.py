@@ -39,7 +39,7 @@ def allocate(
             else:
                 assert calibration is not None
                 seen = _in_one_pass(streamed, targets, method, calibration, activations)
-            title = f"{method.name}: dense pass"
+            title = f"{method.name}: {'dense pass' if dense is None else 'allocation from statistics'}"
             write_json(file, list(tqdm(seen, title, total=len(targets), disable=not progress, file=sys.stderr)))
         observations = read_json(file)
     sizes = [sum(linear.weight.numel() for linear in linears.values()) for _, linears in targets]

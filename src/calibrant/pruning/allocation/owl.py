@@ -1,5 +1,6 @@
 """OWL: layers with more outliers are pruned less (Yin et al. 2024; luuyin/OWL)."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -65,7 +66,16 @@ def allocate(
             raise _too_wide(int(kept.argmin()), f"keep {max(int(kept.min()), 0)} of {pattern.m} weights", settings)
         return [NM(int(n), pattern.m) for n in np.minimum(kept, pattern.m)]
     ratios = pattern.ratio - _spread(observations, 2 * width)
-    ratios = _shift_to_target(ratios, weights, pattern.ratio) if exact else np.where(ratios <= 0, LEAST, ratios)
+    if exact:
+        ratios = _shift_to_target(ratios, weights, pattern.ratio)
+    elif (ratios <= 0).any():
+        few = ", ".join(str(layer) for layer in np.flatnonzero(ratios <= 0))
+        warnings.warn(
+            f"OWL: owl.lambda={width:g} leaves decoder layer {few} nothing to prune; {LEAST:g} is pruned there as "
+            "published, and more than asked of the whole model",
+            stacklevel=2,
+        )
+        ratios = np.where(ratios <= 0, LEAST, ratios)
     if ratios.max() >= 1:
         raise _too_wide(int(ratios.argmax()), f"lose a share of {ratios.max():.3f} of its weights", settings)
     return [replace(pattern, ratio=float(ratio)) for ratio in ratios]
