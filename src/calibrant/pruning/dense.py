@@ -16,7 +16,7 @@ from calibrant import __version__
 from calibrant.errors import InputError
 from calibrant.models.structure import find_decoder_layers, find_linears
 from calibrant.pruning.activations import Activations, Place
-from calibrant.pruning.collect import collect
+from calibrant.pruning.collect import collect, propagate
 from calibrant.pruning.engine import calibrate
 from calibrant.pruning.inputs import identity, open_model, read_inputs
 from calibrant.pruning.masks import join_files
@@ -81,10 +81,15 @@ def write_dense_statistics(
         for step in walk(streamed, layers, held, partial, "dense statistics", progress):
             assert step.calls is not None
             assert step.hidden is not None
-            linears = find_linears(step.layer, exclude, streamed.places)
-            found = collect(step.layer, linears, step.calls, step.hidden, kinds, streamed.device, move_on=not step.last)
             if not step.file.exists():
-                _write_layer(step.file, found)
+                linears = find_linears(step.layer, exclude, streamed.places)
+                move_on = not step.last
+                _write_layer(
+                    step.file,
+                    collect(step.layer, linears, step.calls, step.hidden, kinds, streamed.device, move_on=move_on),
+                )
+            elif not step.last:
+                propagate(step.layer, step.calls, step.hidden, streamed.device)
     files = [partial.layer_file(index) for index in range(len(layers))]
     leaders: dict[str, str] = {}
     counts: dict[str, list[int]] = {}

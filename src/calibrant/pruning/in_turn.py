@@ -1,6 +1,7 @@
 """`sequential=sublayer`: inside a decoder layer, each linear sees inputs from the pruned linears before it."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 import torch
 from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
@@ -78,15 +79,11 @@ def _one_pass(
         return calls[index].run(layer.module, hidden[index : index + 1].to(device))
 
     with watched({leader: linears[leader] for leader, _ in groups}, seen):
-        runs = [greenlet(run) for _ in calls]
-        arguments: list[tuple[int, ...]] = [
-            (index,) for index in range(len(calls))
-        ]  # of each run's next step; none once it has begun
+        runs = [greenlet(partial(run, index)) for index in range(len(calls))]
         for leader, names in groups:
             statistics = new_statistics(linears[leader].weight.shape[1], kinds, device)
-            for index, halted in enumerate(runs):
-                reached = halted.switch(*arguments[index])
-                arguments[index] = ()
+            for halted in runs:
+                reached = halted.switch()
                 if isinstance(reached, Tensor) or reached[0] != leader:
                     raise InputError(
                         f"{leader}: its decoder layer calls its linear layers in another order for another sequence; "

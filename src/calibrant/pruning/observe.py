@@ -1,7 +1,7 @@
 """What an allocation sees in each layer of the dense model: from statistics at hand, or from a pass of its own."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tqdm import tqdm
 
@@ -15,6 +15,7 @@ from calibrant.pruning.engine import Calibration
 from calibrant.pruning.methods import Method
 from calibrant.pruning.partial import Partial
 from calibrant.pruning.patterns import Pattern
+from calibrant.pruning.statistics import Statistics
 
 Targets = Sequence[tuple[DecoderLayer, dict[str, Linear]]]
 
@@ -34,11 +35,8 @@ def allocate(
     if method.allocation.observe is not None:
         file = partial.allocation_file()
         if not file.exists():
-            if dense is not None:
-                seen = _from_statistics(streamed, targets, method, dense)
-            else:
-                assert calibration is not None
-                seen = _in_one_pass(streamed, targets, method, calibration, activations)
+            collected = _collected(streamed, targets, method, calibration, dense, activations)
+            seen = _observe(streamed, targets, method, collected)
             title = f"{method.name}: {'dense pass' if dense is None else 'allocation from statistics'}"
             write_json(file, list(tqdm(seen, title, total=len(targets), disable=not progress, file=sys.stderr)))
         observations = read_json(file)
@@ -46,30 +44,36 @@ def allocate(
     return method.allocation.allocate(method.pattern, observations, sizes, method.settings)
 
 
-def _from_statistics(
-    streamed: StreamedModel, targets: Targets, method: Method, dense: DenseStatistics
-) -> Iterator[float]:
-    assert method.allocation.observe is not None
-    for layer, linears in targets:
-        streamed.load(layer.name + ".")
-        statistics = dense.of(linears, streamed.device)
-        yield method.allocation.observe(
-            {name: (linear.weight, statistics[name]) for name, linear in linears.items()}, method.settings
-        )
-        streamed.release(layer.name + ".")
+def _collected(
+    streamed: StreamedModel,
+    targets: Targets,
+    method: Method,
+    calibration: Calibration | None,
+    dense: DenseStatistics | None,
+    activations: Activations,
+) -> Callable[[int], Mapping[str, Statistics]]:
+    """The dense model's statistics of a loaded decoder layer, by its index, asked for in order."""
+    if dense is not None:
+        return lambda index: dense.of(targets[index][1], streamed.device)
+    assert calibration is not None
+    calls = calibration.calls
+    hidden = activations.copy(calibration.hidden)  # the pruning itself still needs the inputs
+
+    def in_one_pass(index: int) -> Mapping[str, Statistics]:
+        layer, linears = targets[index]
+        move_on = index < len(targets) - 1
+        return collect(layer, linears, calls[index], hidden, method.allocation.needs, streamed.device, move_on=move_on)
+
+    return in_one_pass
 
 
-def _in_one_pass(
-    streamed: StreamedModel, targets: Targets, method: Method, calibration: Calibration, activations: Activations
+def _observe(
+    streamed: StreamedModel, targets: Targets, method: Method, collected: Callable[[int], Mapping[str, Statistics]]
 ) -> Iterator[float]:
-    """A pass over a copy of the inputs, which the pruning itself still needs."""
     assert method.allocation.observe is not None
-    hidden = activations.copy(calibration.hidden)
-    for (layer, linears), calls in zip(targets, calibration.calls, strict=True):
+    for index, (layer, linears) in enumerate(targets):
         streamed.load(layer.name + ".")
-        last = layer is targets[-1][0]
-        statistics = collect(layer, linears, calls, hidden, method.allocation.needs, streamed.device, move_on=not last)
-        yield method.allocation.observe(
-            {name: (linear.weight, statistics[name]) for name, linear in linears.items()}, method.settings
-        )
+        statistics = collected(index)
+        seen = {name: (linear.weight, statistics[name]) for name, linear in linears.items()}
+        yield method.allocation.observe(seen, method.settings)
         streamed.release(layer.name + ".")

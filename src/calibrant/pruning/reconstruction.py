@@ -8,13 +8,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from calibrant.models.devices import choose_device, choose_dtype
-from calibrant.models.load import load_config, resolve
-from calibrant.models.streaming import StreamedModel
+from calibrant.models.load import resolve
 from calibrant.models.structure import find_decoder_layers
 from calibrant.pruning.apply import apply_to_weights, check_model, find_weights
 from calibrant.pruning.calls import LayerCall
 from calibrant.pruning.engine import calibrate
+from calibrant.pruning.inputs import open_model
 from calibrant.pruning.masks import read_masks
 
 
@@ -68,8 +67,7 @@ def squared_norms(
     path = resolve(model)
     file = read_masks(masks)
     check_model(file, path)
-    number_format = choose_dtype(dtype, getattr(load_config(path), "dtype", None))
-    streamed = StreamedModel(path, number_format, choose_device(device))
+    streamed = open_model(path, dtype, device)
     layers = find_decoder_layers(streamed.model)
     find_weights(streamed.model, file)  # before anything is computed
     inputs = {label: calibrate(streamed, layers, ids) for label, ids in sets.items()}
