@@ -1,5 +1,6 @@
 """Plans: what is counted once, and hours and storage against arithmetic by hand."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import pytest
 from calibrant.cli.main import main
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config, workflow_root
-from calibrant.study.estimate import estimate, tokens_of_evaluation
+from calibrant.study.cost import Rates, decode_bytes, decode_seconds, fitting_batch, passes
+from calibrant.study.estimate import estimate
 from calibrant.study.plan import counts, jobs, work
+from calibrant.study.shapes import Shape, known_shape, shape_of_size
+from calibrant.study.stage_needs import evaluation_tokens, stage_needs
 from calibrant.study.targets import target_config, target_files
 
 BASE = {"preset": "dclm-7b", "experiment": "sources"}
@@ -37,22 +41,103 @@ def test_jobs_of_table1_by_hand() -> None:
 
 def test_hours_and_storage_by_hand() -> None:
     planned = work([target_config(BASE, "table7")])
-    rates = {"parameters": 2e9, "forward": 1000.0, "generate": 500.0, "choose": 1.0, "start": 10.0}
-    found = estimate(planned, "gpu", rates)
-    tokens, masks = 128 * 2048, 100
-    assert found.hours["prune"] == pytest.approx((masks * 2 * tokens * 2 / 1000 + masks * (2 + 10)) / 3600)
-    assert found.hours["generate"] == pytest.approx((5000 * 2048 * 2 / 500 + 10) / 3600)
-    assert found.hours["score"] == pytest.approx((5000 * 2048 * 2 / 1000 + 10) / 3600)
-    evaluated = tokens_of_evaluation(planned.config)
-    assert found.hours["evaluate"] == pytest.approx(101 * (evaluated * 2 / 1000 + 10) / 3600)
-    assert found.storage["masks"] == masks * 2e9 / 8
-    assert found.storage["model"] == 2e9 * 2
-    assert {found.assumptions[name].origin for name in rates} == {"given"}
+    given = {"products": 1e12, "attention": 5e11, "choose": 1e8, "load": 1e9, "start": 10.0, "bandwidth": 1e11}
+    found = estimate(planned, "gpu", given)
+    weights, embedding, tokens, masks = 32 * 4096 * (4 * 4096 + 3 * 11008), 50432 * 4096, 128 * 2048, 100
+    load = (weights + 2 * embedding) * 2 / 1e9
+    attention = 2 * 32 * 4096 * 2048 / 5e11  # s a token
+    forward = tokens * (2 * weights / 1e12 + attention)
+    twice = (1 - 4096 * 11008 * 32 / weights) + 31 / 32
+    assert found.hours["prune"] == pytest.approx(masks * (twice * forward + weights / 1e8 + 10 + load) / 3600)
+    pool = 5000 * 2048
+    scored = pool * (2 * (weights + embedding) / 1e12 + attention)
+    assert found.hours["score"] == pytest.approx((scored + 10 + load) / 3600)
+    items, text = evaluation_tokens(planned.config)
+    evaluated = items * (2 * weights / 1e12 + 2 * 32 * 4096 * 250 / 5e11) + text * (
+        2 * (weights + embedding) / 1e12 + attention
+    )
+    assert found.hours["evaluate"] == pytest.approx(101 * (evaluated + 10 + load) / 3600)
+    assert found.storage["masks"] == masks * weights / 8
+    assert found.storage["model"] == (weights + 2 * embedding) * 2
+    assert {found.assumptions[name].origin for name in given} == {"given"}
+
+
+def test_generation_by_hand() -> None:
+    shape, rates = Shape(2, 8, 16, 8, 4, 100), Rates(1e9, 1e9, 1e9, 1e6, 1e9, 1e9, 0.0, 0.0, 0.0)
+    weights = 2 * 8 * (2 * 8 + 2 * 4 + 3 * 16) + 800
+    steps, cache = 6 / 3 * 10, 6 * 10 * 5 * (2 * 2 * 4 * 2)  # each token reads half of its sequence's keys and values
+    by_hand = (steps * weights * 2 + cache) / 1e6 + 2 * weights * 60 / 1e9
+    assert decode_seconds(shape, rates, 6, 10, 3, 2) == pytest.approx(by_hand)
+
+
+def test_a_batch_is_as_large_as_its_caches_allow() -> None:
+    shape = known_shape({"hub": "meta-llama/Llama-2-7b-hf"})
+    fits = fitting_batch(shape, 64, 2048, 2, 80e9)
+    assert 1 < fits < 64
+    assert decode_bytes(shape, fits, 2048, 2) <= 72e9 < decode_bytes(shape, fits + 1, 2048, 2)
+    assert fitting_batch(shape, 64, 2048, 2, 0.0) == 64
+    assert fitting_batch(shape, 4, 2048, 2, 80e9) == 4
+
+
+def test_every_job_of_the_estimate_is_a_job_of_the_plan() -> None:
+    planned = work([target_config(BASE, target) for target in target_files()])
+    counted = jobs(planned)
+    found = estimate(planned).stages
+    assert {name: stage.jobs for name, stage in found.items()} == {name: counted[name] for name in found}
+    assert set(found) == {"generate", "score", "dense statistics", "prune", "evaluate"}
+
+
+def test_a_larger_model_needs_more_devices_but_prunes_on_one() -> None:
+    config = target_config({"preset": "llama-2-7b", "experiment": "sources"}, "table7")
+    config["model"] = {"hub": "meta-llama/Llama-3.1-405B"}
+    found = estimate(work([config]), "h100").stages
+    assert found["evaluate"].devices == 12  # 812 GB of weights over 0.9 x 80 GB
+    assert found["prune"].devices == 1
+
+
+def test_sparsegpt_costs_its_hessians_and_sublayer_mode_one_pass() -> None:
+    config = target_config(BASE, "table7")
+    shape, rates = shape_of_size(7e9), Rates(1e14, 5e13, 1e13, 1e12, 1e9, 1e9, 1.0, 1e9, 8e10)
+    plain = stage_needs("prune", config, shape, rates)
+    heavy = stage_needs("prune", config, shape, rates, method="sparsegpt")
+    assert heavy.seconds > plain.seconds
+    assert heavy.device > plain.device + 4 * shape.inner**2
+    assert passes(shape) == pytest.approx(1.75, abs=0.05)
+    config["pruning"]["options"] = {"sequential": "sublayer"}
+    assert stage_needs("prune", config, shape, rates).seconds < plain.seconds
+    with pytest.raises(InputError, match="stage filter: there is no cost model"):
+        stage_needs("filter", config, shape, rates)
+
+
+def test_shapes_have_the_published_numbers_of_parameters() -> None:
+    def billions(name: str) -> float:
+        return round(known_shape({"hub": name}).parameters / 1e9, 1)
+
+    assert billions("meta-llama/Llama-2-7b-hf") == 6.7
+    assert billions("meta-llama/Llama-2-13b-hf") == 13.0
+    assert billions("meta-llama/Llama-2-70b-hf") == 69.0
+    assert billions("meta-llama/Llama-3.1-405B") == 405.8
+    assert billions("meta-llama/Meta-Llama-3-8B") == 8.0
+    assert known_shape({"id": "SmolLM2-135M-Instruct-Q4_1-dequantised"}).parameters == pytest.approx(134.5e6, rel=1e-3)
+    for size in (5e7, 7e9, 4e11):
+        assert shape_of_size(size).parameters == pytest.approx(size, rel=0.02)
+
+
+def test_a_local_models_shape_is_read_from_its_config(tmp_path: Path) -> None:
+    given = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 8,
+             "num_key_value_heads": 2, "vocab_size": 100, "tie_word_embeddings": True}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(given))
+    found = known_shape({"path": str(tmp_path), "id": "mine"})
+    assert found == Shape(3, 64, 96, 64, 16, 100, True)
+    assert found.parameters == 3 * (64 * 64 * 2 + 64 * 16 * 2 + 3 * 64 * 96) + 6400
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="hidden_size"):
+        known_shape({"path": str(tmp_path)})
 
 
 def test_limits_shorten_an_evaluation() -> None:
     def tokens(**chosen: Any) -> float:
-        return tokens_of_evaluation(resolve_config({**BASE, "evaluation": chosen}))
+        return sum(evaluation_tokens(resolve_config({**BASE, "evaluation": chosen})))
 
     assert tokens(limit=10) < tokens()
     assert tokens() - tokens(text_tokens=1000) == pytest.approx(6.5e6 - 1000)
@@ -60,10 +145,12 @@ def test_limits_shorten_an_evaluation() -> None:
 
 def test_a_rate_that_is_not_known_and_a_model_of_unknown_size_are_refused() -> None:
     planned = work([target_config(BASE, "table7")])
-    with pytest.raises(InputError, match=r"--set speed=3: .* one of forward, generate"):
+    with pytest.raises(InputError, match=r"--set speed=3: .* one of products, attention"):
         estimate(planned, "gpu", {"speed": 3})
     with pytest.raises(InputError, match="number above 0"):
-        estimate(planned, "gpu", {"forward": 0})
+        estimate(planned, "gpu", {"products": 0})
+    with pytest.raises(InputError, match="number above 0"):
+        estimate(planned, "gpu", {"parameters": 0})
     own = work([target_config({**BASE, "model": {"hub": "some/body"}}, "table7")])
     with pytest.raises(InputError, match="parameters of some/body is not known; give --set parameters"):
         estimate(own)
@@ -73,14 +160,14 @@ def test_a_rate_that_is_not_known_and_a_model_of_unknown_size_are_refused() -> N
 
 def test_the_command_prints_counts_and_what_the_hours_rest_on(capsys: pytest.CaptureFixture[str]) -> None:
     path = str(workflow_root() / "presets" / "dclm-7b.yaml")
-    assert main(["plan", path, "--target", "table2", "--target", "table1", "--set", "forward=90000"]) == 0
+    assert main(["plan", path, "--target", "table2", "--target", "table1", "--set", "products=9e13"]) == 0
     printed = capsys.readouterr().out
     assert "study dclm-7b: preset dclm-7b, compat paper, targets table2, table1" in printed
     assert " ".join(line for line in printed.split("\n") if "tokens to generate" in line).split()[-1] == "40,960,000"
-    assert "9e+04" in printed
+    assert "9e+13" in printed
     assert "(given)" in printed
     assert "assumed" in printed
-    assert main(["plan", path, "--set", "forward"]) == 2
+    assert main(["plan", path, "--set", "products"]) == 2
     assert "must be NAME=NUMBER" in capsys.readouterr().err
     assert main(["plan", path, "--machine", "tpu"]) == 2
     assert main(["plan", path, "--target", "table9", "--counts"]) == 2

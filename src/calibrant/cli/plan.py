@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a table or figure, {ALL} for all of them; may be repeated. Default: the study's own report",
     )
     parser.add_argument("--counts", action="store_true", help="no estimate of hours and storage")
-    parser.add_argument("--machine", help="gpu or cpu; default: by the number of the model's parameters")
+    parser.add_argument("--machine", help="cpu, gpu (A100) or h100; default: by the number of the model's parameters")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a rate of the estimate; may be repeated"
     )
@@ -30,12 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print one line a count."""
     from calibrant.study.config import load_config
-    from calibrant.study.estimate import MACHINES, UnknownSizeError, estimate
+    from calibrant.study.estimate import estimate
+    from calibrant.study.machines import machines
     from calibrant.study.plan import counts, jobs, work
+    from calibrant.study.shapes import UnknownSizeError
     from calibrant.study.targets import target_files
 
-    if options.machine is not None and options.machine not in MACHINES:
-        raise InputError(f"--machine {options.machine}: must be {' or '.join(MACHINES)}")
+    if options.machine is not None and options.machine not in machines():
+        raise InputError(f"--machine {options.machine}: must be one of {', '.join(machines())}")
     changes = dict(change(text) for text in options.set)
     targets = list(dict.fromkeys(t for name in options.target for t in (target_files() if name == ALL else [name])))
     configs = [load_config(options.config, target=target) for target in targets] or [load_config(options.config)]
@@ -56,8 +58,18 @@ def run(options: argparse.Namespace) -> None:
 
 def show(found: "Estimate") -> None:
     """Print an estimate with all that it rests on."""
-    print(f"hours of one {found.machine}, one job after the other; an estimate")
-    table({name: f"{hours:,.1f}" for name, hours in {**found.hours, "in all": sum(found.hours.values())}.items()})
+    print(f"hours of one {found.machine}, one job after the other, and memory of a job; an estimate")
+    if found.stages:
+        rows = [["", "jobs", "s a job", "hours", "GB on device", "devices", "GB on host"]]
+        for name, stage in found.stages.items():
+            each, peak = stage.hours * 3600 / stage.jobs, stage.peak
+            sizes = [f"{peak.device / 1e9:,.1f}", str(stage.devices), f"{peak.host / 1e9:,.1f}"]
+            rows.append([name, f"{stage.jobs:,}", f"{each:,.0f}", f"{stage.hours:,.1f}", *sizes])
+        rows.append(
+            ["in all", f"{sum(s.jobs for s in found.stages.values()):,}", "", f"{sum(found.hours.values()):,.1f}"]
+        )
+        for row in rows:
+            print("  " + f"{row[0]:<18}" + "".join(f"{cell:>14}" for cell in row[1:]))
     print("storage, GB")
     table(
         {name: f"{size / 1e9:,.1f}" for name, size in {**found.storage, "in all": sum(found.storage.values())}.items()}
@@ -75,7 +87,7 @@ def table(values: dict[str, str], notes: dict[str, str] | None = None) -> None:
 
 
 def change(text: str) -> tuple[str, float]:
-    """Read `forward=90000`.
+    """Read `products=9e13`.
 
     Raises:
         InputError: it has not that form.
@@ -87,5 +99,5 @@ def change(text: str) -> tuple[str, float]:
         equals = ""
         number = 0.0
     if not equals:
-        raise InputError(f"--set {text}: must be NAME=NUMBER, such as forward=90000")
+        raise InputError(f"--set {text}: must be NAME=NUMBER, such as products=9e13")
     return name, number

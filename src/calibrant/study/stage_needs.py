@@ -1,0 +1,106 @@
+"""Time and memory of each stage's job in a study: what the plan adds up and what rules may ask a cluster for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from calibrant.errors import InputError
+from calibrant.study import cost
+from calibrant.study.cost import Needs, Rates
+from calibrant.study.machines import tokens_table
+from calibrant.study.shapes import Shape
+
+STAGES = ("generate", "score", "dense statistics", "prune", "evaluate", "inspect")
+BYTES_A_NUMBER = {"auto": 2, "bfloat16": 2, "float16": 2, "float32": 4}
+BATCH_TOKENS = 4096  # tokens of a forward pass in scoring and evaluation (scoring/score.py, evaluation/scorer.py)
+TASK_LENGTH = 250  # tokens that an item's tokens attend to
+LAYERWISE = ("dense statistics", "prune", "inspect")
+
+
+def stage_needs(
+    stage: str,
+    config: Mapping[str, Any],
+    shape: Shape,
+    rates: Rates,
+    *,
+    samples: int | None = None,
+    method: str = "wanda",
+) -> Needs:
+    """One job of a stage.
+
+    Args:
+        stage: one of STAGES.
+        config: a resolved configuration.
+        shape: of the model.
+        rates: of the machine.
+        samples: sequences of the calibration set, or samples to generate or score; the configuration's own by default.
+        method: of `prune`.
+
+    Raises:
+        InputError: an unknown stage.
+    """
+    if stage not in STAGES:
+        raise InputError(f"stage {stage}: there is no cost model of it, only of {', '.join(STAGES)}")
+    size, length = BYTES_A_NUMBER[config["compute"]["dtype"]], int(config["calibration"]["length"])
+    generation, options = config["generation"], config["pruning"]["options"]
+    default = generation["samples"] if stage in ("generate", "score") else config["calibration"]["samples"]
+    count = int(default if samples is None else samples)
+    tokens = count * length
+    host = 0.0
+    if stage == "generate":
+        batch = cost.fitting_batch(shape, min(int(generation["batch_size"]), count), length, size, rates.memory)
+        seconds = cost.decode_seconds(shape, rates, count, length, batch, size)
+        device = cost.decode_bytes(shape, batch, length, size)
+    elif stage == "score":
+        seconds = cost.forward_seconds(shape, rates, tokens, length, head=True)
+        device = cost.whole_bytes(shape, max(BATCH_TOKENS, length), size)
+    elif stage == "evaluate":
+        seconds = evaluation_seconds(config, shape, rates)
+        device = cost.whole_bytes(shape, max(BATCH_TOKENS, int(config["evaluation"]["length"])), size)
+    elif stage == "inspect":
+        sequences, taken = int(config["inspect"]["sequences"]), int(config["inspect"]["tokens"])
+        seconds = 4 * cost.forward_seconds(shape, rates, sequences * taken, taken)  # dense and pruned, two texts
+        device = 2 * cost.layer_bytes(shape, taken, size)
+        host = 4 * cost.hidden_bytes(shape, sequences, taken, size)
+    else:
+        hessians = _reads_hessians(stage, method, options)
+        device = cost.layer_bytes(shape, length, size, hessians=hessians)
+        seconds, host = 0.0, 0.0
+        if method != "magnitude":
+            times = 1.0 if stage == "dense statistics" else cost.passes(shape, options.get("sequential", "layer"))
+            seconds = times * cost.forward_seconds(shape, rates, tokens, length)
+            host = cost.hidden_bytes(shape, count, length, size)
+        if hessians:
+            seconds += cost.hessian_seconds(shape, rates, tokens)
+        if stage == "prune":
+            seconds += cost.choose_seconds(shape, rates)
+    seconds += rates.start + shape.parameters * size / rates.load
+    if rates.memory <= 0:  # the host is the device
+        device = host = device + host + rates.runtime
+    else:
+        device, host = device + rates.runtime, host + rates.runtime + cost.layer_bytes(shape, length, size)
+    return Needs(seconds, device, host)
+
+
+def evaluation_seconds(config: Mapping[str, Any], shape: Shape, rates: Rates) -> float:
+    """Forward passes of one evaluation: tasks in short sequences without the head, texts in windows with it."""
+    tasks, texts = evaluation_tokens(config)
+    return cost.forward_seconds(shape, rates, tasks, TASK_LENGTH) + cost.forward_seconds(
+        shape, rates, texts, config["evaluation"]["length"], head=True
+    )
+
+
+def evaluation_tokens(config: Mapping[str, Any]) -> tuple[float, float]:
+    """Tokens of one evaluation: of its tasks, cut by `limit`, and of its texts, cut by `text_tokens`."""
+    table, chosen = tokens_table(), config["evaluation"]
+    item, total = table["item"].value, 0.0
+    for name, spec in config["tasks"].items():
+        whole = table[name].value if name in table else item * spec.get("items", 1000)
+        subjects = 57 if name.startswith("mmlu") else 1  # a limit is for each of them
+        total += min(whole, chosen["limit"] * subjects * item) if chosen["limit"] else whole
+    return total, len(config["texts"]) * (chosen["text_tokens"] or table["text"].value)
+
+
+def _reads_hessians(stage: str, method: str, options: Mapping[str, Any]) -> bool:
+    initial, criterion = options.get("dsnot.initial"), options.get("owl.criterion")
+    users = {"dsnot": initial == "sparsegpt", "owl": criterion == "sparsegpt", "sparsegpt": True}
+    return stage == "prune" and users.get(method, False)
