@@ -1,4 +1,4 @@
-"""The one place that chooses device and number format."""
+"""The one place that chooses device, number format and attention."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import torch
 
 from calibrant.errors import InputError
 
+BLOCK_ATTENTION = "calibrant_block"  # models/attention.py, as transformers' configurations know it
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -44,6 +45,15 @@ def choose_dtype(name: str = "auto", checkpoint: torch.dtype | None = None) -> t
     if name not in DTYPES:
         raise InputError(f"--dtype {name}: unknown number format; use {', '.join(DTYPES)} or auto")
     return DTYPES[name]
+
+
+def choose_attention(device: torch.device, dtype: torch.dtype) -> str:
+    """What computes attention: `calibrant_block` (attention.py) for bfloat16 on the CPU, else PyTorch's `sdpa`.
+
+    PyTorch's CPU kernel computes bfloat16 at a seventh of the rate of matrix products. float32 keeps it, so that
+    results are those of the published codes to the last bit; GPUs have better kernels.
+    """
+    return BLOCK_ATTENTION if device.type == "cpu" and dtype == torch.bfloat16 else "sdpa"
 
 
 def hold_instruction_set() -> None:

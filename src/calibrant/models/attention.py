@@ -1,0 +1,156 @@
+"""Causal attention over blocks of queries, for bfloat16 on the CPU, where PyTorch's own kernel is slow.
+
+Plain matrix products and a softmax, which oneDNN and PyTorch run at their full rate; scores above the diagonal
+are never computed, but for the diagonal blocks'. `devices.choose_attention` says where it is used.
+"""
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from calibrant.models.devices import BLOCK_ATTENTION, choose_attention
+
+BLOCK = 128  # queries; measured best from 256 to 2048 tokens
+SCORES = 3 << 20  # bytes of scores at a time: about what stays in the cache from one pass over them to the next
+SHORTEST = 16  # tokens; below that there is nothing to gain
+UNKNOWN = ("position_bias", "softcap", "s_aux", "cache", "head_mask")  # arguments that change what is computed
+
+log = logging.getLogger(__name__)
+_said: set[str] = set()
+
+
+def block_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+    """softmax(query keyᵀ · scaling + causal mask) value, each query head with the keys of its group.
+
+    When there are fewer queries than keys, they are the last ones. Scores are rounded to the inputs' format before
+    the softmax, as in plain attention, but as differences to the larger of two scores that rows often peak at: of
+    the token with itself and with the first token. What counts in a row is then near zero, where bfloat16 is
+    fine: the result is about as close to the exact one as that of PyTorch's kernel, which keeps float32 scores.
+
+    Args:
+        query: [batch, heads, queries, width].
+        key: [batch, key heads, keys, width]; heads is a multiple of key heads, keys at least queries.
+        value: [batch, key heads, keys, value width].
+        scaling: what scores are multiplied by; 1 / sqrt(width) by default.
+
+    Returns:
+        [batch, queries, heads, value width], contiguous.
+    """
+    batch, heads, queries, width = query.shape
+    groups, keys = key.shape[1:3]
+    shared = heads // groups  # query heads that share one key head: rows of one product
+    scaling = width**-0.5 if scaling is None else scaling
+    rows = query.reshape(batch * groups, shared, queries, width).transpose(1, 2).contiguous()
+    k = key.reshape(batch * groups, keys, width)
+    v = value.reshape(batch * groups, keys, value.shape[-1])
+    offset = keys - queries
+    own = (rows * k[:, offset:, None]).sum(-1)
+    first = torch.bmm(rows.view(len(rows), -1, width), k[:, :1].transpose(1, 2)).view_as(own)
+    peak = torch.maximum(own, first).mul_(-scaling)[..., None]
+    future = torch.full((BLOCK, BLOCK), -torch.inf, dtype=query.dtype, device=query.device).triu_(1)[:, None]
+    output = torch.empty(batch, queries, groups, shared * v.shape[-1], dtype=query.dtype, device=query.device)
+    for start in range(0, queries, BLOCK):
+        end = min(start + BLOCK, queries)
+        seen, count = end + offset, end - start
+        at_once = max(1, SCORES // (count * shared * seen * query.element_size()))
+        for i in range(0, batch * groups, at_once):
+            j = min(i + at_once, batch * groups)
+            scores = peak[i:j, start:end].expand(-1, -1, -1, seen).contiguous()
+            scores[..., start + offset :] += future[:count, :, :count]
+            scores = scores.view(j - i, count * shared, seen)
+            attended = _attend(scores, rows[i:j, start:end].flatten(1, 2), k[i:j, :seen], v[i:j, :seen], scaling)
+            for group, result in zip(range(i, j), attended, strict=True):
+                output[group // groups, start:end, group % groups] = result.view(count, -1)
+    return output.view(batch, queries, heads, -1)
+
+
+def _attend(scores: Tensor, rows: Tensor, k: Tensor, v: Tensor, scaling: float) -> Tensor:
+    """softmax(scores + rows kᵀ · scaling) v; all [groups, ...], `scores` is overwritten."""
+    if len(rows) == 1:  # a single product takes slices as they are; a batched one copies them
+        torch.addmm(scores[0], rows[0], k[0].T, alpha=scaling, out=scores[0])
+        torch.softmax(scores[0], -1, out=scores[0])
+        return torch.mm(scores[0], v[0])[None]
+    torch.baddbmm(scores, rows, k.transpose(1, 2), alpha=scaling, out=scores)
+    torch.softmax(scores, -1, out=scores)
+    return torch.bmm(scores, v)
+
+
+def why_not(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float,
+    is_causal: bool | None,
+    others: dict[str, Any],
+) -> str | None:
+    """Why `block_attention` does not do for a call of a transformers model, or None if it does."""
+    if query.shape[2] < SHORTEST:
+        return f"fewer than {SHORTEST} queries"
+    if attention_mask is not None:
+        return "a mask other than the causal one (padding, a window, packed sequences)"
+    if not (getattr(module, "is_causal", True) if is_causal is None else is_causal):
+        return "attention that is not causal"
+    if query.shape[2] != key.shape[2]:
+        return "as many queries as keys are needed without a mask"
+    if dropout:
+        return "dropout"
+    if query.requires_grad or key.requires_grad:
+        return "gradients"
+    if choose_attention(query.device, query.dtype) != BLOCK_ATTENTION:
+        return f"{query.dtype} on {query.device.type}"
+    window = others.get("sliding_window")
+    if window is not None and window < query.shape[2]:
+        return "a sliding window"
+    for name in UNKNOWN:
+        if others.get(name) is not None:
+            return name
+    return None
+
+
+def attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """For transformers: `block_attention`, or PyTorch's own kernel with the reason in the log, once."""
+    reason = why_not(module, query, key, attention_mask, dropout, is_causal, kwargs)
+    if reason is None:
+        return block_attention(query, key, value, scaling), None
+    if reason not in _said:
+        _said.add(reason)
+        log.info("PyTorch's attention is used where block attention is not made for it: %s", reason)
+    attended, _ = sdpa_attention_forward(
+        module, query, key, value, attention_mask, dropout, scaling, is_causal, **kwargs
+    )
+    return attended, None
+
+
+def use_attention(model: Any, device: torch.device, dtype: torch.dtype) -> str:
+    """Let a transformers model that is to run here use the fastest attention for it; returns the name in use.
+
+    Models that transformers runs otherwise than with PyTorch's kernel (because of soft caps, sinks, ALiBi, ...),
+    or that do not call attention through its interface, keep what they have.
+    """
+    current = str(model.config._attn_implementation)
+    if (
+        choose_attention(device, dtype) != BLOCK_ATTENTION
+        or current != "sdpa"
+        or not model._can_set_attn_implementation()
+    ):
+        return current
+    AttentionInterface.register(BLOCK_ATTENTION, attention_forward)
+    AttentionMaskInterface.register(BLOCK_ATTENTION, sdpa_mask)
+    model.set_attn_implementation(BLOCK_ATTENTION)
+    return str(model.config._attn_implementation)
