@@ -1,0 +1,85 @@
+"""The key-value cache of the native decoder, and one position's attention over it.
+
+Query heads that share a key-value head attend as rows of one head, so that no key is repeated. In bfloat16 on a CPU,
+PyTorch's attention kernel takes twice as long as two batched matrix products do, and those want keys that lie without
+gaps: the memory for whole rows is reserved once, but at any time the rows fill only its beginning, with room for a
+multiple of `BLOCK` positions each, and are spread out when they outgrow it.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+BLOCK = 32
+
+
+class Cache:
+    """Keys and values of every layer for up to `rows` rows of `length` positions."""
+
+    def __init__(
+        self, layers: int, rows: int, heads: int, length: int, width: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.products = dtype == torch.bfloat16 and device.type == "cpu"
+        self.rows, self.heads, self.width = rows, heads, width
+        self.limit = -(-length // BLOCK) * BLOCK if self.products else length
+        self.length = length
+        size = rows * heads * self.limit * width
+        # Zeros, not empty: masked positions are multiplied by probability zero, which a NaN would survive.
+        self._memory = [torch.zeros(size, dtype=dtype, device=device) for _ in range(2 * layers)]
+        self._spare = torch.empty(size if self.products else 0, dtype=dtype, device=device)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget every row."""
+        self._lay_out(BLOCK if self.products else self.limit)
+
+    def reserve(self, end: int) -> None:
+        """Make room for positions before `end` in every row."""
+        if end <= self.capacity:
+            return
+        before = self.capacity
+        old = self._spare[: self.rows * self.heads * before * self.width]
+        self._lay_out(-(-end // BLOCK) * BLOCK)
+        for part in (*self.keys, *self.values):
+            old.copy_(part.view(-1)[: len(old)])
+            part[:, :, :before] = old.view(self.rows, self.heads, before, self.width)
+            part[:, :, before:] = 0
+
+    def _lay_out(self, capacity: int) -> None:
+        self.capacity = capacity
+        shape = (self.rows, self.heads, capacity, self.width)
+        parts = [memory[: self.rows * self.heads * capacity * self.width].view(shape) for memory in self._memory]
+        self.keys, self.values = parts[::2], parts[1::2]
+
+    def keep(self, rows: Tensor, end: int) -> None:
+        """Keep only these rows (ascending) and their positions before `end`; they move to the front."""
+        kept = len(rows)
+        still = int((rows == torch.arange(kept, device=rows.device)).sum())
+        for part in (*self.keys, *self.values):
+            part[still:kept, :, :end] = part[rows[still:], :, :end]
+
+    def mask(self, lengths: Tensor, end: int, ragged: bool) -> Tensor | None:
+        """What `attend` needs so that row i sees its positions up to and including `lengths[i]`, all before `end`."""
+        if self.products:
+            if not ragged and end == self.capacity:
+                return None
+            hidden = torch.arange(self.capacity, device=lengths.device) > lengths[:, None]
+            mask = torch.zeros(hidden.shape, dtype=torch.bfloat16, device=lengths.device)
+            mask.masked_fill_(hidden, -torch.inf)
+            return mask.repeat_interleave(self.heads, 0)[:, None]
+        return (torch.arange(end, device=lengths.device) <= lengths[:, None])[:, None, None] if ragged else None
+
+    def attend(self, layer: int, queries: Tensor, end: int, mask: Tensor | None) -> Tensor:
+        """Attention of one position a row, [rows, query heads, width], over the cache: [rows, query heads * width]."""
+        rows = len(queries)
+        keys, values = self.keys[layer][:rows], self.values[layer][:rows]
+        if not self.products:
+            folded = queries.reshape(rows, self.heads, -1, self.width)
+            mixed = F.scaled_dot_product_attention(folded, keys[:, :, :end], values[:, :, :end], mask)
+            return mixed.reshape(rows, -1)
+        queries = queries.reshape(rows * self.heads, -1, self.width)
+        keys = keys.view(-1, self.capacity, self.width).mT
+        start, beta = (queries.new_empty(1), 0) if mask is None else (mask, 1)
+        scores = torch.baddbmm(start, queries, keys, beta=beta, alpha=self.width**-0.5)
+        mixed = torch.bmm(torch.softmax(scores, dim=-1), values.view(-1, self.capacity, self.width))
+        return mixed.view(rows, -1)
