@@ -65,10 +65,12 @@ def test_distributions_equal_transformers(
     rows = [rng.integers(0, size, int(n)).tolist() for n in rng.integers(1, 40, 3)]
     marks = torch.tensor(special, dtype=torch.int64)
     chosen = Settings(top_k, top_p, temperature, penalty)
-    without, own = candidates(logits.clone(), history(rows, marks), Vocabulary(tuple(special), size), chosen, marks)
+    choice = candidates(logits.clone(), history(rows, marks), Vocabulary(tuple(special), size), chosen, marks)
+    without, differs = choice.without, choice.differs.tolist()
     for i, row in enumerate(rows):
         assert same(dense(without, i, size), reference(logits[i], row, chosen, special), ties=dtype == torch.bfloat16)
-        assert same(dense(own, i, size), reference(logits[i], row, chosen, []), ties=dtype == torch.bfloat16)
+        own = dense(choice.own, differs.index(i), size) if i in differs else dense(without, i, size)
+        assert same(own, reference(logits[i], row, chosen, []), ties=dtype == torch.bfloat16)
         assert not set(special) & set(without.tokens[i][without.probabilities[i] > 0].tolist())
 
 
@@ -83,7 +85,9 @@ def test_ids_that_the_tokenizer_cannot_decode_are_never_drawn() -> None:
     logits = torch.zeros(1, 20)
     logits[0, 15:] = 9.0
     marks = torch.tensor([0])
-    for found in candidates(logits, history([[3]], marks), Vocabulary((0,), 15), Settings(), marks):
+    choice = candidates(logits, history([[3]], marks), Vocabulary((0,), 15), Settings(), marks)
+    assert choice.differs.tolist() == [0]
+    for found in (choice.without, choice.own):
         assert found.tokens[0][found.probabilities[0] > 0].max() < 15
 
 
@@ -92,7 +96,7 @@ def test_draws_follow_the_distribution() -> None:
     logits = torch.randn(1, 200, generator=generator) * 2
     marks = torch.tensor([0, 1])
     chosen = Settings(top_k=20, temperature=1.0)
-    without, _ = candidates(logits, history([[5, 9, 5]], marks), Vocabulary((0, 1), 200), chosen, marks)
+    without = candidates(logits, history([[5, 9, 5]], marks), Vocabulary((0, 1), 200), chosen, marks).without
     n = 20_000
     many = Candidates(without.tokens.expand(n, -1), without.probabilities.expand(n, -1))
     uniform = torch.from_numpy(np.random.default_rng(1).random(n, dtype=np.float32))

@@ -61,9 +61,17 @@ def _cut(values: Tensor, tokens: Tensor, settings: Settings) -> Candidates:
     return Candidates(tokens, torch.softmax(values, dim=-1))
 
 
-def candidates(
-    logits: Tensor, history: History, vocabulary: Vocabulary, settings: Settings, special: Tensor
-) -> tuple[Candidates, Candidates]:
+@dataclass(frozen=True)
+class Choice:
+    """What a draw can give. `without`: special tokens excluded, every row. `own`: the model's own distribution, only
+    for the rows in `differs` (int64 indices), where a special token has a chance; elsewhere the two are the same."""
+
+    without: Candidates
+    own: Candidates
+    differs: Tensor
+
+
+def candidates(logits: Tensor, history: History, vocabulary: Vocabulary, settings: Settings, special: Tensor) -> Choice:
     """The distribution over the next token without special tokens, and the model's own with them.
 
     Args:
@@ -90,25 +98,58 @@ def candidates(
 
     width = settings.top_k + TIE_MARGIN if settings.top_k else logits.shape[1]
     while True:
-        top, top_tokens = torch.topk(logits, min(width, logits.shape[1]), dim=-1)
+        top, top_tokens = best(logits, min(width, logits.shape[1]))
         top = top.float() / settings.temperature
         without = _order(*_best(torch.cat([top, seen], 1), torch.cat([top_tokens, history.ids], 1), width))
-        ids = special.expand(len(logits), -1)
-        with_special = _order(*_best(torch.cat([without[0], marks], 1), torch.cat([without[1], ids], 1), width))
-        if width >= logits.shape[1] or not (_tied(without[0], settings) or _tied(with_special[0], settings)):
-            return _cut(*without, settings), _cut(*with_special, settings)
+        differs = _reached(marks, without[0], settings)
+        ids = special.expand(len(differs), -1)
+        values, tokens = (part[differs] for part in without)
+        own = _order(*_best(torch.cat([values, marks[differs]], 1), torch.cat([tokens, ids], 1), width))
+        if width >= logits.shape[1] or not (_tied(without[0], settings) or _tied(own[0], settings)):
+            return Choice(_cut(*without, settings), _cut(*own, settings), differs)
         width *= 8
+
+
+def _reached(marks: Tensor, values: Tensor, settings: Settings) -> Tensor:
+    """The rows in which a special token is not below the k-th best of the others."""
+    if not marks.shape[1]:
+        return torch.zeros(0, dtype=torch.int64, device=marks.device)
+    if not 0 < settings.top_k <= values.shape[1]:
+        return torch.arange(len(marks), device=marks.device)
+    return (marks.amax(1) >= values[:, settings.top_k - 1]).nonzero().flatten()
+
+
+def best(values: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The `width` largest of each row [rows, n] and their columns, in no order; which of equal ones is left open.
+
+    On a CPU in two steps: only the groups of columns with the largest maxima can hold them, and maxima of strided
+    groups come at the speed of memory, which a selection from the whole vocabulary does not.
+    """
+    rows, columns = values.shape
+    groups = 1
+    while columns % (2 * groups) == 0 and columns // (2 * groups) >= 8 * width:
+        groups *= 2
+    if groups < 4 or values.device.type != "cpu":
+        return torch.topk(values, width, dim=-1, sorted=False)
+    grouped = values.view(rows, groups, -1)
+    chosen = torch.topk(grouped.amax(1), width, dim=-1, sorted=False).indices[:, None]
+    where = chosen + torch.arange(groups)[:, None] * grouped.shape[2]
+    inside = grouped.gather(2, chosen.expand(-1, groups, -1))
+    values, index = best(inside.view(rows, -1), width)
+    return values, where.view(rows, -1).gather(1, index)
 
 
 def _best(values: Tensor, tokens: Tensor, width: int) -> tuple[Tensor, Tensor]:
     if width >= values.shape[1]:
         return values, tokens
-    values, where = torch.topk(values, width, dim=-1)
+    values, where = torch.topk(values, width, dim=-1, sorted=False)
     return values, tokens.gather(1, where)
 
 
 def _tied(values: Tensor, settings: Settings) -> bool:
     """Whether more tokens than the margin holds may tie with the k-th."""
+    if not settings.top_k or not len(values):
+        return False
     last = values[:, -1]
     return bool(((last >= values[:, settings.top_k - 1]) & (last > NEVER)).any())
 

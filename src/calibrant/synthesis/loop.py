@@ -46,12 +46,14 @@ class _Batch:
         self.special = special
         self.device = device
         self.prompts: list[Prompt] = []
-        self.first_end: list[int | None] = []
+        self.lengths_here: list[int] = []  # `lengths` and the totals on the host: reading them off a GPU would wait
+        self.totals: list[int] = []
         self.ids = torch.zeros((0, length), dtype=torch.int64, device=device)
         self.first = torch.zeros((0, length), dtype=torch.bool, device=device)
         self.uniform = torch.zeros((0, length), dtype=torch.float32, device=device)
         self.lengths = torch.zeros(0, dtype=torch.int64, device=device)
         self.special_seen = torch.zeros((0, len(special)), dtype=torch.bool, device=device)
+        self.first_end = torch.zeros(0, dtype=torch.int64, device=device)  # -1: none so far
 
     def enter(self, prompts: Sequence[Prompt]) -> Tensor:
         """Add rows; their prefixes [new, t] (all of one length)."""
@@ -70,33 +72,42 @@ class _Batch:
         for i, prompt in enumerate(prompts):
             uniform[i, : prompt.total] = row_uniforms(prompt.seed, prompt.total)
         self.prompts += prompts
-        self.first_end += [None] * len(prompts)
+        self.lengths_here += [t] * len(prompts)
+        self.totals += [p.total for p in prompts]
         self.ids = torch.cat([self.ids, ids])
         self.first = torch.cat([self.first, first])
         self.uniform = torch.cat([self.uniform, torch.from_numpy(uniform).to(self.device)])
         self.lengths = torch.cat([self.lengths, self.lengths.new_full((len(prompts),), t)])
+        self.first_end = torch.cat([self.first_end, self.first_end.new_full((len(prompts),), -1)])
         self.special_seen = torch.cat([self.special_seen, (prefix[:, :, None] == self.special).any(1)])
         return prefix
 
     def append(self, tokens: Tensor) -> None:
         """Append a token to each row [rows]."""
         rows = torch.arange(len(tokens), device=self.device)
-        longest = int(self.lengths.max())
-        new = ~(self.ids[:, :longest] == tokens[:, None]).any(1)  # fillers repeat a token of the row: no matter
+        new = ~(self.ids[:, : self.longest()] == tokens[:, None]).any(1)  # fillers repeat a token of the row: no matter
         self.ids[rows, self.lengths] = tokens
         self.first[rows, self.lengths] = new
         self.lengths += 1
+        self.lengths_here = [length + 1 for length in self.lengths_here]
 
-    def keep(self, rows: Tensor) -> None:
+    def note_ends(self, ends: Tensor) -> None:
+        """Rows [rows] whose random number gives a special token at the next position."""
+        self.first_end = torch.where(ends & (self.first_end < 0), self.lengths, self.first_end)
+
+    def keep(self, rows: list[int]) -> None:
         """Keep only these rows."""
-        chosen = rows.tolist()
-        self.prompts = [self.prompts[i] for i in chosen]
-        self.first_end = [self.first_end[i] for i in chosen]
-        for name in ("ids", "first", "uniform", "lengths", "special_seen"):
-            setattr(self, name, getattr(self, name)[rows])
+        for name in ("prompts", "lengths_here", "totals"):
+            setattr(self, name, [getattr(self, name)[i] for i in rows])
+        index = torch.tensor(rows, dtype=torch.int64, device=self.device)
+        for name in ("ids", "first", "uniform", "lengths", "special_seen", "first_end"):
+            setattr(self, name, getattr(self, name)[index])
+
+    def longest(self) -> int:
+        return max(self.lengths_here)
 
     def history(self) -> History:
-        longest = int(self.lengths.max())
+        longest = self.longest()
         return History(self.ids[:, :longest], self.first[:, :longest], self.special_seen)
 
 
@@ -147,30 +158,29 @@ class LoopEngine:
         while waiting or batch.prompts:
             logits, entered = self._advance(batch, waiting, logits, batch_size)
             del waiting[:entered]
-            without, own = candidates(logits, batch.history(), vocabulary, settings, special)
+            choice = candidates(logits, batch.history(), vocabulary, settings, special)
             rows = torch.arange(len(batch.prompts), device=device)
             uniform = batch.uniform[rows, batch.lengths]
-            free = draw(own, uniform)
+            tokens = draw(choice.without, uniform)
+            free = tokens.index_copy(0, choice.differs, draw(choice.own, uniform[choice.differs]))
             ends = torch.isin(free, special)
-            tokens = free if settings.end_of_text == "stop" else draw(without, uniform)
-            for i in ends.nonzero().flatten().tolist():
-                if batch.first_end[i] is None:
-                    batch.first_end[i] = int(batch.lengths[i])
+            batch.note_ends(ends)
+            stopped = [False] * len(rows)
+            if settings.end_of_text == "stop":
+                tokens, stopped = free, ends.tolist()
             batch.append(tokens)
-            progress(len(batch.prompts))
-            totals = torch.tensor([p.total for p in batch.prompts], device=device)
-            done = batch.lengths >= totals
-            stopped = ends if settings.end_of_text == "stop" else torch.zeros_like(ends)
-            done |= stopped
-            if bool(done.any()):
-                yield _finish(batch, done, stopped)
-                remaining = (~done).nonzero().flatten()
+            progress(len(rows))
+            full = [length >= total for length, total in zip(batch.lengths_here, batch.totals, strict=True)]
+            if any(full) or any(stopped):
+                yield _finish(batch, full, stopped)
+                remaining = [i for i in range(len(full)) if not (full[i] or stopped[i])]
                 batch.keep(remaining)
-                if len(remaining):
-                    self.stepper.keep(remaining)
+                index = torch.tensor(remaining, dtype=torch.int64, device=device)
+                if remaining:
+                    self.stepper.keep(index)
                 elif waiting:
                     self.stepper.reset(batch_size, length)
-                tokens = tokens[remaining]
+                tokens = tokens[index]
             logits = self.stepper.step(tokens) if len(tokens) else None
 
     def generate(
@@ -181,12 +191,13 @@ class LoopEngine:
             yield from rows
 
 
-def _finish(batch: _Batch, done: Tensor, stopped: Tensor) -> list[Generated]:
+def _finish(batch: _Batch, full: list[bool], stopped: list[bool]) -> list[Generated]:
     rows = []
-    for i in done.nonzero().flatten().tolist():
-        ended = bool(stopped[i])
-        count = int(batch.lengths[i]) - ended  # the special token that ended the row is not part of it
-        ids = tuple(batch.ids[i, :count].tolist())
-        reason = "end_of_text" if ended else "length"
-        rows.append(Generated(batch.prompts[i].sample_id, ids, reason, batch.first_end[i]))
+    ids, first_end = batch.ids.tolist(), batch.first_end.tolist()
+    for i, prompt in enumerate(batch.prompts):
+        if full[i] or stopped[i]:
+            count = batch.lengths_here[i] - stopped[i]  # the special token that ended the row is not part of it
+            reason = "end_of_text" if stopped[i] else "length"
+            first = None if first_end[i] < 0 else first_end[i]
+            rows.append(Generated(prompt.sample_id, tuple(ids[i][:count]), reason, first))
     return rows

@@ -90,7 +90,7 @@ class NativeLlama:
                 )
             )
         self.cache: Cache | None = None
-        self._set_lengths(torch.zeros(0, dtype=torch.int64))
+        self._set_lengths([])
 
     @classmethod
     def from_transformers(cls, model: nn.Module) -> "NativeLlama":
@@ -117,15 +117,15 @@ class NativeLlama:
         self.sin = (angles.sin() * self.rope_scale).to(self.dtype)
         # The half-turn (a, b) -> (-b, a) is a roll to (b, a) with its sign in the table.
         self.sin[:, : self.width // 2] *= -1
-        self._set_lengths(torch.zeros(0, dtype=torch.int64, device=self.device))
+        self._set_lengths([])
 
     def prefill(self, ids: Tensor) -> Tensor:
         """Enter rows with prefixes [new, t]; the logits of their next token [new, vocabulary]."""
         new, t = ids.shape
-        start = len(self.lengths)
+        start = len(self.on_host)
         chunk = max(1, PREFILL_TOKENS // t)
         logits = [self._prefill(ids[i : i + chunk], start + i) for i in range(0, new, chunk)]
-        self._set_lengths(torch.cat([self.lengths, self.lengths.new_full((new,), t)]))
+        self._set_lengths(self.on_host + [t] * new)
         return torch.cat(logits)
 
     def step(self, tokens: Tensor) -> Tensor:
@@ -149,19 +149,20 @@ class NativeLlama:
                 cache.keys[i][:rows, :, self.longest] = k
                 cache.values[i][:rows, :, self.longest] = v
             x = self._rest(layer, x, cache.attend(i, q, end, mask))
-        self._set_lengths(self.lengths + 1)
+        self._set_lengths([length + 1 for length in self.on_host])
         return self.head(self._rms(x, self.norm))
 
     def keep(self, rows: Tensor) -> None:
         """Keep only these rows (int64 indices, ascending)."""
         assert self.cache is not None
         self.cache.keep(rows, self.longest)
-        self._set_lengths(self.lengths[rows])
+        self._set_lengths([self.on_host[i] for i in rows.tolist()])
 
-    def _set_lengths(self, lengths: Tensor) -> None:
-        self.lengths = lengths
-        low, high = (int(lengths.min()), int(lengths.max())) if len(lengths) else (0, 0)
-        self.longest, self.ragged = high, low != high
+    def _set_lengths(self, lengths: list[int]) -> None:
+        self.on_host = lengths  # which length is the longest is asked at every step: a GPU would make us wait
+        self.lengths = torch.tensor(lengths, dtype=torch.int64, device=self.device)
+        self.longest = max(lengths, default=0)
+        self.ragged = self.longest != min(lengths, default=0)
 
     def _prefill(self, ids: Tensor, start: int) -> Tensor:
         rows, t = ids.shape
