@@ -15,7 +15,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from calibrant.synthesis.decoding import Candidates, History, candidates, draw
+from calibrant.synthesis.decoding import Candidates, History, best, candidates, draw
 from calibrant.synthesis.settings import Settings, Vocabulary
 
 
@@ -79,6 +79,40 @@ def same(found: torch.Tensor, expected: torch.Tensor, ties: bool) -> bool:
     if ties:
         found, expected = found.sort().values, expected.sort().values
     return torch.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"), [(49152, 66), (32000, 66), (50257, 20), (1024, 1), (300, 300), (4096, 130)]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_best_of_a_large_vocabulary(columns: int, width: int, dtype: torch.dtype) -> None:
+    """The values of a full sort, at columns that hold them; with ties, and with columns that are excluded."""
+    values = torch.randn(3, columns, generator=torch.Generator().manual_seed(columns)).to(dtype)
+    values[0, : columns - width // 2] = -torch.inf
+    values[1].round_(decimals=0)
+    found, where = best(values, width)
+    assert torch.equal(found.sort(-1, descending=True).values, values.sort(-1, descending=True).values[:, :width])
+    assert torch.equal(values.gather(1, where), found)
+    assert all(len(set(row)) == width for row in where.tolist())
+
+
+def test_distributions_over_a_whole_vocabulary() -> None:
+    """At a real vocabulary's size, the selection by groups takes part; a special token counts where it has a chance."""
+    size, special = 49152, [0, 1, 2]
+    rng = np.random.default_rng(5)
+    logits = torch.from_numpy(rng.normal(size=(6, size)).astype(np.float32) * 3)
+    rows = [rng.integers(3, size, 60).tolist() for _ in range(6)]
+    for i, row in enumerate(rows):
+        logits[i, row[:20]] = torch.linspace(9, 15, 20)
+        logits[i, 0] = 14.0 if i % 2 else -5.0
+    marks = torch.tensor(special)
+    choice = candidates(logits.clone(), history(rows, marks), Vocabulary((0, 1, 2), size), Settings(), marks)
+    assert {1, 3, 5} <= set(choice.differs.tolist()) != set(range(6))
+    for i, row in enumerate(rows):
+        own = choice.own, choice.differs.tolist().index(i) if i in choice.differs else 0
+        found = dense(*own, size) if i in choice.differs else dense(choice.without, i, size)
+        assert same(dense(choice.without, i, size), reference(logits[i], row, Settings(), special), ties=False)
+        assert same(found, reference(logits[i], row, Settings(), []), ties=False)
 
 
 def test_ids_that_the_tokenizer_cannot_decode_are_never_drawn() -> None:

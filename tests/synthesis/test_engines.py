@@ -9,6 +9,7 @@ from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM
 
 from calibrant.errors import InputError
 from calibrant.models.load import load_config, load_model
+from calibrant.synthesis.cache import BLOCK
 from calibrant.synthesis.engine import make_engine
 from calibrant.synthesis.hf import TransformersStepper
 from calibrant.synthesis.linear import Linear, packable
@@ -108,6 +109,42 @@ def test_bfloat16_is_as_close_to_float32_as_transformers() -> None:
     assert (ours.float() - exact).abs().mean() < 1.2 * (theirs - exact).abs().mean()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_that_outgrow_blocks_of_the_cache(dtype: torch.dtype) -> None:
+    """Rows of unlike length enter, grow past several blocks and leave; every position is seen, none is seen twice."""
+    options = {"hidden_size": 96, "max_position_embeddings": 128}
+    ids = torch.randint(3, 400, (5, 2 * BLOCK + 40), generator=torch.Generator().manual_seed(4))
+    with torch.inference_mode():
+        exact = small_llama(**options)(ids).logits
+        theirs = small_llama(dtype, **options)(ids).logits.float()
+        tolerance = 1e-5 if dtype == torch.float32 else 1.3 * float((theirs - exact).abs().mean())
+        engine = NativeLlama(small_llama(dtype, **options))
+        engine.reset(5, ids.shape[1])
+        engine.prefill(ids[:2, :BLOCK])
+        rows, positions = torch.arange(2), torch.tensor([BLOCK, BLOCK])
+        errors = []
+        for step in range(BLOCK + 35):
+            logits = engine.step(ids[rows, positions]).float()
+            errors.append((logits - exact[rows, positions]).abs())
+            positions = positions + 1
+            if step == 5:
+                engine.prefill(ids[2:4, : BLOCK + 3])
+                rows, positions = torch.arange(4), torch.cat([positions, torch.tensor([BLOCK + 3, BLOCK + 3])])
+            if step == 9:
+                kept = torch.tensor([0, 2, 3])
+                engine.keep(kept)
+                rows, positions = rows[kept], positions[kept]
+                engine.prefill(ids[4:, :1])
+                rows, positions = torch.tensor([0, 2, 3, 4]), torch.cat([positions, torch.tensor([1])])
+    scale = float(exact.abs().mean()) if dtype == torch.float32 else 1.0
+    if dtype == torch.float32:
+        assert max(float(error.max()) for error in errors) < tolerance * 10 * scale
+    else:
+        assert all(float(error.mean(1).max()) < 3 * tolerance for error in errors)
+        assert float(torch.cat(errors).mean()) < tolerance
+    assert engine.longest > 2 * BLOCK
+
+
 @pytest.mark.parametrize("rows", [1, 3, 64, 200])
 def test_the_packed_product_is_bit_identical(rows: int) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -118,6 +155,25 @@ def test_the_packed_product_is_bit_identical(rows: int) -> None:
         pytest.skip("this PyTorch has no packed bfloat16 product")
     assert torch.equal(Linear(weight)(x), nn.functional.linear(x, weight))
     assert torch.equal(Linear(weight, bias)(x), nn.functional.linear(x, weight, bias))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_follows_a_product_is_applied_to_it(dtype: torch.dtype) -> None:
+    """Within the one rounding of the result in bfloat16, whose exact value float64 gives."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias, other = (
+        torch.randn(shape, generator=generator).to(dtype) for shape in ((7, 64), (96, 64), (96,), (7, 96))
+    )
+    linear = Linear(weight, bias)
+    product = nn.functional.linear(x.double(), weight.double(), bias.double())
+    bound = {"rtol": 2**-8, "atol": 1e-4} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-5}
+    for found, exact in (
+        (linear(x, "swish"), nn.functional.silu(product)),
+        (linear.plus(x, other), product + other.double()),
+        (linear.times(x, other), product * other.double()),
+    ):
+        assert found.dtype == dtype
+        assert torch.allclose(found.double(), exact, **bound)
 
 
 @pytest.mark.parametrize("mode", ["suppress", "stop"])

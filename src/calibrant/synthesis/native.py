@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from calibrant.models.attention import SHORTEST, block_attention
 from calibrant.synthesis.cache import Cache
 from calibrant.synthesis.linear import Linear
 
@@ -175,7 +176,10 @@ class NativeLlama:
             q, k, v = (part.transpose(1, 2) for part in self._qkv(layer, x, cos, sin))
             cache.keys[i][start : start + rows, :, :t] = k
             cache.values[i][start : start + rows, :, :t] = v
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.heads != self.kv_heads)
+            if cache.products and t >= SHORTEST:
+                mixed = block_attention(q, k, v)
+            else:
+                mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.heads != self.kv_heads)
             x = self._rest(layer, x, mixed.transpose(1, 2).reshape(rows, t, -1))
         return self.head(self._rms(x[:, -1], self.norm))
 
@@ -198,4 +202,5 @@ class NativeLlama:
         count = x.shape[-1]
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         norm = torch.hypot(norm, norm.new_tensor((count * self.eps) ** 0.5))
-        return weight * (x * (count**0.5 / norm)).to(x.dtype)
+        normed: Tensor = (x * (count**0.5 / norm)).to(x.dtype)
+        return weight * normed
