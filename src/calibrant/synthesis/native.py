@@ -179,8 +179,9 @@ class NativeLlama:
             if cache.products and t >= SHORTEST:
                 mixed = block_attention(q, k, v)
             else:
-                mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.heads != self.kv_heads)
-            x = self._rest(layer, x, mixed.transpose(1, 2).reshape(rows, t, -1))
+                gqa = self.heads != self.kv_heads
+                mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=gqa).transpose(1, 2)
+            x = self._rest(layer, x, mixed.reshape(rows, t, -1))
         return self.head(self._rms(x[:, -1], self.norm))
 
     def _qkv(self, layer: _Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
