@@ -181,3 +181,19 @@ def test_counts_are_printed_for_a_model_of_unknown_size_too(tmp_path: Path, caps
     printed = capsys.readouterr().out
     assert "evaluations" in printed
     assert "no estimate of hours and storage: the number of parameters of my-model is not known" in printed
+
+
+def test_a_preset_is_named_as_for_snakemake(capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(workflow_root() / "presets" / "llama-2-7b.yaml")
+    printed = []
+    for words in ([path], ["llama-2-7b"], ["--config", "preset=llama-2-7b"], ["dclm-7b", "--config", "preset=llama-2-7b"]):
+        assert main(["plan", *words, "--target", "table5", "--counts"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert len(set(printed)) == 1
+    assert "study llama-2-7b: preset llama-2-7b" in printed[0]
+    assert main(["plan", "--config", "seeds: 3"]) == 2
+    assert "--config seeds: 3: must be KEY=VALUE" in capsys.readouterr().err
+    assert main(["plan", "llama-3-7b"]) == 2
+    assert "llama-3-7b" in capsys.readouterr().err
+    assert main(["plan", "tiny", "--config", "seeds=5", "--target", "table1", "--counts"]) == 0
+    assert " ".join(capsys.readouterr().out.split()).count("evaluations 46") == 1  # 3 methods, 3 sources, 5 seeds, dense

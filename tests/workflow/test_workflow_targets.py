@@ -80,6 +80,11 @@ def test_a_preset_is_chosen_by_its_file_or_by_its_name(workspace: Workspace, arg
     assert found["sample"] == found["draw"] == 4 * 20
 
 
+def test_an_unknown_target_is_answered_with_those_that_there_are(workspace: Workspace) -> None:
+    with pytest.raises(AssertionError, match=r"no target tabel2; there are all, .*paper, table1, table2, .*similarity"):
+        dry_run(workspace, "--config", "preset=tiny", "--", "tabel2")
+
+
 def test_targets_run_to_their_end_and_their_files_say_what_was_run(workspace: Workspace) -> None:
     study_targets(workspace, "tiny", "table4", "figure5", "similarity")
     report = workspace.folder / "reports" / "tiny"

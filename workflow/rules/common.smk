@@ -1,6 +1,7 @@
 # What the rules share: the resolved configuration, the runs it asks for, and where files lie.
 import json
 import os
+import re
 import shlex
 import sys
 from functools import cache
@@ -224,6 +225,15 @@ def inspected_sets(wildcards):
     own = SETS[wildcards.calibration]
     other = heldout_set(own, list(SETS.values()))
     return [LAYOUT.calibration_set(key) for key in (own, other) if key]
+
+
+NO_FILE = rf"(?!({'|'.join(re.escape(path.name) for path in Path().iterdir())})$)[A-Za-z][\w-]*"
+
+
+def unknown_target(wildcards):
+    """Refuse a target that there is not."""
+    known = ["all", "data", "sets", "masks", "evaluations", "paper", *TARGETS]
+    raise WorkflowError(f"no target {wildcards.word}; there are {', '.join(known)}")
 
 
 def similarity_options():

@@ -141,3 +141,14 @@ rule paper:
     """Every table and figure of the paper."""
     input:
         [LAYOUT.target_report(name) for name in TARGETS],
+
+
+# A word that is neither a rule nor a file here. Its wildcard leaves out files of the working folder, which no rule makes.
+rule unknown_target:
+    """Say what can be asked for."""
+    input:
+        unknown_target,
+    output:
+        "{word}",
+    wildcard_constraints:
+        word=NO_FILE,

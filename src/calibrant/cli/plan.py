@@ -1,7 +1,9 @@
 """`calibrant plan`: count a study's work, and reckon its hours, before anything runs."""
 
 import argparse
-from typing import TYPE_CHECKING
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from calibrant.errors import InputError
 
@@ -13,7 +15,12 @@ ALL = "paper"  # as the workflow's rule: every target
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the stage."""
-    parser.add_argument("config", nargs="?", default="config.yaml", help="the study's YAML file (config.yaml)")
+    parser.add_argument(
+        "study", nargs="?", default="config.yaml", help="the study's YAML file (config.yaml), or the name of a preset"
+    )
+    parser.add_argument(
+        "--config", action="append", default=[], metavar="KEY=VALUE", help="as Snakemake's: preset=dclm-7b; repeatable"
+    )
     parser.add_argument(
         "--target",
         action="append",
@@ -29,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print one line a count."""
-    from calibrant.study.config import load_config
+    from calibrant.study.config import load_config, preset_names
     from calibrant.study.estimate import estimate
     from calibrant.study.machines import machines
     from calibrant.study.plan import counts, jobs, work
@@ -40,7 +47,12 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"--machine {options.machine}: must be one of {', '.join(machines())}")
     changes = dict(change(text) for text in options.set)
     targets = list(dict.fromkeys(t for name in options.target for t in (target_files() if name == ALL else [name])))
-    configs = [load_config(options.config, target=target) for target in targets] or [load_config(options.config)]
+    changes_of_config = dict(setting(text) for text in options.config)
+    study = options.study
+    if study in preset_names() and not Path(study).is_file():
+        study, changes_of_config = "config.yaml", {"preset": study, **changes_of_config}
+    given = functools.partial(load_config, study, changes=changes_of_config)
+    configs = [given(target=target) for target in targets] or [given()]
     planned = work(configs)
     first = configs[0]
     what = f"targets {', '.join(targets)}" if targets else f"experiment {first['experiment']}"
@@ -101,3 +113,20 @@ def change(text: str) -> tuple[str, float]:
     if not equals:
         raise InputError(f"--set {text}: must be NAME=NUMBER, such as products=9e13")
     return name, number
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """Read `preset=dclm-7b`, the value as YAML.
+
+    Raises:
+        InputError: it has not that form.
+    """
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise InputError(f"--config {text}: must be KEY=VALUE, such as preset=dclm-7b")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--config {text}: the value is no YAML") from None

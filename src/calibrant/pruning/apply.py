@@ -62,7 +62,7 @@ def check_model(file: MaskFile, model_dir: Path) -> None:
     if expected is not None and expected != found:
         raise InputError(
             f"masks {file.path}: made for model {file.metadata.get('model')} (sha256 {expected[:12]}...), "
-            f"but {model_id(model_dir)} has sha256 {found[:12]}..."
+            f"but {model_id(model_dir)} in {model_dir} has sha256 {found[:12]}..."
         )
 
 

@@ -11,6 +11,8 @@ from calibrant.artefacts.atomic import write_text
 from calibrant.reporting.statistics import Estimate
 
 DASH = "–"  # what is missing, never a zero
+WORDS = ("text", "below")  # kinds of columns that hold words
+BROAD = "p{0.2\\linewidth}"  # a LaTeX column whose text is broken into lines
 MARK = "†"  # behind a value that a test set apart from others; the caption says which test
 
 
@@ -24,7 +26,8 @@ class Column:
         note: second line of the heading: unit, direction.
         decimals: decimal places of the numbers.
         signed: whether positive numbers carry a sign.
-        kind: `spread` (mean ± sd), `number`, `interval`, `p` or `text`.
+        kind: `spread` (mean ± sd), `number`, `interval`, `p`, `text` or `below`: a text too long for a column, which
+            pages show on a line of its own below the row.
     """
 
     key: str
@@ -128,7 +131,7 @@ def parts(value: Value, column: Column, seeds: int | None = None) -> tuple[str, 
 def to_markdown(table: Table) -> str:
     """A pipe table under a bold title, section headings as rows of their own, the caption below."""
     titles = [f"{c.title} ({c.note})" if c.note else c.title for c in table.columns]
-    right = ["---" if c.kind == "text" else "---:" for c in table.columns]
+    right = ["---" if c.kind in WORDS else "---:" for c in table.columns]
     lines = [_pipe([table.stub, *titles]), "| " + " | ".join(["---", *right]) + " |"]
     for section in table.sections:
         if section.heading:
@@ -144,13 +147,14 @@ def _pipe(cells: Sequence[str]) -> str:
 
 def to_latex(table: Table) -> str:
     """A booktabs table."""
-    alignment = "l" + "".join("l" if c.kind == "text" else "r" for c in table.columns)
+    kinds = {"text": "l", "below": BROAD}
+    alignment = ["l", *(kinds.get(c.kind, "r") for c in table.columns)]
     titles = [f"{c.title} ({c.note})" if c.note else c.title for c in table.columns]
     lines = [
         r"\begin{table}",
         r"  \centering",
         rf"  \caption{{{escape_latex(table.title)}. {escape_latex(table.caption)}}}",
-        rf"  \begin{{tabular}}{{{alignment}}}",
+        rf"  \begin{{tabular}}{{{''.join(alignment)}}}",
         r"    \toprule",
         "    " + " & ".join(escape_latex(t) for t in [table.stub, *titles]) + r" \\",
     ]

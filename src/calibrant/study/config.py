@@ -1,15 +1,16 @@
 """One validated configuration of compat set, preset, experiment and overrides."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.study.layers import layers, workflow_root
+from calibrant.study.layers import layers, preset_names, workflow_root
 from calibrant.study.merge import merge, read_yaml
 from calibrant.study.validate import fill_defaults, validate
 
-__all__ = ["load_config", "merge", "read_yaml", "resolve_config", "study_keys", "workflow_root"]
+__all__ = ["load_config", "merge", "preset_names", "read_yaml", "resolve_config", "study_keys", "workflow_root"]
 
 SCHEMA = Path("schemas", "config.schema.yaml")
 SPEC_KINDS = {"model": ("archive", "hub", "path"), "sources": ("archive", "files", "hub")}
@@ -22,13 +23,19 @@ def schema() -> dict[str, Any]:
     return read_yaml(workflow_root() / SCHEMA)
 
 
-def load_config(path: str | Path, base: str | Path = "config.yaml", target: str | None = None) -> dict[str, Any]:
+def load_config(
+    path: str | Path,
+    base: str | Path = "config.yaml",
+    target: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Read a study's YAML file and resolve it; it lies over `base` where that exists, as for Snakemake.
 
     Args:
         path: the file; a preset's own will do.
         base: what it lies over.
         target: the table or figure in whose experiment's place the study's own is put.
+        changes: what lies over both, as Snakemake's `--config`.
 
     Raises:
         InputError: the file is missing or is not a mapping, or the configuration is not valid.
@@ -36,6 +43,7 @@ def load_config(path: str | Path, base: str | Path = "config.yaml", target: str 
     config = read_yaml(path)
     if Path(base).is_file():
         config = merge(read_yaml(base), config)
+    config = merge(config, dict(changes or {}))
     if target is not None:
         from calibrant.study.targets import target_config
 

@@ -63,6 +63,11 @@ def presets(preset: str, name: str) -> dict[str, Any]:
     return merged
 
 
+def preset_names() -> tuple[str, ...]:
+    """All presets."""
+    return _choices("preset")
+
+
 def compat_settings(compat: Any, preset: str, experiment: str, name: str) -> dict[str, Any]:
     """The settings of a compat set, with those that it has for this preset and this experiment alone.
 

@@ -21,8 +21,8 @@ def claims_table(judgements: Sequence[Judgement], outcome: Outcome) -> list[Tabl
         Column("unit", "Unit", kind="text"),
         Column("p_holm", "p", "Holm", 3, kind="p"),
         *([Column("paper", "Paper", kind="text")] if beside_paper else []),
-        Column("why", "Rule, or why undecided", kind="text"),
-        Column("evidence", "Read from", kind="text"),
+        Column("why", "Rule, or why undecided", kind="below"),
+        Column("evidence", "Read from", kind="below"),
     ]
     decided = [j for j in judgements if j.verdict != UNDECIDED]
     tested = [j for j in judgements if j.verdict == UNDECIDED and j.p is not None]
