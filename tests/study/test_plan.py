@@ -186,7 +186,12 @@ def test_counts_are_printed_for_a_model_of_unknown_size_too(tmp_path: Path, caps
 def test_a_preset_is_named_as_for_snakemake(capsys: pytest.CaptureFixture[str]) -> None:
     path = str(workflow_root() / "presets" / "llama-2-7b.yaml")
     printed = []
-    for words in ([path], ["llama-2-7b"], ["--config", "preset=llama-2-7b"], ["dclm-7b", "--config", "preset=llama-2-7b"]):
+    for words in (
+        [path],
+        ["llama-2-7b"],
+        ["--config", "preset=llama-2-7b"],
+        ["dclm-7b", "--config", "preset=llama-2-7b"],
+    ):
         assert main(["plan", *words, "--target", "table5", "--counts"]) == 0
         printed.append(capsys.readouterr().out)
     assert len(set(printed)) == 1
@@ -196,4 +201,6 @@ def test_a_preset_is_named_as_for_snakemake(capsys: pytest.CaptureFixture[str]) 
     assert main(["plan", "llama-3-7b"]) == 2
     assert "llama-3-7b" in capsys.readouterr().err
     assert main(["plan", "tiny", "--config", "seeds=5", "--target", "table1", "--counts"]) == 0
-    assert " ".join(capsys.readouterr().out.split()).count("evaluations 46") == 1  # 3 methods, 3 sources, 5 seeds, dense
+    assert (
+        " ".join(capsys.readouterr().out.split()).count("evaluations 46") == 1
+    )  # 3 methods, 3 sources, 5 seeds, dense

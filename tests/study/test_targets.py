@@ -15,9 +15,9 @@ from calibrant.study.grid import calibration_sets, runs
 from calibrant.study.index import study_index
 from calibrant.study.layers import along_axes, presets
 from calibrant.study.needs import report_files
-from calibrant.study.targets import target_config, target_files
+from calibrant.study.targets import PAPER, target_config, target_files
 
-PAPER = ["dclm-7b", "llama-2-7b", "llama-2-13b", "llama-3-8b"]
+MODELS = ["dclm-7b", "llama-2-7b", "llama-2-13b", "llama-3-8b"]
 SOURCES = ["c4", "wikipedia", "slimpajama", "dclm"]
 
 
@@ -43,7 +43,7 @@ def test_every_target_is_valid_on_every_preset_and_its_index_too(preset: str) ->
         assert set(index.layout.parameters if index.layout else {}) <= chosen_layout(index).parameters
 
 
-@pytest.mark.parametrize("preset", PAPER)
+@pytest.mark.parametrize("preset", MODELS)
 def test_the_papers_settings(preset: str) -> None:
     config = resolve_config(given(preset))
     assert list(config["sources"]) == SOURCES
@@ -97,6 +97,19 @@ def test_targets_share_every_run_that_two_of_them_ask_for() -> None:
     assert set(files[1]) < set(files[0])
 
 
+@pytest.mark.parametrize("compat", ["paper", "authors"])
+def test_the_page_of_all_targets_has_the_runs_of_each_once(compat: str) -> None:
+    together = target_config(given(compat=compat), PAPER)
+    each = [run for t in target_files() for run in runs(target_config(given(compat=compat), t))]
+    assert set(runs(together)) == set(each)
+    assert len(runs(together)) < len(each)
+    index = parse_index(study_index(together, {"id": "m"}))
+    assert [target.name for target in index.targets] == list(target_files())
+    assert len(index.runs) == len(set(each))
+    samples = next(value for name, value in index.study.settings if name == "Calibration sets")
+    assert samples.startswith("64, 128, 256, 512, 1024, 2048 sequences")
+
+
 def test_only_a_layout_that_reads_scores_has_them_computed() -> None:
     assert report_files(target_config(given(), "table2"))["scores"] == []
     assert len(report_files(target_config(given(), "figure5"))["scores"]) == 4 * 20 + 1
@@ -131,7 +144,7 @@ def test_presets_call_themselves_by_their_files_name() -> None:
 
 
 def test_gated_models_name_their_licence_page_and_the_token() -> None:
-    for preset in PAPER[1:]:
+    for preset in MODELS[1:]:
         text = (workflow_root() / "presets" / f"{preset}.yaml").read_text()
         hub = presets(preset, "test")["model"]["hub"]
         assert f"https://huggingface.co/{hub}" in text

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 from workspace import Workspace
 
+from calibrant.study.grid import runs
 from calibrant.study.plan import jobs, work
-from calibrant.study.targets import target_config, target_files
+from calibrant.study.targets import PAPER, target_config, target_files
 
 pytestmark = pytest.mark.smoke
 
@@ -29,7 +30,7 @@ STAGES = {
     "prune": "prune|prune_without_data",
     "evaluate": "evaluate|evaluate_dense",
     "compare sources": "compare_sources",
-    "report": "target_index|target_report",
+    "report": "target_index|target_report|paper_report",
 }
 
 
@@ -53,7 +54,8 @@ def study_targets(workspace: Workspace, preset: str, *targets: str) -> subproces
 
 def test_the_plan_counts_the_jobs_that_snakemake_would_run(workspace: Workspace) -> None:
     found = dry_run(workspace, "--config", "preset=tiny", "--", "paper")
-    planned = jobs(work([target_config({"preset": "tiny", "experiment": "sources"}, t) for t in target_files()]))
+    every = [*target_files(), PAPER]
+    planned = jobs(work([target_config({"preset": "tiny", "experiment": "sources"}, t) for t in every]))
     by_stage = {
         stage: sum(count for rule, count in found.items() if re.fullmatch(rules, rule))
         for stage, rules in STAGES.items()
@@ -115,15 +117,35 @@ def test_every_target_runs_and_no_job_does_what_another_did(make_workspace: Call
         evaluated |= {run["evaluation"] for run in index["runs"]}
     made = (workspace.folder / "data/tiny/evaluations").rglob("*.json")
     assert {str(p.relative_to(workspace.folder)) for p in made if ".provenance." not in p.name} == evaluated
+    folder = workspace.folder / "reports" / "tiny" / PAPER
+    promised(folder)
+    together = json.loads((workspace.folder / f"data/tiny/index/{PAPER}.json").read_text())
+    assert sorted(run["evaluation"] for run in together["runs"]) == sorted(evaluated)
+    page = (folder / "index.html").read_text()
+    for target in target_files():
+        assert f'<section id="{target}">' in page
+        link = re.search(rf'href="(\.\./{target}/index\.html)"', page)
+        assert link is not None
+        assert (folder / link[1]).is_file()
     again = study_targets(workspace, "tiny", "paper")
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
 @pytest.mark.slow
-def test_the_whole_paper_is_planned_within_half_a_minute(workspace: Workspace) -> None:
+def test_the_whole_paper_is_planned_within_half_a_minute_and_no_job_twice(workspace: Workspace) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    assert dry_run(workspace, "--config", "preset=dclm-7b", "--", "paper")["evaluate"] > 2900
+    found = dry_run(workspace, "--config", "preset=dclm-7b", "--", "paper")
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 30
+    distinct, asked = set(), 0
+    for target in target_files():
+        of_target = runs(target_config({"preset": "dclm-7b", "experiment": "sources"}, target))
+        distinct |= set(of_target)
+        asked += len(of_target)
+    assert found["evaluate"] + found["evaluate_dense"] == len(distinct) < asked
+    masks = {run for run in distinct if run.method != "dense"}
+    assert found["prune"] + found["prune_without_data"] == len(masks)
+    sets = {run.calibration for run in distinct if run.calibration}
+    assert found["sample"] == len({key for key in sets if key.origin == "real"})
 
 
 def promised(folder: Path) -> None:

@@ -22,7 +22,7 @@ from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
 from calibrant.study.inspection import compared, heldout_set
 from calibrant.study.layout import Layout
 from calibrant.study.needs import report_files
-from calibrant.study.targets import target_config, target_files
+from calibrant.study.targets import PAPER, target_config, target_files
 
 GIVEN = config  # as it was given: targets put their own experiments into it
 CONFIG_NAME = " + ".join(str(file) for file in workflow.configfiles)

@@ -74,6 +74,8 @@ rule summarize:
 use rule index as target_index with:
     output:
         LAYOUT.index("{target}"),
+    wildcard_constraints:
+        target="|".join([*TARGETS, PAPER]),
     log:
         f"{DATA}/logs/summarize/{{target}}-index.log",
     params:
@@ -137,10 +139,51 @@ for name in TARGETS:
             LAYOUT.target_report(name),
 
 
-rule paper:
-    """Every table and figure of the paper."""
+rule paper_report:
+    """Judge the paper's conclusions by the runs of all targets, and put every table and figure on one page."""
     input:
+        # Their pages are newer than whatever they were made from, which this page is made from, too.
         [LAYOUT.target_report(name) for name in TARGETS],
+        [LAYOUT.index(name) for name in TARGETS],
+        index=LAYOUT.index(PAPER),
+    output:
+        page=report(
+            LAYOUT.target_report(PAPER),
+            caption="../report/page.rst",
+            category="Report",
+            labels={"what": "every table, figure and conclusion on one page"},
+        ),
+        summary=f"{REPORT}/{PAPER}/summary.md",
+        results=f"{REPORT}/{PAPER}/results.parquet",
+        csv=f"{REPORT}/{PAPER}/results.csv",
+        provenance=f"{REPORT}/{PAPER}/provenance.json",
+        tables=report(
+            directory(f"{REPORT}/{PAPER}/tables"),
+            patterns=["claims.csv"],
+            caption="../report/table.rst",
+            category="Report",
+            labels={"what": "the paper's conclusions"},
+        ),
+        figures=directory(f"{REPORT}/{PAPER}/figures"),
+    log:
+        f"{DATA}/logs/summarize/{PAPER}.log",
+    benchmark:
+        f"{DATA}/benchmarks/summarize/{PAPER}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        output=report_folder,
+        code=code("summarize"),
+        templates=data_digest("calibrant.reporting"),
+        versions=installed_versions("polars", "matplotlib", "scipy"),
+    shell:
+        "python workflow/scripts/summarize.py --results {input.index:q} --output {params.output:q} &> {log:q}"
+
+
+rule paper:
+    """Every table and figure of the paper, and its conclusions, on one page."""
+    input:
+        LAYOUT.target_report(PAPER),
 
 
 # A word that is neither a rule nor a file here. Its wildcard leaves out files of the working folder, which no rule makes.

@@ -10,8 +10,6 @@ from calibrant.errors import InputError
 if TYPE_CHECKING:
     from calibrant.study.estimate import Estimate
 
-ALL = "paper"  # as the workflow's rule: every target
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the stage."""
@@ -25,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target",
         action="append",
         default=[],
-        help=f"a table or figure, {ALL} for all of them; may be repeated. Default: the study's own report",
+        help="a table or figure, paper for all of them; may be repeated. Default: the study's own report",
     )
     parser.add_argument("--counts", action="store_true", help="no estimate of hours and storage")
     parser.add_argument("--machine", help="cpu, gpu (A100) or h100; default: by the number of the model's parameters")
@@ -41,12 +39,13 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.study.machines import machines
     from calibrant.study.plan import counts, jobs, work
     from calibrant.study.shapes import UnknownSizeError
-    from calibrant.study.targets import target_files
+    from calibrant.study.targets import PAPER, target_files
 
     if options.machine is not None and options.machine not in machines():
         raise InputError(f"--machine {options.machine}: must be one of {', '.join(machines())}")
     changes = dict(change(text) for text in options.set)
-    targets = list(dict.fromkeys(t for name in options.target for t in (target_files() if name == ALL else [name])))
+    every = [*target_files(), PAPER]
+    targets = list(dict.fromkeys(t for name in options.target for t in (every if name == PAPER else [name])))
     changes_of_config = dict(setting(text) for text in options.config)
     study = options.study
     if study in preset_names() and not Path(study).is_file():

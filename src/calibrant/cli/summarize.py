@@ -40,6 +40,14 @@ def run(options: argparse.Namespace) -> None:
 
     index = read_index(existing_file(options.results, "results"))
     index = dataclasses.replace(index, scores=(*index.scores, *scores))
+    if index.targets:
+        from calibrant.reporting.paper import summarize_paper
+
+        print(
+            summarize_paper(index, Path(options.output), real_text=not options.no_real_text, rows=options.rows).verdicts
+        )
+        print(f"report: {Path(options.output) / 'index.html'}")
+        return
     if index.layout is not None:
         from calibrant.reporting.target import summarize_target
 

@@ -107,6 +107,15 @@ class LayoutChoice:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A report that the page of all targets shows: its index, and its own page relative to that one."""
+
+    name: str
+    index: str
+    page: str
+
+
+@dataclass(frozen=True)
 class MaskText:
     """The calibration text of masks: a set by source, origin and seed; `name` of the masks in a table of overlaps."""
 
@@ -140,7 +149,10 @@ class Inspections:
 
 @dataclass(frozen=True)
 class Index:
-    """A study, its runs, and the files beside the evaluations; `layout` is None for the general report."""
+    """A study, its runs, and the files beside the evaluations.
+
+    `layout` is None for the general report; `targets` are there for the page of several reports.
+    """
 
     study: Study
     runs: tuple[Run, ...]
@@ -150,6 +162,7 @@ class Index:
     similarity: tuple[str, ...] = ()
     layout: LayoutChoice | None = None
     inspections: Inspections | None = None
+    targets: tuple[Target, ...] = ()
 
 
 def read_index(path: str | Path) -> Index:
@@ -181,6 +194,7 @@ def parse_index(raw: dict[str, Any], name: str = "index") -> Index:
         similarity=tuple(raw.get("similarity", ())),
         layout=LayoutChoice(**raw["layout"]) if "layout" in raw else None,
         inspections=_inspections(raw["inspections"], runs, name) if "inspections" in raw else None,
+        targets=tuple(Target(**entry) for entry in raw.get("targets", ())),
     )
 
 

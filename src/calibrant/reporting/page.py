@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class Page:
     figures: Mapping[str, Plot]
     claims: Sequence[Table]
     performance: Sequence[Table]
+    rates: Sequence[Table]
     differences: Sequence[Table]
     differences_by_task: Sequence[Table]
     items: Table
@@ -95,7 +96,8 @@ def contents(page: Page) -> list[tuple[str, str]]:
     sections = [
         ("claims", "Conclusions", bool(page.claims)),
         ("findings", "Findings", len(page.findings) > 1),
-        ("figures", "Figures", bool(page.figures)),
+        ("figures", "Figures", bool({"performance", "differences"} & set(page.figures))),
+        ("varied", "What else varies", bool({"amount", "prefix"} & set(page.figures) or page.rates)),
         ("tables", "Tables", True),
         ("data", "Calibration text", True),
         ("inside", "Inside the model", bool({"layers", "overlap"} & set(page.figures))),
@@ -125,14 +127,8 @@ def render(template: str, values: Mapping[str, Any], **more: Any) -> str:
         return environment.get_template(template).render(values, **more).rstrip() + "\n"
     environment = _environment(autoescape=True)
     css = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8").strip())
-    return environment.get_template(template).render({**values, "figures": _inline(values["figures"])}, css=css, **more)
-
-
-def _inline(figures: Any) -> Any:
-    """Plots whose SVG elements are not escaped, by name or as a list."""
-    if isinstance(figures, Mapping):
-        return {name: replace(plot, svg=Markup(plot.svg)) for name, plot in figures.items()}
-    return [replace(plot, svg=Markup(plot.svg)) for plot in figures]
+    environment.filters["element"] = Markup  # an SVG element of ours, which is not escaped
+    return environment.get_template(template).render(values, css=css, **more)
 
 
 def _environment(*, autoescape: bool) -> jinja2.Environment:
@@ -145,6 +141,7 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters["units"] = _units
+    environment.filters["spaced"] = _spaced
     environment.globals.update(version=__version__, number=number)
     return environment
 
@@ -153,3 +150,9 @@ def _units(text: str) -> str:
     """A number stays on the line of its unit, and `p = 0.04` on one line."""
     text = re.sub(r"(\d) (%|seeds?\b|points\b)", "\\1\u00a0\\2", text)
     return re.sub(r"\bp ([=<>]) (\d)", "p\u00a0\\1\u00a0\\2", text)
+
+
+def _spaced(name: str) -> str:
+    """`table2` -> `Table 2`, `similarity` -> `Similarity`."""
+    head = name.rstrip("0123456789")
+    return f"{head.capitalize()} {name[len(head) :]}".strip()

@@ -1,6 +1,6 @@
 """The summarize stage: an index in, tables, figures, a summary and a page out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,28 @@ from calibrant.artefacts.atomic import read_json, write_json, write_text
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.provenance import read_provenance
 from calibrant.errors import InputError
-from calibrant.reporting import findings, page, result_tables, style
+from calibrant.reporting import findings, main_setting, page, result_tables, style
 from calibrant.reporting.claims import study_claims
 from calibrant.reporting.comparison import Comparison, method_label, sparsity_label
 from calibrant.reporting.data_table import data_table, documents_table
 from calibrant.reporting.difference_figure import difference_data, difference_figure
 from calibrant.reporting.distribution_figure import distribution_figure
 from calibrant.reporting.figures import Drawing, write_figures
-from calibrant.reporting.index import Index, Inspections
+from calibrant.reporting.index import Index, Inspections, Study, TableFile
 from calibrant.reporting.inspections import read_layers, read_overlaps
 from calibrant.reporting.layer_figure import layer_drawing
+from calibrant.reporting.layouts import amount, prefix
+from calibrant.reporting.layouts.filtering import filter_table
+from calibrant.reporting.layouts.slices import slices
 from calibrant.reporting.overlap_figure import overlap_drawing
 from calibrant.reporting.performance_figure import performance_data, performance_figure
 from calibrant.reporting.records import brief
 from calibrant.reporting.results import collect, write_results
 from calibrant.reporting.samples import check_scores, excerpts, read_pools, read_scores
-from calibrant.reporting.table import write_tables
+from calibrant.reporting.table import Table, write_tables
 
-FIGURES = ("performance", "differences", "perplexity", "min_k", "layers", "overlap")
-TABLES = ("claims", "performance", "differences", "differences_by_task", "documents", "data", "items")
+FIGURES = ("performance", "differences", "perplexity", "min_k", "amount", "prefix", "layers", "overlap")
+TABLES = ("claims", "performance", "filtering", "differences", "differences_by_task", "documents", "data", "items")
 
 
 def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int = 3) -> page.Page:
@@ -53,7 +56,8 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
     if output.exists() and not output.is_dir():
         raise InputError(f"output {output} is a file; give the name of a folder")
     frame = collect(index.runs)
-    data = Comparison(frame, index.study)
+    study = main_setting.note(frame, index.study)
+    data = Comparison(main_setting.at_main(frame), study)
     check_scores(index)
     scores = read_scores(index.scores)
     labels = {source: data.source_label(source) for source in data.sources}
@@ -70,12 +74,14 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
     text = data_table(labels, read_pools(index.samples), scores)
 
     write_results(output, frame, index)
-    for name, tables in zip(TABLES, (claims, performance, differences, by_task, [origins], [text], items), strict=True):
+    rates = filter_rates(frame, study)
+    listed = (claims, performance, rates, differences, by_task, [origins], [text], items)
+    for name, tables in zip(TABLES, listed, strict=True):
         write_tables(output / "tables", name, tables)
-    drawn = [*drawings(data, scores, labels), *inside(index.inspections, labels)]
+    drawn = [*drawings(data, scores, labels), *settings_drawings(frame, study), *inside(index.inspections, labels)]
     plots = write_figures(output / "figures", drawn)
     shown = page.Page(
-        study=index.study,
+        study=study,
         title=index.study.title or f"On which text should {index.study.model_id} be calibrated?",
         question=index.study.question or page.QUESTION,
         facts=page.facts(data, index.study, len(index.runs)),
@@ -84,12 +90,13 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
         figures=plots,
         claims=claims,
         performance=performance,
+        rates=rates,
         differences=differences,
         differences_by_task=by_task,
         items=items[0],
         documents=origins if documents else None,
         data=text,
-        browser=browser(index, data, scores, real_text=real_text, rows=rows),
+        browser=browser(index.samples, labels, scores, real_text=real_text, rows=rows),
         without_real=not real_text,
         records=[brief(kind, name, content) for (kind, name), content in contents.items()],
         machine=index.study.machine,
@@ -161,6 +168,23 @@ def drawings(data: Comparison, scores: pl.DataFrame, labels: Mapping[str, str]) 
     ]
 
 
+def settings_drawings(frame: pl.DataFrame, study: Study) -> list[Drawing]:
+    """The figures of the number of samples and of the prefix length, for a study that varies them."""
+    names = main_setting.varied(frame)
+    amounts = slices(main_setting.at_main(frame, ["samples"]), study, "samples") if "samples" in names else {}
+    lengths = slices(main_setting.at_main(frame, ["prefix_length"]), study, "prefix_length")
+    return [
+        amount.amount_drawing("amount", amounts),
+        prefix.prefix_drawing("prefix", lengths if "prefix_length" in names else {}),
+    ]
+
+
+def filter_rates(frame: pl.DataFrame, study: Study) -> list[Table]:
+    """The table of filter rates, for a study that varies them."""
+    varied = "drop" in main_setting.varied(frame)
+    return filter_table(main_setting.at_main(frame, ["drop"]), study) if varied else []
+
+
 def inside(inspections: Inspections | None, labels: Mapping[str, str]) -> list[Drawing]:
     """The figures of what pruning did inside the model, for the masks that the study looked into."""
     what = f"{method_label(inspections.method)} at {sparsity_label(inspections.sparsity)}" if inspections else ""
@@ -186,20 +210,22 @@ def _distribution(
     )
 
 
-def browser(index: Index, data: Comparison, scores: pl.DataFrame, *, real_text: bool, rows: int) -> list[page.Group]:
+def browser(
+    samples: Sequence[TableFile], labels: Mapping[str, str], scores: pl.DataFrame, *, real_text: bool, rows: int
+) -> list[page.Group]:
     """A few rows of each text, generated ones first; sources without any are left out."""
     groups = []
-    for source in data.sources:
+    for source, label in labels.items():
         sides = []
         for origin, title in (("synthetic", "Written by the model"), ("real", "Real")):
             if origin == "real" and not real_text:
                 continue
-            found = excerpts(index.samples, scores, source, origin, rows)
+            found = excerpts(samples, scores, source, origin, rows)
             if found:
                 sides.append(page.Side(title, found))
         if sides:
             count = sum(len(side.rows) for side in sides)
-            groups.append(page.Group(data.source_label(source), f"{count} rows", sides))
+            groups.append(page.Group(label, f"{count} rows", sides))
     return groups
 
 

@@ -50,16 +50,7 @@ def summarize_target(index: Index, output: Path) -> TargetPage:
     frame = collect(index.runs)
     check_scores(index)
     contents = {(p.kind, p.name): read_record(p.path) for p in index.provenance}
-    products = layout.build(
-        Inputs(
-            frame=frame,
-            study=index.study,
-            scores=read_scores(index.scores),
-            similarity=read_similarity(index.similarity),
-            parameters=index.layout.parameters if index.layout else {},
-            published=published_for(index.study.model_id),
-        )
-    )
+    products = layout.build(layout_inputs(index, frame))
     for folder in ("tables", "figures"):
         (output / folder).mkdir(parents=True, exist_ok=True)
     write_results(output, frame, index)
@@ -81,6 +72,22 @@ def summarize_target(index: Index, output: Path) -> TargetPage:
     # Last, so that a page is never beside older tables.
     write_text(output / "index.html", page.render("target.html.j2", vars(shown), colours=colours))
     return shown
+
+
+def layout_inputs(index: Index, frame: pl.DataFrame) -> Inputs:
+    """All that the index's layout draws from.
+
+    Raises:
+        InputError: a file that the index names is missing or malformed.
+    """
+    return Inputs(
+        frame=frame,
+        study=index.study,
+        scores=read_scores(index.scores),
+        similarity=read_similarity(index.similarity),
+        parameters=index.layout.parameters if index.layout else {},
+        published=published_for(index.study.model_id),
+    )
 
 
 def chosen_layout(index: Index) -> Layout:

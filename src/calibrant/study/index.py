@@ -10,6 +10,7 @@ from calibrant.errors import InputError
 from calibrant.study.grid import Run, SetKey, calibration_sets, format_number, runs
 from calibrant.study.inspection import compared, inspections
 from calibrant.study.layout import Layout, reads
+from calibrant.study.targets import PAPER, target_files
 
 
 def study_index(config: dict[str, Any], model_record: dict[str, Any], packages: str = "") -> dict[str, Any]:
@@ -44,7 +45,11 @@ def study_index(config: dict[str, Any], model_record: dict[str, Any], packages: 
             *({"kind": "text", "name": n, "path": layout.provenance("texts", n)} for n in config["texts"]),
         ],
     }
-    if "layout" in config:
+    if config["experiment"] == PAPER:
+        index["targets"] = [
+            {"name": name, "index": layout.index(name), "page": f"../{name}/index.html"} for name in target_files()
+        ]
+    elif "layout" in config:
         index["layout"] = {"name": config["layout"]["name"], "parameters": parameters(config)}
     if similarities := layout.similarities(config):
         index["similarity"] = similarities

@@ -13,6 +13,7 @@ from calibrant.study.merge import read_yaml
 # What an experiment with a layout may say. Everything else is the study's, the same for all its targets, which
 # therefore share the files of a run: a path says what distinguishes a run from others within a study.
 EXPERIMENT_KEYS = ("title", "layout", "grids")
+PAPER = "paper"  # the page of all targets
 
 
 @cache
@@ -40,13 +41,25 @@ def target_files() -> dict[str, dict[str, Any]]:
 def target_config(config: Mapping[str, Any], target: str, name: str = "config.yaml") -> dict[str, Any]:
     """The configuration of a target: the study's, with the target's experiment in place of its own.
 
+    That of `PAPER` has the runs of all targets.
+
     Raises:
         InputError: as `resolve_config`, or no such target.
     """
+    if target == PAPER:
+        return _together([target_config(config, each, name) for each in target_files()])
     if target not in target_files():
         raise InputError(f"{name}: no target {target}; there are {', '.join(target_files())}")
     kept = {key: value for key, value in config.items() if key not in EXPERIMENT_KEYS}
     return resolve_config({**kept, "experiment": target}, f"{name}, target {target}")
+
+
+def _together(configs: list[dict[str, Any]]) -> dict[str, Any]:
+    """One configuration with the grids of several; each grid says its seeds, in which a compat set may differ."""
+    grids = [{"seeds": config["seeds"], **grid} for config in configs for grid in config["grids"]]
+    title = "Every table, figure and conclusion of the paper"
+    layout = {"name": PAPER, "reads": [], "parameters": {}}
+    return {**configs[0], "experiment": PAPER, "title": title, "grids": grids, "layout": layout}
 
 
 def _order(name: str) -> tuple[int, str, int]:

@@ -11,6 +11,7 @@ from scipy import stats
 
 from calibrant.reporting import statistics, style
 from calibrant.reporting.comparison import Cell, Comparison
+from calibrant.reporting.figures import Drawing
 from calibrant.reporting.layouts import drawing, rows, words
 from calibrant.reporting.layouts.best import paired
 from calibrant.reporting.layouts.slices import headline, in_order
@@ -141,3 +142,20 @@ def amount_caption(amounts: Slices) -> str:
                 )
             sentences.append(f"{text}.")
     return " ".join(sentences)
+
+
+def amount_drawing(name: str, amounts: Slices) -> Drawing:
+    """The figure with its data and words; nothing to draw without slices."""
+    caption = amount_caption(amounts) if amounts else ""
+    figure = amount_figure(amounts) if amounts else None
+    seen = (
+        "Lines of the outcome against the number of samples, one per source with a shaded standard deviation; a panel "
+    )
+    return Drawing(
+        name,
+        None if figure is None else (lambda: figure),
+        amount_data(amounts),
+        "The number of calibration samples",
+        caption,
+        f"{seen}panel per method. {caption}".strip(),
+    )

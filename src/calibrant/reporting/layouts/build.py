@@ -120,32 +120,12 @@ def source_figure(name: str, method: str) -> Layout:
 
 def figure3(inputs: Inputs) -> Products:
     """The number of calibration samples."""
-    amounts = slices(inputs.frame, inputs.study, "samples")
-    drawn = _drawing(
-        "figure3",
-        amount.amount_figure(amounts),
-        amount.amount_data(amounts),
-        "The number of calibration samples",
-        amount.amount_caption(amounts) if amounts else "",
-        "Lines of the outcome against the number of samples, one per source with a shaded standard deviation; a panel "
-        "per method.",
-    )
-    return Products(figures=[drawn])
+    return Products(figures=[amount.amount_drawing("figure3", slices(inputs.frame, inputs.study, "samples"))])
 
 
 def figure4(inputs: Inputs) -> Products:
     """The length of the prefix."""
-    prefixes = slices(inputs.frame, inputs.study, "prefix_length")
-    drawn = _drawing(
-        "figure4",
-        prefix.prefix_figure(prefixes),
-        prefix.prefix_data(prefixes),
-        "The length of the prefix that the model continues",
-        prefix.prefix_caption(prefixes) if prefixes else "",
-        "Line of the outcome against the prefix length with a shaded standard deviation; the real text as a dashed "
-        "line.",
-    )
-    return Products(figures=[drawn])
+    return Products(figures=[prefix.prefix_drawing("figure4", slices(inputs.frame, inputs.study, "prefix_length"))])
 
 
 def figure5(inputs: Inputs) -> Products:

@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 
 from calibrant.reporting import statistics, style
 from calibrant.reporting.comparison import Cell, Comparison
+from calibrant.reporting.figures import Drawing
 from calibrant.reporting.layouts import drawing, rows, words
 from calibrant.reporting.layouts.slices import headline, in_order
 from calibrant.reporting.measures import Measure
@@ -159,4 +160,19 @@ def short_against_long(prefixes: Slices, cell: Cell, measure: Measure) -> str:
     return (
         f"prefixes of {number(min(short), 0)} to {number(max(short), 0)} tokens minus longer ones: "
         f"{words.changed(found, measure)}"
+    )
+
+
+def prefix_drawing(name: str, prefixes: Slices) -> Drawing:
+    """The figure with its data and words; nothing to draw without slices."""
+    caption = prefix_caption(prefixes) if prefixes else ""
+    figure = prefix_figure(prefixes) if prefixes else None
+    seen = "Line of the outcome against the prefix length with a shaded standard deviation; the real text is dashed."
+    return Drawing(
+        name,
+        None if figure is None else (lambda: figure),
+        prefix_data(prefixes),
+        "The length of the prefix that the model continues",
+        caption,
+        f"{seen} {caption}".strip(),
     )

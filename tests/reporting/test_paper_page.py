@@ -1,0 +1,166 @@
+"""Claims over runs that vary samples, prefix and filter rate: on the page of all targets, and in any study's report."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from layout_frames import LABELS, make_frame
+
+from calibrant.cli.main import main
+from calibrant.errors import InputError
+from calibrant.reporting.claims import gather, judge
+from calibrant.reporting.index import parse_index
+from calibrant.reporting.main_setting import at_main, main_of, varied
+from calibrant.reporting.results import collect
+from calibrant.reporting.summarize import summarize
+
+KEYS = ("method", "sparsity", "source", "origin", "seed", "samples", "prefix_length", "drop")
+TARGETS: dict[str, dict[str, Any]] = {
+    "table2": {},
+    "table4": {"methods": ("wanda",), "sources": ("wikipedia",), "drops": (0.0, 0.1, 0.2, 0.4)},
+    "figure3": {"methods": ("wanda", "dsnot"), "sparsities": ("2:4",), "origins": ("real",), "samples": (64, 128, 256)},
+    "figure4": {"methods": ("wanda",), "sources": ("wikipedia",), "prefixes": (0, 1, 4, 64)},
+}
+ACROSS = {  # what no target alone can test
+    "Beyond 128 samples the amount does not matter",
+    "With a prefix of any length it beats real text",
+    "Prefixes of 1 to 4 tokens beat longer ones",
+    "Without filtering it still beats real text",
+    "Dropping 10 to 20 % beats dropping nothing",
+}
+
+
+def write_runs(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Runs by target; an evaluation that several ask for is one file."""
+    folder.mkdir()
+    written: dict[tuple[Any, ...], dict[str, Any]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for target, options in TARGETS.items():
+        groups = make_frame(**options).partition_by(*KEYS, as_dict=True, maintain_order=True)
+        for key, rows in groups.items():
+            if key not in written:
+                path = folder / f"{len(written)}.json"
+                columns = ("task", "metric", "value", "stderr", "n", "num_fewshot", "task_version", "split")
+                path.write_text(json.dumps(rows.select(columns).to_dicts()))
+                written[key] = {**dict(zip(KEYS, key, strict=True)), "evaluation": str(path), "model": "m"}
+            found.setdefault(target, []).append(written[key])
+    return found
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[dict[str, Any]]]]:
+    folder = tmp_path_factory.mktemp("paper")
+    return folder, write_runs(folder / "evaluations")
+
+
+def study(title: str = "") -> dict[str, Any]:
+    sources = [{"name": name, "label": label} for name, label in LABELS.items()]
+    return {"name": "fake", "title": title, "model": {"id": "m"}, "sources": sources}
+
+
+def union(runs: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    return list({run["evaluation"]: run for each in runs.values() for run in each}.values())
+
+
+@pytest.fixture(scope="module")
+def page(written: tuple[Path, dict[str, list[dict[str, Any]]]]) -> Path:
+    folder, runs = written
+    targets = []
+    for name, each in runs.items():
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps({"study": study(f"About {name}."), "runs": each, "layout": {"name": name}}))
+        targets.append({"name": name, "index": str(path), "page": f"../{name}/index.html"})
+    index = folder / "paper.json"
+    index.write_text(json.dumps({"study": study("All of it"), "runs": union(runs), "targets": targets}))
+    for name in ("paper", "again"):
+        assert main(["summarize", "--results", str(index), "--output", str(folder / name)]) == 0
+    return folder / "paper"
+
+
+def judged(runs: list[dict[str, Any]]) -> dict[str, tuple[str, float | None]]:
+    """Verdict and estimate of each claim that these runs test, without the report."""
+    index = parse_index({"study": study(), "runs": runs})
+    evidence = gather(collect(index.runs), index.study)
+    assert evidence is not None
+    return {
+        j.claim.statement: (j.verdict, None if j.estimate is None else j.estimate.mean)
+        for j in judge(evidence, "m")
+        if j.p is not None
+    }
+
+
+def table_of(path: Path) -> dict[str, tuple[str, float | None]]:
+    frame = pl.read_csv(path).filter(pl.col("section") != "Not tested in this study")
+    return {row["row"]: (row["verdict"], row["estimate"]) for row in frame.iter_rows(named=True)}
+
+
+def test_claims_are_judged_by_the_runs_of_all_targets(
+    page: Path, written: tuple[Path, dict[str, list[dict[str, Any]]]]
+) -> None:
+    found = table_of(page / "tables" / "claims.csv")
+    assert found == judged(union(written[1]))
+    assert set(found) >= ACROSS
+    assert not ACROSS & set(judged(written[1]["table2"]))
+    assert "of the paper's 21 conclusions" in (page / "summary.md").read_text().lower()
+
+
+def test_one_file_holds_all_that_it_shows(page: Path) -> None:
+    text = (page / "index.html").read_text()
+    links = set(re.findall(r'(?:href|src)="([^"]+)"', text))
+    assert {link for link in links if not link.startswith("#")} == {f"../{name}/index.html" for name in TARGETS}
+    assert not re.search(r"<(script|link|img|iframe)\b|url\((?!#)|@import", text)
+    order = [text.index(f'<section id="{name}">') for name in ("claims", *TARGETS, "data", "settings", "provenance")]
+    assert order == sorted(order)
+    assert text.count("<svg") == 2  # figures 3 and 4
+    assert (page.parent / "again" / "index.html").read_text() == text
+    for name in ("claims", "table2", "table4", "data", "documents"):
+        assert {path.suffix for path in (page / "tables").glob(f"{name}.*")} == {".md", ".csv", ".tex"}
+    for name in ("figure3", "figure4"):
+        suffixes = {path.suffix for path in (page / "figures").glob(f"{name}.*")}
+        assert suffixes == {".svg", ".png", ".csv", ".parquet"}
+
+
+def test_a_target_with_other_runs_is_refused(page: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    raw = json.loads((page.parent / "paper.json").read_text())
+    (tmp_path / "paper.json").write_text(json.dumps({**raw, "runs": raw["runs"][:3]}))
+    arguments = ["summarize", "--results", str(tmp_path / "paper.json"), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "table2.json: has" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_that_varies_its_settings_has_claims_and_its_tables_show_the_main_setting(
+    written: tuple[Path, dict[str, list[dict[str, Any]]]], tmp_path: Path
+) -> None:
+    runs = union(written[1])
+    index = parse_index({"study": study(), "runs": runs})
+    shown = summarize(index, tmp_path, rows=0)
+    assert table_of(tmp_path / "tables" / "claims.csv") == judged(runs)
+    assert {"amount", "prefix"} <= set(shown.figures)
+    assert len(shown.rates) == 1
+    assert "128 samples, a prefix of 4 tokens, 20 % dropped" in shown.study.notes[0]
+    frame = collect(index.runs)
+    main_runs = at_main(frame)
+    assert set(main_runs["samples"].drop_nulls()) == {128}
+    assert set(main_runs.filter(pl.col("origin") == "synthetic").select("prefix_length", "drop").rows()) == {(4, 0.2)}
+    # Runs without the settings stay: the dense model and magnitude.
+    assert {"dense", "magnitude"} <= set(main_runs["method"])
+
+
+def test_where_nothing_varies_everything_is_shown() -> None:
+    mixed = pl.concat(
+        [make_frame(methods=("wanda",), samples=(64,)), make_frame(methods=("dsnot",), samples=(128,))]
+    ).unique(maintain_order=True)
+    assert varied(mixed) == []
+    assert at_main(mixed).equals(mixed)
+    both = make_frame(methods=("wanda",), samples=(64, 128, 256))
+    assert varied(both) == ["samples"]
+    assert main_of(both) == (128, 4, 0.2)
+
+
+def test_an_index_of_targets_is_checked() -> None:
+    with pytest.raises(InputError, match="targets"):
+        parse_index({"study": study(), "runs": [], "targets": [{"name": "table2"}]})
