@@ -19,6 +19,7 @@ from calibrant.reporting.published import published_for
 from calibrant.reporting.samples import SCORES
 from calibrant.reporting.statistics import Estimate, holm
 from calibrant.reporting.table import Row, Table, to_markdown, write_tables
+from calibrant.scoring.contamination import SCHEMA as CONTAMINATION
 from calibrant.scoring.similarity import SCHEMA as SIMILARITY
 
 SPARSITIES = ("0.3", "0.4", "0.5", "0.6", "4:8", "2:4")
@@ -68,10 +69,39 @@ def make_similarity() -> pl.DataFrame:
     return pl.DataFrame(rows).select(names)
 
 
+def make_items() -> pl.DataFrame:
+    rows = [("c4", "boolq", "boolq 0", 0, None, 0, None), ("c4", "boolq", "boolq 1", 20, "c4-7", 19, 0.95),
+            ("c4", "boolq", "boolq 2", 30, None, 0, 0.0),
+            ("wikipedia", "boolq", "boolq 1", 20, "w-1", 9, 0.45)]  # fmt: skip
+    return pl.DataFrame(
+        [{"source": s, "evaluation": e, "kind": "task", "item": i, "n": 8, "shingles": k, "doc_id": d, "shared": m,
+          "share": share, "threshold": 0.5} for s, e, i, k, d, m, share in rows],
+        schema=pl.DataFrame(CONTAMINATION.empty_table()).schema,
+    )  # fmt: skip
+
+
+def test_the_table_of_items_names_those_that_were_found() -> None:
+    products, _ = build("similarity")
+    (table,) = products.tables["contamination"]
+    (first, found), (second, none) = rows_of(table)
+    assert (first, second) == ("C4", "Wikipedia")
+    assert list(found.cells) == [3, 2, 1, 50.0, 0.95, "boolq 1 (0.95, in c4-7)"]
+    assert list(none.cells) == [1, 1, 0, 0.0, 0.45, None]
+    assert "share of 0.5 or more" in table.caption
+
+
 def make_inputs(frame: pl.DataFrame, *, published: pl.DataFrame | None = None, **parameters: Any) -> Inputs:
     none = published_for("no such model")
     study = make_study()
-    return Inputs(frame, study, make_scores(), make_similarity(), parameters, none if published is None else published)
+    return Inputs(
+        frame,
+        study,
+        make_scores(),
+        make_similarity(),
+        make_items(),
+        parameters,
+        none if published is None else published,
+    )
 
 
 def build(name: str, *, published: pl.DataFrame | None = None, parameters: dict[str, Any] | None = None,

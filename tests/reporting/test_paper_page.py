@@ -115,6 +115,12 @@ def test_one_file_holds_all_that_it_shows(page: Path) -> None:
     order = [text.index(f'<section id="{name}">') for name in ("claims", *TARGETS, "data", "settings", "provenance")]
     assert order == sorted(order)
     assert text.count("<svg") == 2  # figures 3 and 4
+    assert "80 % power" in text  # how many seeds a small difference needs
+    assert "Two kinds of error" in text
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", text.replace('<tr class="below"><td', "<tr><th"), re.DOTALL)
+    assert cells
+    assert not any(re.search("<(b|strong)>", each) for each in cells)  # no best in bold
+    assert "textbf" not in "".join(path.read_text() for path in (page / "tables").glob("*.tex"))
     assert (page.parent / "again" / "index.html").read_text() == text
     for name in ("claims", "table2", "table4", "data", "documents"):
         assert {path.suffix for path in (page / "tables").glob(f"{name}.*")} == {".md", ".csv", ".tex"}

@@ -30,6 +30,7 @@ STAGES = {
     "prune": "prune|prune_without_data",
     "evaluate": "evaluate|evaluate_dense",
     "compare sources": "compare_sources",
+    "contamination": "contamination",
     "report": "target_index|target_report|paper_report",
 }
 

@@ -196,21 +196,37 @@ def packing(source):
     return config["calibration"]["packing_of"].get(source, config["calibration"]["packing"])
 
 
-def evaluation_options():
-    chosen = config["evaluation"]
-    flags = [f"--length {chosen['length']}"]
+def item_options():
+    """What a model is evaluated on."""
+    flags = []
     if config["tasks"]:
         flags.append(f"--tasks {','.join(config['tasks'])}")
     if any(task_kind(name) in ("built", "files") for name in config["tasks"]):
         flags.append(f"--data {DATA}/tasks")
     if text_files():
         flags.append(f"--text {','.join(text_files())}")
+    return flags
+
+
+def item_limit():
+    limit = config["evaluation"]["limit"]
+    return [f"--limit {limit}"] if limit else []
+
+
+def contamination_options():
+    chosen = config["similarity"]
+    found = f"--n {chosen['items_n']} --threshold {chosen['items_threshold']}"
+    return " ".join([*item_options(), *item_limit(), found])
+
+
+def evaluation_options():
+    chosen = config["evaluation"]
+    flags = [f"--length {chosen['length']}", *item_options()]
     if chosen["text_tokens"]:
         flags.append(f"--text-tokens {chosen['text_tokens']}")
     if chosen["text_average"] != "corpus":
         flags.append(f"--text-average {chosen['text_average']}")
-    if chosen["limit"]:
-        flags.append(f"--limit {chosen['limit']}")
+    flags += item_limit()
     fewshot = {task: shots for task, shots in chosen["fewshot"].items() if task in config["tasks"]}
     flags += [f"--fewshot {','.join(f'{task}={shots}' for task, shots in sorted(fewshot.items()))}"] if fewshot else []
     return " ".join(flags)

@@ -24,3 +24,25 @@ rule compare_sources:
     shell:
         "python workflow/scripts/similarity.py --reference {input.reference:q} {input.others:q} {params.options}"
         " {params.model} --duplicates {output.duplicates:q} --output {output.table:q} &> {log:q}"
+
+
+rule contamination:
+    """Evaluation items that occur in the sources."""
+    input:
+        sources=[f"{DATA}/sources/{name}/documents.parquet" for name in config["sources"]],
+        texts=text_files(),
+        tasks=all_task_files(),
+    output:
+        LAYOUT.contamination(),
+    log:
+        f"{DATA}/logs/contamination.log",
+    benchmark:
+        f"{DATA}/benchmarks/contamination.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        options=contamination_options(),
+        code=code("contamination"),
+        versions=installed_versions("lm_eval", "numpy"),
+    shell:
+        "python workflow/scripts/contamination.py {input.sources:q} {params.options} --output {output:q} &> {log:q}"

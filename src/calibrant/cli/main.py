@@ -23,6 +23,7 @@ STAGES = {
     "apply": "write a pruned checkpoint in Hugging Face format",
     "evaluate": "tasks and perplexity of a model, pruned or not",
     "similarity": "Jaccard similarity between corpora",
+    "contamination": "find evaluation items in calibration text",
     "overlap": "count the positions that masks have in common, each two of them",
     "inspect": "print what a mask, a calibration set or a checkpoint holds",
     "export": "write a calibration set as JSONL and as a Hugging Face dataset",

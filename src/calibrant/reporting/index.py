@@ -160,6 +160,7 @@ class Index:
     samples: tuple[TableFile, ...] = ()
     provenance: tuple[ProvenanceFile, ...] = ()
     similarity: tuple[str, ...] = ()
+    contamination: str | None = None
     layout: LayoutChoice | None = None
     inspections: Inspections | None = None
     targets: tuple[Target, ...] = ()
@@ -192,6 +193,7 @@ def parse_index(raw: dict[str, Any], name: str = "index") -> Index:
         samples=tuple(TableFile(**entry) for entry in raw.get("samples", ())),
         provenance=tuple(ProvenanceFile(**entry) for entry in raw.get("provenance", ())),
         similarity=tuple(raw.get("similarity", ())),
+        contamination=raw.get("contamination"),
         layout=LayoutChoice(**raw["layout"]) if "layout" in raw else None,
         inspections=_inspections(raw["inspections"], runs, name) if "inspections" in raw else None,
         targets=tuple(Target(**entry) for entry in raw.get("targets", ())),

@@ -15,7 +15,7 @@ from calibrant.reporting.finding import Finding
 from calibrant.reporting.index import Study
 from calibrant.reporting.records import Record
 from calibrant.reporting.samples import Excerpt
-from calibrant.reporting.table import Table, number, to_markdown
+from calibrant.reporting.table import DASH, Table, number, to_markdown
 
 TEMPLATES = Path(__file__).with_name("templates")
 QUESTION = (
@@ -70,6 +70,7 @@ class Page:
     items: Table
     documents: Table | None
     data: Table
+    contamination: Sequence[Table]
     browser: Sequence[Group]
     without_real: bool
     records: Sequence[Record]
@@ -142,7 +143,7 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
     )
     environment.filters["units"] = _units
     environment.filters["spaced"] = _spaced
-    environment.globals.update(version=__version__, number=number)
+    environment.globals.update(version=__version__, number=number, dash=DASH)
     return environment
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from calibrant.artefacts.atomic import write_json, write_text
 from calibrant.errors import InputError
-from calibrant.reporting import findings, main_setting, page, style
+from calibrant.reporting import findings, main_setting, page, result_tables, style
 from calibrant.reporting.claims import claims_table, gather, judge, verdicts
 from calibrant.reporting.comparison import Comparison
 from calibrant.reporting.data_table import data_table, documents_table
@@ -51,6 +51,7 @@ class PaperPage:
     facts: list[tuple[str, str]]
     claims: list[Table]
     parts: list[Part]
+    items: list[Table]
     documents: Table | None
     data: Table
     browser: list[page.Group]
@@ -63,8 +64,8 @@ class PaperPage:
 def summarize_paper(index: Index, output: Path, *, real_text: bool = True, rows: int = 3) -> PaperPage:
     """Write the page of all targets below `output`, and return what it shows.
 
-    results.parquet, results.csv (all runs of all targets), tables/NAME.{md,csv,tex} of `claims`, `documents` and `data`
-    and of each target, figures/NAME.{svg,png,csv,parquet}, summary.md, index.html, provenance.json. The same inputs
+    results.parquet, results.csv (all runs of all targets), tables/NAME.{md,csv,tex} of `claims`, `items`, `documents`,
+    `data` and of each target, figures/NAME.{svg,png,csv,parquet}, summary.md, index.html, provenance.json. The same inputs
     give the same bytes.
 
     Args:
@@ -91,11 +92,14 @@ def summarize_paper(index: Index, output: Path, *, real_text: bool = True, rows:
     evidence = gather(frame, study, scores=scores, similarity=read_similarity(index.similarity))
     judgements = [] if evidence is None else judge(evidence, study.model_id)
     claims = [] if evidence is None else claims_table(judgements, evidence.outcome)
+    data = Comparison(main_setting.at_main(frame), study)
+    items = result_tables.items(data) if data.measures else []
+    seeds = findings.seeds_for_next_time(data)
     origins, text = documents_table(labels, documents), data_table(labels, read_pools(index.samples), scores)
     for folder in ("tables", "figures"):
         (output / folder).mkdir(parents=True, exist_ok=True)
     write_results(output, frame, index)
-    for name, tables in (("claims", claims), ("documents", [origins]), ("data", [text])):
+    for name, tables in (("claims", claims), ("items", items), ("documents", [origins]), ("data", [text])):
         write_tables(output / "tables", name, tables)
     shown = PaperPage(
         study=study,
@@ -105,11 +109,16 @@ def summarize_paper(index: Index, output: Path, *, real_text: bool = True, rows:
         facts=facts(index, frame),
         claims=claims,
         parts=[_part(named, part, output) for named, part in parts.items()],
+        items=items,
         documents=origins if documents else None,
         data=text,
         browser=browser(index.samples, labels, scores, real_text=real_text, rows=rows),
         without_real=not real_text,
-        limitations=[*findings.limitations(Comparison(main_setting.at_main(frame), study)), *study.limitations],
+        limitations=[
+            *findings.limitations(data),
+            *([f"{seeds.text} {seeds.hedge}".strip()] if seeds else []),
+            *study.limitations,
+        ],
         records=[brief(kind, name, content) for (kind, name), content in contents.items()],
         runs=len(index.runs),
     )

@@ -12,6 +12,7 @@ from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
 from calibrant.errors import InputError
 from calibrant.reporting.index import Index, TableFile
+from calibrant.scoring.contamination import SCHEMA as CONTAMINATION
 
 SCORE_COLUMNS = ("sample_id", "perplexity", "min_k_plus_plus", "tokens")
 SCORES = {
@@ -78,6 +79,18 @@ def read_scores(files: Sequence[TableFile]) -> pl.DataFrame:
         )
         frames.append(frame.select(pl.col(name).cast(kind) for name, kind in SCORES.items()))
     return pl.concat(frames) if frames else pl.DataFrame(schema=SCORES)
+
+
+def read_contamination(file: str | None) -> pl.DataFrame:
+    """The table of `calibrant contamination`; no rows without a file.
+
+    Raises:
+        InputError: it is missing, truncated, or has not the columns of `calibrant contamination`.
+    """
+    table = CONTAMINATION.empty_table() if file is None else read_table(file, tuple(CONTAMINATION.names))[0]
+    frame = pl.DataFrame(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame.select(CONTAMINATION.names)
 
 
 def check_scores(index: Index) -> None:

@@ -22,17 +22,28 @@ from calibrant.reporting.index import Index, Inspections, Study, TableFile
 from calibrant.reporting.inspections import read_layers, read_overlaps
 from calibrant.reporting.layer_figure import layer_drawing
 from calibrant.reporting.layouts import amount, prefix
+from calibrant.reporting.layouts.contamination import contamination_table
 from calibrant.reporting.layouts.filtering import filter_table
 from calibrant.reporting.layouts.slices import slices
 from calibrant.reporting.overlap_figure import overlap_drawing
 from calibrant.reporting.performance_figure import performance_data, performance_figure
 from calibrant.reporting.records import brief
 from calibrant.reporting.results import collect, write_results
-from calibrant.reporting.samples import check_scores, excerpts, read_pools, read_scores
+from calibrant.reporting.samples import check_scores, excerpts, read_contamination, read_pools, read_scores
 from calibrant.reporting.table import Table, write_tables
 
 FIGURES = ("performance", "differences", "perplexity", "min_k", "amount", "prefix", "layers", "overlap")
-TABLES = ("claims", "performance", "filtering", "differences", "differences_by_task", "documents", "data", "items")
+TABLES = (
+    "claims",
+    "performance",
+    "filtering",
+    "differences",
+    "differences_by_task",
+    "documents",
+    "data",
+    "contamination",
+    "items",
+)
 
 
 def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int = 3) -> page.Page:
@@ -75,7 +86,8 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
 
     write_results(output, frame, index)
     rates = filter_rates(frame, study)
-    listed = (claims, performance, rates, differences, by_task, [origins], [text], items)
+    found = contamination_table(read_contamination(index.contamination), labels)
+    listed = (claims, performance, rates, differences, by_task, [origins], [text], found, items)
     for name, tables in zip(TABLES, listed, strict=True):
         write_tables(output / "tables", name, tables)
     drawn = [*drawings(data, scores, labels), *settings_drawings(frame, study), *inside(index.inspections, labels)]
@@ -96,6 +108,7 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
         items=items[0],
         documents=origins if documents else None,
         data=text,
+        contamination=found,
         browser=browser(index.samples, labels, scores, real_text=real_text, rows=rows),
         without_real=not real_text,
         records=[brief(kind, name, content) for (kind, name), content in contents.items()],

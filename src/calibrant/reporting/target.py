@@ -15,7 +15,7 @@ from calibrant.reporting.layouts import LAYOUTS, Inputs, Layout
 from calibrant.reporting.published import published_for
 from calibrant.reporting.records import Record, brief
 from calibrant.reporting.results import collect, write_results
-from calibrant.reporting.samples import check_scores, read_scores
+from calibrant.reporting.samples import check_scores, read_contamination, read_scores
 from calibrant.reporting.summarize import provenance, read_record
 from calibrant.reporting.table import Table, write_tables
 from calibrant.scoring.similarity import SCHEMA as SIMILARITY
@@ -85,6 +85,7 @@ def layout_inputs(index: Index, frame: pl.DataFrame) -> Inputs:
         study=index.study,
         scores=read_scores(index.scores),
         similarity=read_similarity(index.similarity),
+        contamination=read_contamination(index.contamination),
         parameters=index.layout.parameters if index.layout else {},
         published=published_for(index.study.model_id),
     )

@@ -53,6 +53,8 @@ def study_index(config: dict[str, Any], model_record: dict[str, Any], packages: 
         index["layout"] = {"name": config["layout"]["name"], "parameters": parameters(config)}
     if similarities := layout.similarities(config):
         index["similarity"] = similarities
+    if contaminations := layout.contaminations(config):
+        index["contamination"] = contaminations[0]
     if looked_into := inspected(config, layout):
         index["inspections"] = looked_into
     return index

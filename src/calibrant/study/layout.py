@@ -7,8 +7,11 @@ from calibrant.study.grid import Run, SetKey
 
 
 def reads(config: dict[str, Any], what: str) -> bool:
-    """Whether the report draws from `scores` or `similarity`: the general one from scores, a layout as it says."""
-    return bool(what in config["layout"]["reads"] if "layout" in config else what == "scores")
+    """Whether the report draws from `scores`, `similarity` or `contamination`: a layout as it says.
+
+    The general report draws from scores and from contamination.
+    """
+    return bool(what in config["layout"]["reads"] if "layout" in config else what in ("scores", "contamination"))
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,15 @@ class Layout:
         """Those that the report of a configuration draws: each source as reference, where there are two."""
         wanted = reads(config, "similarity") and len(config["sources"]) > 1
         return [self.similarity(source) for source in config["sources"]] if wanted else []
+
+    def contamination(self) -> str:
+        """Evaluation items that occur in the sources."""
+        return f"{self.data}/contamination.parquet"
+
+    def contaminations(self, config: dict[str, Any]) -> list[str]:
+        """That table, where the report of a configuration shows it and there is something to evaluate on."""
+        wanted = reads(config, "contamination") and (config["tasks"] or config["texts"])
+        return [self.contamination()] if wanted else []
 
     def calibration_set(self, key: SetKey) -> str:
         """The Parquet file of a calibration set."""

@@ -24,6 +24,7 @@ def report_files(config: dict[str, Any]) -> dict[str, list[str]]:
         "scores": _once(layout.scores(key) for key in keys),
         "samples": _once(layout.samples(key) for key in keys),
         "similarity": layout.similarities(config),
+        "contamination": layout.contaminations(config),
         "inspections": [layout.inspection(inspection.run) for inspection in inspections(config)],
         "overlap": [layout.overlap()] if compared(config) else [],
         "provenance": [layout.provenance(kind, name) for kind, name in sidecars],

@@ -20,6 +20,7 @@ class Work:
         sets: calibration sets, those that are only scored included.
         scored: real sets and, for synthetic ones, the pools of samples that are scored: with filtering, every pool.
         references: sources that all others are compared with.
+        contamination: whether evaluation items are looked for in the sources.
         inspected: jobs that look into masks or compare them.
         reports: number of reports.
     """
@@ -29,6 +30,7 @@ class Work:
     sets: Sequence[SetKey]
     scored: frozenset[str]
     references: int
+    contamination: bool
     inspected: int
     reports: int
 
@@ -59,6 +61,7 @@ def work(configs: Sequence[dict[str, Any]]) -> Work:
     sets: dict[SetKey, None] = {}
     scored: set[str] = set()
     references = inspected = 0
+    items = False
     for config in configs:
         keys = calibration_sets(config)
         found |= dict.fromkeys(runs(config))
@@ -68,8 +71,9 @@ def work(configs: Sequence[dict[str, Any]]) -> Work:
         if reads(config, "similarity") and len(config["sources"]) > 1:
             references = len(config["sources"])
         files = report_files(config)
+        items |= bool(files["contamination"])
         inspected += sum(len(files.get(kind, ())) for kind in ("inspections", "overlap"))
-    return Work(configs[0], list(found), list(sets), frozenset(scored), references, inspected, len(configs))
+    return Work(configs[0], list(found), list(sets), frozenset(scored), references, items, inspected, len(configs))
 
 
 def jobs(work: Work) -> dict[str, int]:
@@ -89,6 +93,7 @@ def jobs(work: Work) -> dict[str, int]:
         "prune": len(work.masks),
         "evaluate": len(work.runs),
         "compare sources": work.references,
+        "contamination": int(work.contamination),
         "inspect": work.inspected,
         "report": 2 * work.reports,  # an index and a report
     }

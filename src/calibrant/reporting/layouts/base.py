@@ -21,6 +21,7 @@ class Inputs:
         scores: rows of `samples.read_scores` (source, origin, seed, sample_id, perplexity, min_k_plus_plus).
         similarity: rows of `calibrant similarity` (`scoring.similarity.SCHEMA`) of one or several references; empty
             where the target compares no corpora.
+        contamination: rows of `calibrant contamination` (`scoring.contamination.SCHEMA`), empty likewise.
         parameters: what the experiment says under `layout.parameters`.
         published: the paper's cells for this model (`published.published_for`); no rows for other models.
     """
@@ -29,6 +30,7 @@ class Inputs:
     study: Study
     scores: pl.DataFrame
     similarity: pl.DataFrame
+    contamination: pl.DataFrame
     parameters: Mapping[str, Any]
     published: pl.DataFrame
 

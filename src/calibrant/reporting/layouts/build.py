@@ -11,6 +11,7 @@ from calibrant.reporting.figures import Drawing
 from calibrant.reporting.index import default_label
 from calibrant.reporting.layouts import (
     amount,
+    contamination,
     methods_figure,
     min_k,
     prefix,
@@ -155,7 +156,8 @@ def similarity(inputs: Inputs) -> Products:
         "Heat map of Jaccard similarities, a row per reference and a column per corpus; the table holds the numbers.",
     )
     tables = corpora.similarity_table(frame, labels, _published_similarity(inputs.study.model_id))
-    return Products({"similarity": tables}, [drawn])
+    items = contamination.contamination_table(inputs.contamination, labels)
+    return Products({"similarity": tables, "contamination": items}, [drawn])
 
 
 def _published_similarity(model_id: str) -> dict[tuple[str, str], float]:

@@ -1,0 +1,123 @@
+"""Evaluation items that occur in calibration text: exact, by the runs of words that an item shares with one document.
+
+MinHash estimates the Jaccard similarity of two sets, which stays small where a short item lies word for word in a long
+document. Here the share of the smaller of the two sets is counted (overlap coefficient), for each item and document.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from calibrant.errors import InputError
+from calibrant.scoring.shingles import Corpus, Hashes, shingles, splitter
+
+WORDS = 8  # in a shingle: fewer are phrases that anyone writes
+THRESHOLD = 0.5
+SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("evaluation", pa.string()),  # task or text
+        ("kind", pa.string()),  # task | text
+        ("item", pa.string()),
+        ("n", pa.int32()),  # words in a shingle
+        ("shingles", pa.int64()),  # of the item, distinct; 0: too short to be compared
+        ("doc_id", pa.string()),  # the document that shares most; null: none shares anything
+        ("shared", pa.int64()),
+        ("share", pa.float64()),  # of the smaller of the two sets; null: too short
+        ("threshold", pa.float64()),  # share from which the item counts as found
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of a task, or the documents of a text.
+
+    Attributes:
+        evaluation: name of the task or text.
+        kind: `task` or `text`.
+        names: of the items.
+        texts: of each item the texts that it consists of; shingles do not cross from one into the next.
+    """
+
+    evaluation: str
+    kind: str
+    names: Sequence[str]
+    texts: Sequence[Sequence[str]]
+
+
+def contamination(
+    source: Corpus, items: Sequence[Items], n: int = WORDS, threshold: float = THRESHOLD
+) -> list[dict[str, Any]]:
+    """For each item the document of the source that shares most with it: rows of `SCHEMA`, in the items' order.
+
+    Args:
+        source: documents cut into words (`splitter("word")`).
+        items: what the model is evaluated on.
+        n: words in a shingle.
+        threshold: share from which a reader should take the item for found; recorded.
+
+    Raises:
+        InputError: n is below 1, or the threshold not above 0 and at most 1.
+    """
+    if not 0 < threshold <= 1:
+        raise InputError(f"--threshold {threshold}: must be above 0 and at most 1")
+    if n < 1:
+        raise InputError(f"--n {n}: a shingle has 1 word or more")
+    sets = [_item_shingles(texts, n) for each in items for texts in each.texts]
+    best = _best_documents(source, sets, n)
+    rows = []
+    flat = [(each, name) for each in items for name in each.names]
+    for (each, name), hashes, (share, shared, document) in zip(flat, sets, best, strict=True):
+        rows.append(
+            {
+                "source": source.source,
+                "evaluation": each.evaluation,
+                "kind": each.kind,
+                "item": name,
+                "n": n,
+                "shingles": len(hashes),
+                "doc_id": None if document is None else source.doc_ids[document],
+                "shared": shared,
+                "share": share if len(hashes) else None,
+                "threshold": threshold,
+            }
+        )
+    return rows
+
+
+def _item_shingles(texts: Sequence[str], n: int) -> Hashes:
+    parts = [shingles(units, n) for units in splitter("word")(list(texts))]
+    return np.unique(np.concatenate(parts)) if parts else np.array([], dtype=np.uint64)
+
+
+def _best_documents(source: Corpus, sets: Sequence[Hashes], n: int) -> list[tuple[float, int, int | None]]:
+    """(share, shared shingles, document) of the best document of each set; of equal ones the first."""
+    sizes = np.array([len(hashes) for hashes in sets], dtype=np.int64)
+    owners = np.repeat(np.arange(len(sets)), sizes)
+    hashes = np.concatenate(sets) if sets else np.array([], dtype=np.uint64)
+    order = np.argsort(hashes, kind="stable")
+    hashes, owners = hashes[order], owners[order]
+    known: Hashes = np.unique(hashes)
+    best: list[tuple[float, int, int | None]] = [(0.0, 0, None)] * len(sets)
+    for document, units in enumerate(source.units):
+        found = shingles(units, n)
+        hits = found[np.isin(found, known, assume_unique=True)]
+        if not len(hits):
+            continue
+        touched, counts = np.unique(_owners(hashes, owners, hits), return_counts=True)
+        for item, count in zip(touched.tolist(), counts.tolist(), strict=True):
+            share = count / min(int(sizes[item]), len(found))
+            if (share, count) > best[item][:2]:
+                best[item] = (share, count, document)
+    return best
+
+
+def _owners(hashes: Hashes, owners: npt.NDArray[np.int64], hits: Hashes) -> npt.NDArray[np.int64]:
+    """The sets that hold each of the hits, a set once for each hit of its own."""
+    starts, ends = (np.searchsorted(hashes, hits, side=side) for side in ("left", "right"))
+    return np.concatenate([owners[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
