@@ -115,7 +115,7 @@ def test_one_file_holds_all_that_it_shows(page: Path) -> None:
     order = [text.index(f'<section id="{name}">') for name in ("claims", *TARGETS, "data", "settings", "provenance")]
     assert order == sorted(order)
     assert text.count("<svg") == 2  # figures 3 and 4
-    assert "80 % power" in text  # how many seeds a small difference needs
+    assert "80\u00a0% power" in text  # how many seeds a small difference needs
     assert "Two kinds of error" in text
     cells = re.findall(r"<td[^>]*>(.*?)</td>", text.replace('<tr class="below"><td', "<tr><th"), re.DOTALL)
     assert cells

@@ -65,8 +65,8 @@ def summarize_paper(index: Index, output: Path, *, real_text: bool = True, rows:
     """Write the page of all targets below `output`, and return what it shows.
 
     results.parquet, results.csv (all runs of all targets), tables/NAME.{md,csv,tex} of `claims`, `items`, `documents`,
-    `data` and of each target, figures/NAME.{svg,png,csv,parquet}, summary.md, index.html, provenance.json. The same inputs
-    give the same bytes.
+    `data` and of each target, figures/NAME.{svg,png,csv,parquet}, summary.md, index.html, provenance.json. The same
+    inputs give the same bytes.
 
     Args:
         index: names the targets and has the runs of all of them.
