@@ -74,10 +74,10 @@ rule summarize:
 use rule index as target_index with:
     output:
         LAYOUT.index("{target}"),
-    wildcard_constraints:
-        target="|".join([*TARGETS, PAPER]),
     log:
         f"{DATA}/logs/summarize/{{target}}-index.log",
+    wildcard_constraints:
+        target="|".join([*TARGETS, PAPER]),
     params:
         config=lambda wildcards: json.dumps(report_config(wildcards.target)),
         packages=installed_versions("torch", "transformers", "lm_eval", "snakemake"),

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="at most so many documents of each task, as for evaluate")
     parser.add_argument("--text", action="append", default=[], help="FILE[,FILE...] whose perplexity is taken")
     parser.add_argument("--n", type=int, default=8, help="words in a shingle (default 8)")
-    parser.add_argument("--threshold", type=float, default=0.3, help="share of an item that counts as found (0.3)")
+    parser.add_argument("--threshold", type=float, default=0.2, help="share of an item that counts as found (0.2)")
     parser.add_argument("--output", required=True, help="table (Parquet), a row for each source and item")
 
 

@@ -182,6 +182,7 @@ _LATEX = {
     "×": r"$\times$",
     "Δ": r"$\Delta$",
     "≈": r"$\approx$",
+    "≥": r"$\geq$",
     MARK: r"$^\dagger$",
 }
 
