@@ -428,13 +428,21 @@ def test_figure_5_counts_pairs() -> None:
 def test_figure_5_has_a_panel_a_source_where_several_were_written() -> None:
     scores = make_scores(("c4", "wikipedia"))
     inputs = make_inputs(make_frame(**FRAMES["figure5"]))
-    both = Inputs(inputs.frame, inputs.study, scores, inputs.similarity, {}, inputs.published)
+    both = Inputs(inputs.frame, inputs.study, scores, inputs.similarity, inputs.contamination, {}, inputs.published)
     (drawing,) = LAYOUTS["figure5"].build(both).figures
     assert drawing.draw is not None
     titles = [axes.get_title("left") for axes in drawing.draw().axes if axes.get_visible()]
     assert titles == ["C4", "Wikipedia", "SlimPajama"]
     assert drawing.caption.count("% of the pairs") == 2  # each against the text it continues
-    picked = Inputs(inputs.frame, inputs.study, scores, inputs.similarity, {"syn_source": "c4"}, inputs.published)
+    picked = Inputs(
+        inputs.frame,
+        inputs.study,
+        scores,
+        inputs.similarity,
+        inputs.contamination,
+        {"syn_source": "c4"},
+        inputs.published,
+    )
     assert LAYOUTS["figure5"].build(picked).figures[0].caption.count("% of the pairs") == 3
 
 
@@ -454,7 +462,7 @@ def test_similarity_shows_the_paper_only_beside_its_model() -> None:
     ours = LAYOUTS["similarity"].build(inputs).tables["similarity"][0]
     assert "published" not in {c.key for c in ours.columns}
     study = inputs.study.__class__(name="x", model_id="apple/DCLM-7B", sources=inputs.study.sources)
-    theirs = Inputs(inputs.frame, study, inputs.scores, inputs.similarity, {}, inputs.published)
+    theirs = Inputs(inputs.frame, study, inputs.scores, inputs.similarity, inputs.contamination, {}, inputs.published)
     table = LAYOUTS["similarity"].build(theirs).tables["similarity"][0]
     found = {row.label: cell(table, row, "published") for h, row in rows_of(table) if h == "Similarity to DCLM"}
     assert found == {"C4": 0.070, "SlimPajama": 0.016, "Wikipedia": 0.008}
@@ -514,9 +522,8 @@ def test_a_method_that_was_not_run_has_no_figure_or_is_refused() -> None:
 def test_a_target_without_data_says_so() -> None:
     inputs = make_inputs(make_frame(methods=(), sparsities=()))
     for name in LAYOUTS:
-        empty = Inputs(
-            inputs.frame, inputs.study, inputs.scores.clear(), inputs.similarity.clear(), {}, inputs.published
-        )
+        nothing = (each.clear() for each in (inputs.scores, inputs.similarity, inputs.contamination))
+        empty = Inputs(inputs.frame, inputs.study, *nothing, {}, inputs.published)
         products = LAYOUTS[name].build(empty)
         assert all(drawing.draw is None for drawing in products.figures), name
         assert not any(products.tables.values()), name
