@@ -161,6 +161,7 @@ def machine(config: dict[str, Any], packages: str) -> list[dict[str, Any]]:
         "Cores": f"{os.cpu_count()}, {config['compute']['threads']} for each job",
         "System": f"{platform.system()}, Python {platform.python_version()}",
     }
+    pairs["Durations"] = f"of each job in {Layout(config['study']).data}/benchmarks"
     if packages:
         pairs["Packages"] = packages
     return [{"name": name, "value": value} for name, value in pairs.items()]
