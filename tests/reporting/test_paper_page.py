@@ -7,12 +7,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from layout_frames import LABELS, make_frame
+from layout_frames import LABELS, make_frame, make_study
 
 from calibrant.cli.main import main
 from calibrant.errors import InputError
 from calibrant.reporting.claims import gather, judge
 from calibrant.reporting.index import parse_index
+from calibrant.reporting.layouts.amount import amount_caption, amount_figure, settings
+from calibrant.reporting.layouts.slices import slices
 from calibrant.reporting.main_setting import at_main, main_of, varied
 from calibrant.reporting.results import collect
 from calibrant.reporting.summarize import summarize
@@ -165,6 +167,22 @@ def test_where_nothing_varies_everything_is_shown() -> None:
     both = make_frame(methods=("wanda",), samples=(64, 128, 256))
     assert varied(both) == ["samples"]
     assert main_of(both) == (128, 4, 0.2)
+
+
+def test_the_figure_of_amounts_has_every_source_and_the_panels_that_vary() -> None:
+    """Real text of two sources at two amounts, one generated text at a third: one panel, both sources, its own ends."""
+    real = make_frame(methods=("wanda",), sources=("c4", "wikipedia"), origins=("real",), samples=(128, 256))
+    other = make_frame(methods=("wanda",), sources=("c4",), origins=("synthetic",), samples=(64,))
+    amounts = slices(pl.concat([real, other]).unique(maintain_order=True), make_study(), "samples")
+    assert list(amounts) == [64, 128, 256]
+    assert settings(amounts) == [("0.6", "wanda", "real")]
+    figure = amount_figure(amounts)
+    assert figure is not None
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["C4", "Wikipedia"]
+    assert all(len(axes.lines) == 2 for axes in figure.axes)
+    caption = amount_caption(amounts)
+    assert "256 instead of 128 samples" in caption
+    assert "64" not in caption
 
 
 def test_an_index_of_targets_is_checked() -> None:

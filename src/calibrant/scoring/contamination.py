@@ -16,9 +16,8 @@ from calibrant.errors import InputError
 from calibrant.scoring.shingles import Corpus, Hashes, shingles, splitter
 
 WORDS = 8  # in a shingle: fewer are phrases that anyone writes
-THRESHOLD = (
-    0.2  # seven tasks against Wikipedia and C4 text: quotations share 0.25 and more, common phrases 0.12 and less
-)
+# Seven tasks against Wikipedia and C4 text: quotations share 0.25 or more, single sentences and phrases 0.12 or less.
+THRESHOLD = 0.2
 SCHEMA = pa.schema(
     [
         ("source", pa.string()),

@@ -194,12 +194,13 @@ def runs_in_words(evidence: Evidence, used: Sequence[Cell]) -> str:
     models = sum(len(evidence.cells[cell]) for cell in used)
     methods = ", ".join(dict.fromkeys(method_label(c.method) for c in used))
     sparsities = ", ".join(dict.fromkeys(sparsity_label(c.sparsity) for c in used))
-    texts = [
-        f"{len({c.source for c in used if c.origin == origin})} {word}"
+    counts = {
+        word: len({c.source for c in used if c.origin == origin})
         for origin, word in (("real", "real"), ("synthetic", "self-generated"))
-        if any(c.origin == origin for c in used)
-    ]
+    }
+    texts = [f"{n} {word}" for word, n in counts.items() if n]
+    noun = "text" if [n for n in counts.values() if n][-1:] == [1] else "texts"
     seeds = sorted({len(evidence.cells[cell]) for cell in used})
     word = "seed" if seeds == [1] else "seeds"
     several = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"{models} models: {methods}; {sparsities}; {' and '.join(texts)} texts; {several} {word}"
+    return f"{models} models: {methods}; {sparsities}; {' and '.join(texts)} {noun}; {several} {word}"

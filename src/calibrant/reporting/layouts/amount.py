@@ -28,7 +28,7 @@ SCHEMA: dict[str, Any] = {
 
 
 def settings(amounts: Slices) -> list[tuple[str, str, str]]:
-    """(sparsity, method, origin) of the panels, mildest sparsity first."""
+    """(sparsity, method, origin) of the panels, mildest sparsity first; those that vary, where some do."""
     found = {
         (cell.sparsity, cell.method, str(cell.origin)): None
         for data in amounts.values()
@@ -36,7 +36,18 @@ def settings(amounts: Slices) -> list[tuple[str, str, str]]:
         if cell.source is not None
     }
     order = in_order(list(dict.fromkeys(sparsity for sparsity, _, _ in found)))
-    return sorted(found, key=lambda key: order.index(key[0]))
+    panels = sorted(found, key=lambda key: order.index(key[0]))
+    return [key for key in panels if len(of_panel(amounts, key)) > 1] or panels
+
+
+def of_panel(amounts: Slices, key: tuple[str, str, str]) -> dict[float, Comparison]:
+    """The slices that have runs of a panel."""
+    sparsity, method, origin = key
+    return {
+        n: data
+        for n, data in amounts.items()
+        if any(Cell(method, sparsity, source, origin) in data.cells for source in data.sources)
+    }
 
 
 def amount_data(amounts: Slices) -> pl.DataFrame:
@@ -62,7 +73,9 @@ def amount_figure(amounts: Slices) -> Figure | None:
     if not panels:
         return None
     data = next(iter(amounts.values()))
-    marks, measures = drawing.marks_of(data), headline(data)
+    marks = {source: mark for each in amounts.values() for source, mark in drawing.marks_of(each).items()}
+    sources = list(dict.fromkeys(source for each in amounts.values() for source in each.sources))
+    measures = headline(data)
     with style.context():
         figure = Figure(figsize=(max(4.4, 0.3 + 3.5 * len(panels)), 0.3 + 2.6 * len(measures)))
         grid = figure.subplots(len(measures), len(panels), squeeze=False)
@@ -70,14 +83,14 @@ def amount_figure(amounts: Slices) -> Figure | None:
             for column, (sparsity, method, origin) in enumerate(panels):
                 axes = grid[row][column]
                 limits: list[float] = []
-                for source in data.sources:
+                for source in sources:
                     cell = Cell(method, sparsity, source, origin)
                     points = [(n, e) for n, at in amounts.items() if (e := at.estimate(cell, measure)) is not None]
                     if points:
                         drawing.band(axes, [n for n, _ in points], [e for _, e in points], marks[source])
                         limits += drawing.ends(e for _, e in points)
                 axes.set_xscale("log", base=2)
-                axes.xaxis.set_major_locator(FixedLocator(list(amounts)))
+                axes.xaxis.set_major_locator(FixedLocator(list(of_panel(amounts, (sparsity, method, origin)))))
                 axes.xaxis.set_minor_locator(NullLocator())
                 axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
                 if limits:
@@ -89,7 +102,7 @@ def amount_figure(amounts: Slices) -> Figure | None:
                 axes.set_xlabel("calibration samples, log scale")
                 if column == 0:
                     axes.set_ylabel(drawing.axis_label(measure))
-        drawing.legend(figure, [drawing.handle(marks[s], data.source_label(s), line=True) for s in data.sources])
+        drawing.legend(figure, [drawing.handle(marks[s], data.source_label(s), line=True) for s in sources])
         figure.tight_layout(w_pad=1.6, h_pad=1.4)
     return figure
 
@@ -100,8 +113,11 @@ def spread_ratio(amounts: Slices, key: tuple[str, str, str], measure: Measure) -
     The variances are pooled over the sources; the interval is that of a ratio of variances (F distribution), which
     takes values to be normal. None without two seeds at both ends, or without spread.
     """
-    first, last = (_variance(amounts[n], key, measure) for n in (min(amounts), max(amounts)))
-    if first is None or last is None or min(amounts) == max(amounts):
+    ends = of_panel(amounts, key)
+    if len(ends) < 2:
+        return None
+    first, last = (_variance(ends[n], key, measure) for n in (min(ends), max(ends)))
+    if first is None or last is None:
         return None
     ratio = last[0] / first[0]
     low, high = (float(stats.f.ppf(q, last[1], first[1])) for q in (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2))
@@ -120,8 +136,11 @@ def _variance(data: Comparison, key: tuple[str, str, str], measure: Measure) -> 
 def amount_caption(amounts: Slices) -> str:
     """What Figure 3 shows: the change from the fewest to the most samples, and that of the spread."""
     sentences = ["Lines are means over seeds, shaded one standard deviation."]
-    few, many = min(amounts), max(amounts)
-    for key in settings(amounts) if few != many else []:
+    for key in settings(amounts):
+        ends = of_panel(amounts, key)
+        few, many = min(ends), max(ends)
+        if few == many:
+            continue
         sparsity, method, origin = key
         for measure in headline(amounts[few]):
             cells = [Cell(method, sparsity, s, origin) for s in amounts[few].sources]

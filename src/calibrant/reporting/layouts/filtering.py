@@ -21,11 +21,15 @@ def filter_table(frame: pl.DataFrame, study: Study) -> list[Table]:
         return []
     data = next(iter(rates.values()))
     measures, changed = data.measures, headline(data)
+    methods, sources, sparsities = (
+        list(dict.fromkeys(value for at in rates.values() for value in getattr(at, name)))
+        for name in ("methods", "sources", "sparsities")
+    )
     keys = [
         (sparsity, method, source)
-        for sparsity in in_order(data.sparsities)
-        for method in data.methods
-        for source in data.sources
+        for sparsity in in_order(sparsities)
+        for method in methods
+        for source in sources
         if any(Cell(method, sparsity, source, "synthetic") in r.cells for r in rates.values())
     ]
     differences: dict[tuple[Measure, tuple[str, str, str], float], Estimate | None] = {
