@@ -103,6 +103,8 @@ def main() -> int:
         print("make study: stopped before the end; run it again to go on where it was", file=sys.stderr)
         return status
     if options.target:
+        if "paper" in options.target:
+            print(f"The page of all tables, figures and conclusions is reports/{name}/paper/index.html")
         print(f"The pages of {', '.join(options.target)} are in reports/{name}, one folder for each table and figure")
         return 0
     page = ROOT / "reports" / name / "index.html"

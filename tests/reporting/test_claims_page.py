@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from calibrant.reporting.claims import CLAIMS
 from calibrant.reporting.index import read_index
 from calibrant.reporting.summarize import summarize
 
@@ -19,6 +20,11 @@ def test_the_page_begins_with_the_claims(study: Any, tmp_path: Path) -> None:
     page, again = ((tmp_path / folder / "index.html").read_text() for folder in ("one", "two"))
     assert page == again
     assert page.index('id="claims"') < page.index('id="findings"') < page.index('id="tables"')
+    # What is too long for a column stands below its row: the table fits a narrow window.
+    table = page[page.index('id="claims"') :].split("</table>")[0]
+    assert "Read from" not in table.split("</thead>")[0]
+    assert table.count('<tr class="below">') == table.count('<th scope="row">') == len(CLAIMS)
+    assert table.count("<b>Rule, or why undecided</b>") == len(CLAIMS)
     summary = (tmp_path / "one" / "summary.md").read_text()
     assert summary.index(HEADING) < summary.index("## What the numbers say")
     frame = pl.read_csv(tmp_path / "one" / "tables" / "claims.csv")

@@ -60,7 +60,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, l
 
 def study(title: str = "") -> dict[str, Any]:
     sources = [{"name": name, "label": label} for name, label in LABELS.items()]
-    return {"name": "fake", "title": title, "model": {"id": "m"}, "sources": sources}
+    settings = [{"name": "Variant", "value": "compat paper"}]
+    return {"name": "fake", "title": title, "model": {"id": "m"}, "sources": sources, "settings": settings}
 
 
 def union(runs: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -119,6 +120,7 @@ def test_one_file_holds_all_that_it_shows(page: Path) -> None:
     assert text.count("<svg") == 2  # figures 3 and 4
     assert "80\u00a0% power" in text  # how many seeds a small difference needs
     assert "Two kinds of error" in text
+    assert "<dt>Variant</dt><dd>compat paper</dd>" in text
     cells = re.findall(r"<td[^>]*>(.*?)</td>", text.replace('<tr class="below"><td', "<tr><th"), re.DOTALL)
     assert cells
     assert not any(re.search("<(b|strong)>", each) for each in cells)  # no best in bold

@@ -128,6 +128,7 @@ def facts(index: Index, frame: pl.DataFrame) -> list[tuple[str, str]]:
         ("Model", study.model_id),
         ("Sources", ", ".join(label for _, label in study.sources)),
         ("Seeds", str(seeds) if seeds else ""),
+        ("Variant", dict(study.settings).get("Variant", "")),
         ("Evaluations", str(len(index.runs)) if index.runs else ""),
     ]
     return [(name, value) for name, value in found if value]
