@@ -23,9 +23,9 @@ class Cache:
         self.rows, self.heads, self.width = rows, heads, width
         self.limit = -(-length // BLOCK) * BLOCK if self.products else length
         self.length = length
-        size = rows * heads * self.limit * width
+        size = 2 * rows * heads * self.limit * width
         # Zeros, not empty: masked positions are multiplied by probability zero, which a NaN would survive.
-        self._memory = [torch.zeros(size, dtype=dtype, device=device) for _ in range(2 * layers)]
+        self._memory = [torch.zeros(size, dtype=dtype, device=device) for _ in range(layers)]
         self._spare = torch.empty(size if self.products else 0, dtype=dtype, device=device)
         self.forget()
 
@@ -37,26 +37,26 @@ class Cache:
         """Make room for positions before `end` in every row."""
         if end <= self.capacity:
             return
-        before = self.capacity
-        old = self._spare[: self.rows * self.heads * before * self.width]
+        before = self.both[0].shape
+        old = self._spare[: before.numel()]
         self._lay_out(-(-end // BLOCK) * BLOCK)
-        for part in (*self.keys, *self.values):
+        for part in self.both:
             old.copy_(part.view(-1)[: len(old)])
-            part[:, :, :before] = old.view(self.rows, self.heads, before, self.width)
-            part[:, :, before:] = 0
+            part[:, :, :, : before[3]] = old.view(before)
+            part[:, :, :, before[3] :] = 0
 
     def _lay_out(self, capacity: int) -> None:
         self.capacity = capacity
-        shape = (self.rows, self.heads, capacity, self.width)
-        parts = [memory[: self.rows * self.heads * capacity * self.width].view(shape) for memory in self._memory]
-        self.keys, self.values = parts[::2], parts[1::2]
+        shape = torch.Size((2, self.rows, self.heads, capacity, self.width))
+        self.both = [memory[: shape.numel()].view(shape) for memory in self._memory]  # keys, values
+        self._flat = [part.view(2, -1, capacity, self.width) for part in self.both]
 
     def keep(self, rows: Tensor, end: int) -> None:
         """Keep only these rows (ascending) and their positions before `end`; they move to the front."""
         kept = len(rows)
         still = int((rows == torch.arange(kept, device=rows.device)).sum())
-        for part in (*self.keys, *self.values):
-            part[still:kept, :, :end] = part[rows[still:], :, :end]
+        for part in self.both:
+            part[:, still:kept, :, :end] = part[:, rows[still:], :, :end]
 
     def mask(self, lengths: Tensor, end: int, ragged: bool) -> Tensor | None:
         """What `attend` needs so that row i sees its positions up to and including `lengths[i]`, all before `end`."""
@@ -72,14 +72,12 @@ class Cache:
     def attend(self, layer: int, queries: Tensor, end: int, mask: Tensor | None) -> Tensor:
         """Attention of one position a row, [rows, query heads, width], over the cache: [rows, query heads * width]."""
         rows = len(queries)
-        keys, values = self.keys[layer][:rows], self.values[layer][:rows]
         if not self.products:
+            keys, values = self.both[layer][:, :rows, :, :end]
             folded = queries.reshape(rows, self.heads, -1, self.width)
-            mixed = F.scaled_dot_product_attention(folded, keys[:, :, :end], values[:, :, :end], mask)
-            return mixed.reshape(rows, -1)
+            return F.scaled_dot_product_attention(folded, keys, values, mask).reshape(rows, -1)
+        keys, values = self._flat[layer][:, : rows * self.heads]
         queries = queries.reshape(rows * self.heads, -1, self.width)
-        keys = keys.view(-1, self.capacity, self.width).mT
-        start, beta = (queries.new_empty(1), 0) if mask is None else (mask, 1)
-        scores = torch.baddbmm(start, queries, keys, beta=beta, alpha=self.width**-0.5)
-        mixed = torch.bmm(torch.softmax(scores, dim=-1), values.view(-1, self.capacity, self.width))
-        return mixed.view(rows, -1)
+        start, beta = (self._spare[:1], 0) if mask is None else (mask, 1)  # with 0, `start` is not read
+        scores = torch.baddbmm(start, queries, keys.mT, beta=beta, alpha=self.width**-0.5)
+        return torch.bmm(torch.softmax(scores, dim=-1), values).view(rows, -1)

@@ -58,6 +58,18 @@ def _fuse(*linears: nn.Linear) -> Linear:
     return Linear(weight, torch.cat(biases) if biases else None)
 
 
+def _pair(linear: nn.Linear, width: int) -> nn.Linear:
+    """Put the two features of each rotated pair side by side: i and i + width/2 become 2i and 2i + 1 of every head.
+
+    Queries and keys alike, so that their products stay the same; a rotation is then a complex product.
+    """
+    for parameter in (linear.weight, linear.bias):
+        if parameter is not None:
+            paired = parameter.data.view(-1, 2, width // 2, *parameter.shape[1:]).transpose(1, 2)
+            parameter.data = paired.reshape(parameter.shape)
+    return linear
+
+
 class NativeLlama:
     """Steps rows that may stand at different positions; rows leave and enter at any step."""
 
@@ -68,7 +80,6 @@ class NativeLlama:
         self.heads: int = config.num_attention_heads
         self.kv_heads: int = config.num_key_value_heads
         self.width: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self.eps: float = config.rms_norm_eps
         self.embedding: Tensor = model.model.embed_tokens.weight.detach()
         self.norm: Tensor = model.model.norm.weight.detach()
         self.head = Linear(model.lm_head.weight.detach())
@@ -76,13 +87,14 @@ class NativeLlama:
         self.rope_scale: float = float(model.model.rotary_emb.attention_scaling)
         self.device = self.embedding.device
         self.dtype = self.embedding.dtype
+        self.least = torch.tensor((config.hidden_size * config.rms_norm_eps) ** 0.5, device=self.device)
         self.layers = []
         for layer in model.model.layers:
             attention, mlp = layer.self_attn, layer.mlp
             self.layers.append(
                 _Layer(
                     layer.input_layernorm.weight.detach(),
-                    _fuse(attention.q_proj, attention.k_proj, attention.v_proj),
+                    _fuse(_pair(attention.q_proj, self.width), _pair(attention.k_proj, self.width), attention.v_proj),
                     _fuse(attention.o_proj),
                     layer.post_attention_layernorm.weight.detach(),
                     _fuse(mlp.gate_proj),
@@ -99,8 +111,8 @@ class NativeLlama:
         return cls(model)
 
     def row_bytes(self, length: int) -> int:
-        """Bytes of key-value cache for one row."""
-        return 2 * len(self.layers) * self.kv_heads * self.width * length * self.embedding.element_size()
+        """Bytes of key-value cache for one row, with the room of one layer in which rows are spread out."""
+        return 2 * (len(self.layers) + 1) * self.kv_heads * self.width * length * self.embedding.element_size()
 
     def reset(self, rows: int, length: int) -> None:
         """Allocate the cache for `rows` rows of `length` tokens; forget every row."""
@@ -113,11 +125,7 @@ class NativeLlama:
             cache.forget()
         positions = torch.arange(length, device=self.device, dtype=torch.float32)
         angles = torch.outer(positions, self.inverse_frequency)
-        angles = torch.cat([angles, angles], dim=-1)
-        self.cos = (angles.cos() * self.rope_scale).to(self.dtype)
-        self.sin = (angles.sin() * self.rope_scale).to(self.dtype)
-        # The half-turn (a, b) -> (-b, a) is a roll to (b, a) with its sign in the table.
-        self.sin[:, : self.width // 2] *= -1
+        self.rotation = torch.polar(torch.full_like(angles, self.rope_scale), angles)  # [length, width / 2]
         self._set_lengths([])
 
     def prefill(self, ids: Tensor) -> Tensor:
@@ -136,20 +144,16 @@ class NativeLlama:
         cache.reserve(end)
         mask = cache.mask(self.lengths, end, self.ragged)
         x = F.embedding(tokens, self.embedding)
-        if self.ragged:
-            cos, sin = self.cos[self.lengths, None], self.sin[self.lengths, None]
-            index = torch.arange(rows, device=self.device)
-        else:
-            cos, sin = self.cos[self.longest], self.sin[self.longest]
+        index = torch.arange(rows, device=self.device) if self.ragged else None
+        rotation = self.rotation[self.lengths, None] if self.ragged else self.rotation[self.longest]
         for i, layer in enumerate(self.layers):
-            q, k, v = self._qkv(layer, x, cos, sin)
-            if self.ragged:
-                cache.keys[i][index, :, self.lengths] = k
-                cache.values[i][index, :, self.lengths] = v
+            fused = self._qkv(layer, x, rotation)
+            new = fused[:, self.heads :].view(rows, 2, self.kv_heads, self.width)
+            if index is None:
+                cache.both[i][:, :rows, :, self.longest] = new.transpose(0, 1)
             else:
-                cache.keys[i][:rows, :, self.longest] = k
-                cache.values[i][:rows, :, self.longest] = v
-            x = self._rest(layer, x, cache.attend(i, q, end, mask))
+                cache.both[i][:, index, :, self.lengths] = new
+            x = self._rest(layer, x, cache.attend(i, fused[:, : self.heads], end, mask))
         self._set_lengths([length + 1 for length in self.on_host])
         return self.head(self._rms(x, self.norm))
 
@@ -171,11 +175,12 @@ class NativeLlama:
         assert cache is not None
         cache.reserve(t)
         x = F.embedding(ids, self.embedding)
-        cos, sin = self.cos[:t, None], self.sin[:t, None]
+        rotation = self.rotation[:t, None]
         for i, layer in enumerate(self.layers):
-            q, k, v = (part.transpose(1, 2) for part in self._qkv(layer, x, cos, sin))
-            cache.keys[i][start : start + rows, :, :t] = k
-            cache.values[i][start : start + rows, :, :t] = v
+            fused = self._qkv(layer, x, rotation).transpose(1, 2)
+            q, k, v = fused.tensor_split((self.heads, self.heads + self.kv_heads), dim=1)
+            cache.both[i][0, start : start + rows, :, :t] = k
+            cache.both[i][1, start : start + rows, :, :t] = v
             if cache.products and t >= SHORTEST:
                 mixed = block_attention(q, k, v)
             else:
@@ -184,13 +189,14 @@ class NativeLlama:
             x = self._rest(layer, x, mixed.reshape(rows, t, -1))
         return self.head(self._rms(x[:, -1], self.norm))
 
-    def _qkv(self, layer: _Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys (both rotated) and values [..., heads, width] of hidden states [..., hidden]."""
+    def _qkv(self, layer: _Layer, x: Tensor, rotation: Tensor) -> Tensor:
+        """Queries, keys (both rotated) and values of hidden states [..., hidden]: [..., all their heads, width]."""
         fused = layer.qkv(self._rms(x, layer.input_norm))
         fused = fused.view(*fused.shape[:-1], self.heads + 2 * self.kv_heads, self.width)
-        rotated = fused[..., : self.heads + self.kv_heads, :]
-        rotated = rotated * cos + rotated.roll(self.width // 2, dims=-1) * sin
-        return rotated[..., : self.heads, :], rotated[..., self.heads :, :], fused[..., -self.kv_heads :, :]
+        turned = fused[..., : self.heads + self.kv_heads, :]
+        pairs = torch.view_as_complex(turned.float().view(*turned.shape[:-1], -1, 2))
+        turned.copy_(torch.view_as_real(pairs * rotation).flatten(-2))
+        return fused
 
     def _rest(self, layer: _Layer, x: Tensor, mixed: Tensor) -> Tensor:
         """The rest of a decoder layer after attention: output projection, then the gated MLP, both residual."""
@@ -200,8 +206,7 @@ class NativeLlama:
 
     def _rms(self, x: Tensor, weight: Tensor) -> Tensor:
         # sqrt(sum of squares + n eps), then x sqrt(n) / that: few passes over x.
-        count = x.shape[-1]
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        norm = torch.hypot(norm, norm.new_tensor((count * self.eps) ** 0.5))
-        normed: Tensor = (x * (count**0.5 / norm)).to(x.dtype)
+        wide = x.float()
+        norm = torch.hypot(torch.linalg.vector_norm(wide, dim=-1, keepdim=True), self.least)
+        normed: Tensor = (wide * (x.shape[-1] ** 0.5 / norm)).to(x.dtype)
         return weight * normed
