@@ -156,7 +156,7 @@ def test_the_head_sees_scored_positions_only() -> None:
 
 
 def test_a_model_that_ignores_the_mask_is_found_out(caplog: pytest.LogCaptureFixture) -> None:
-    model = small_model("llama")
+    model = small_model("qwen2")
     plain = model.forward
 
     def deaf(**inputs: Any) -> Any:

@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from calibrant.evaluation.head import captured_hidden, head_is_last, output_head
+from calibrant.evaluation.flat import PackedForward
+from calibrant.evaluation.head import output_head
+from calibrant.evaluation.padded import PaddedForward
+from calibrant.evaluation.target import Targets
 from calibrant.evaluation.tree import Request, TokenTree, build_tree, common_prefix
 
 log = logging.getLogger(__name__)
@@ -15,30 +18,51 @@ log = logging.getLogger(__name__)
 Result = tuple[float, bool]  # sum of the targets' log-probabilities (nats); whether each was the most probable token
 Document = Sequence[Request]
 
-HEAD_ROWS = 256  # scored positions whose logits exist at one time
-ALIGNMENT, ALIGNED_FROM = 16, 64  # PyTorch's CPU attention takes 1.5 times as long for an odd number of keys
 SHORTEST_PREFIX = 16  # a shorter common prefix is not worth a forward pass of its own
+
+
+class Forward(Protocol):
+    """A model's forward pass over trees."""
+
+    def prefix(self, tokens: list[int]) -> Any:
+        """Keys and values of a prefix."""
+        ...
+
+    def batches(self, trees: Sequence[TokenTree], tokens: int) -> Iterator[list[int]]:
+        """Indices of trees that go together."""
+        ...
+
+    def logits(self, trees: Sequence[TokenTree], nodes: Sequence[Sequence[int]], prefix: Any) -> Iterator[Tensor]:
+        """Logits at nodes, in chunks."""
+        ...
 
 
 class Scorer:
     """Scores requests with a model that stays the same object while its weights may change (masks).
 
-    Requests of one document become one row with a tree attention mask; a prefix common to all documents of a
-    group (few-shot examples) is computed once and its keys and values are reused. The LM head sees scored
-    positions only. Models that do not take such a mask get one plain sequence for each distinct request.
+    Requests of one document become one tree; a prefix common to all documents of a group (few-shot examples) is
+    computed once and its keys and values are reused. The LM head sees scored positions only. Llamas on CPU run
+    without padding (`flat`), other models as rows of a batch with tree masks (`padded`); models that do not take such
+    a mask get one plain sequence for each distinct request.
 
     Raises:
         InputError: the model has no output head.
     """
 
     def __init__(self, model: nn.Module, *, batch_tokens: int = 2048, tree: bool | None = None) -> None:
-        """`tree=None` decides by `why_not_tree` and says so in the log when the plain path is taken."""
+        """`tree=None` decides, and says so in the log when the plain path is taken; otherwise transformers runs it."""
         self.model = model
         self.batch_tokens = batch_tokens
         self.head = output_head(model)
-        self._weight = next(self.head.parameters())
-        self.head_is_last = head_is_last(model, self.head)
-        if not self.head_is_last:
+        packed = PackedForward.of(model, self.head) if tree is None else None
+        self.packed = packed is not None
+        if packed is not None:
+            self.forward: Forward = packed
+            self.tree = True
+            return
+        padded = PaddedForward(model, self.head)
+        self.forward = padded
+        if not padded.head_is_last:
             log.warning("%s changes logits after its output head; the head runs unchunked", type(model).__name__)
         reason = why_not_tree(model) if tree is None else None
         self.tree = reason is None if tree is None else tree
@@ -59,13 +83,11 @@ class Scorer:
         if not self.tree:
             return self._plain(documents, progress)
         skip = self._shared_prefix(documents)
-        prefix = None
-        if skip:
-            prefix = self._prefix_cache(documents[0][0].inputs[:skip])
+        prefix = self.forward.prefix(documents[0][0].inputs[:skip]) if skip else None
         trees = [build_tree(requests, skip) for requests in documents]
         results: list[list[Result]] = [[] for _ in documents]
-        for batch in _batches(trees, self.batch_tokens):
-            scored = self._forward([trees[i] for i in batch], [documents[i] for i in batch], prefix)
+        for batch in self.forward.batches(trees, self.batch_tokens):
+            scored = self._score_trees([trees[i] for i in batch], [documents[i] for i in batch], prefix)
             for i, result in zip(batch, scored, strict=True):
                 results[i] = result
             if progress:
@@ -82,8 +104,8 @@ class Scorer:
         trees = [build_tree(group) for group in groups]
         found: dict[int, Result] = {}
         done = 0
-        for batch in _batches(trees, self.batch_tokens):
-            scored = self._forward([trees[i] for i in batch], [groups[i] for i in batch], None)
+        for batch in self.forward.batches(trees, self.batch_tokens):
+            scored = self._score_trees([trees[i] for i in batch], [groups[i] for i in batch], None)
             for i, results in zip(batch, scored, strict=True):
                 found.update({id(request): result for request, result in zip(groups[i], results, strict=True)})
             if progress:
@@ -99,106 +121,13 @@ class Scorer:
         shared = min(common_prefix([r.inputs for r in requests]), min(r.first_scored for r in requests))
         return shared if shared >= SHORTEST_PREFIX else 0
 
-    @torch.no_grad()
-    def _prefix_cache(self, tokens: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Keys and values [1, heads, prefix, width] of every layer."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache()
-        with captured_hidden(self.head):
-            self.model(input_ids=self._tensor([tokens]), past_key_values=cache, use_cache=True)
-        return [(layer.keys, layer.values) for layer in cache.layers]
-
-    @torch.no_grad()
-    def _forward(
-        self,
-        trees: Sequence[TokenTree],
-        documents: Sequence[Document],
-        prefix: list[tuple[torch.Tensor, torch.Tensor]] | None,
+    def _score_trees(
+        self, trees: Sequence[TokenTree], documents: Sequence[Document], prefix: Any
     ) -> list[list[Result]]:
-        past = prefix[0][0].shape[-2] if prefix is not None else 0
-        width = self._aligned(past + max(map(len, trees))) - past
-        ids = self._tensor([tree.tokens + [0] * (width - len(tree)) for tree in trees])
-        inputs: dict[str, Any] = {"input_ids": ids, "use_cache": False}
-        if prefix is not None:
-            from transformers import DynamicCache
-
-            rows = len(trees)
-            expanded = [(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in prefix]
-            inputs |= {"past_key_values": DynamicCache(expanded), "use_cache": True}
-        if prefix is not None or not all(tree.is_chain for tree in trees):
-            inputs |= self._shape(trees, width, past)
-        # Right padding needs no mask in chains: a causal model's real tokens never see what follows.
-        nodes = [row * width + node for row, tree in enumerate(trees) for path in tree.scored for node in path]
-        targets = [token for requests in documents for request in requests for token in request.targets]
-        logprobs, greedy = self._logprobs(inputs, nodes, targets)
-        results: list[list[Result]] = []
-        start = 0
-        for requests in documents:
-            row: list[Result] = []
-            for request in requests:
-                stop = start + len(request.targets)
-                row.append((sum(logprobs[start:stop]), all(greedy[start:stop])))
-                start = stop
-            results.append(row)
-        return results
-
-    def _aligned(self, keys: int) -> int:
-        """A number of keys that attention is fast for, unless the model has no positions for it."""
-        longest = getattr(getattr(self.model, "config", None), "max_position_embeddings", None)
-        rounded = keys + -keys % ALIGNMENT
-        return rounded if keys >= ALIGNED_FROM and (longest is None or rounded <= longest) else keys
-
-    def _shape(self, trees: Sequence[TokenTree], width: int, past: int) -> dict[str, torch.Tensor]:
-        """What makes a row a tree: which nodes see which, and each node's position.
-
-        The mask [batch, 1, width, past + width] is additive: 0 where a node may look, the smallest number elsewhere.
-        """
-        dtype = self._weight.dtype
-        index = torch.arange(width, device=self._device)
-        # A padding node sees itself, so that its softmax is not empty; nothing sees a padding node.
-        end = torch.stack([torch.cat([self._tensor(tree.end), index[len(tree) :] + 1]) for tree in trees])
-        sees = (index[None, None, :] <= index[None, :, None]) & (index[None, :, None] < end[:, None, :])
-        mask = torch.zeros(len(trees), 1, width, past + width, dtype=dtype, device=self._device)
-        mask[..., past:].masked_fill_(~sees[:, None], torch.finfo(dtype).min)
-        positions = self._tensor([tree.depth + [0] * (width - len(tree)) for tree in trees]) + past
-        return {"attention_mask": mask, "position_ids": positions}
-
-    def _logprobs(self, inputs: dict[str, Any], nodes: list[int], targets: list[int]) -> tuple[list[float], list[bool]]:
-        """Log-probability of each target at its node, in float32, and whether it is the node's argmax."""
-        unique = sorted(set(nodes))
-        rank = {node: i for i, node in enumerate(unique)}
-        slots = self._tensor([rank[node] for node in nodes])
-        wanted = self._tensor(targets)
-        keep = self._tensor(unique)
-        logprobs = torch.empty(len(nodes), dtype=torch.float32, device=self._device)
-        greedy = torch.empty(len(nodes), dtype=torch.bool, device=self._device)
-        for start, logits in self._logits(inputs, keep):
-            pairs = ((slots >= start) & (slots < start + len(logits))).nonzero().squeeze(1)
-            rows, columns = slots[pairs] - start, wanted[pairs]
-            logits = logits.float()
-            logprobs[pairs] = logits[rows, columns] - logits.logsumexp(-1)[rows]
-            greedy[pairs] = logits.argmax(-1)[rows] == columns
-        return logprobs.double().tolist(), greedy.tolist()
-
-    def _logits(self, inputs: dict[str, Any], keep: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """Logits [rows, vocabulary] at the positions `keep` of the flattened batch, in chunks, each with its start."""
-        if not self.head_is_last:
-            with captured_hidden(self.head, keep=keep):
-                yield 0, self.model(**inputs).logits[0]
-            return
-        with captured_hidden(self.head) as captured:
-            self.model(**inputs)
-        hidden = captured[0].flatten(0, 1)[keep]
-        for start in range(0, len(hidden), HEAD_ROWS):
-            yield start, self.head(hidden[start : start + HEAD_ROWS])
-
-    @property
-    def _device(self) -> torch.device:
-        return self._weight.device
-
-    def _tensor(self, values: Any) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.long, device=self._device)
+        targets = Targets(trees, documents)
+        for logits in self.forward.logits(trees, targets.nodes, prefix):
+            targets.see(logits)
+        return targets.results()
 
 
 def why_not_tree(model: nn.Module) -> str | None:
@@ -227,18 +156,24 @@ def why_not_tree(model: nn.Module) -> str | None:
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
         return f"its forward pass takes no tree ({' '.join(str(error).split())[:120]})"
     # What a model that ignores masks would give is the measure of what may differ: bfloat16 rounds noticeably.
-    leak = (_flat(_Shapeless(model, tree=True).score(documents)) - plain).abs().mean()
+    leak = (_flat(_shapeless(model).score(documents)) - plain).abs().mean()
     error_size = (tree - plain).abs().mean()
     if not error_size <= 0.3 * leak:
         return f"a probe gave other log-likelihoods (mean difference {error_size:.2g}, {leak:.2g} without the mask)"
     return None
 
 
-class _Shapeless(Scorer):
+class _Shapeless(PaddedForward):
     """Lays trees out as rows but tells the model nothing about them."""
 
-    def _shape(self, trees: Sequence[TokenTree], width: int, past: int) -> dict[str, torch.Tensor]:
+    def _shape(self, trees: Sequence[TokenTree], width: int, past: int) -> dict[str, Tensor]:
         return {}
+
+
+def _shapeless(model: nn.Module) -> Scorer:
+    scorer = Scorer(model, tree=True)
+    scorer.forward = _Shapeless(model, scorer.head)
+    return scorer
 
 
 def _probe_documents(vocabulary: int) -> list[list[Request]]:
@@ -259,15 +194,3 @@ def _probe_documents(vocabulary: int) -> list[list[Request]]:
 
 def _flat(results: list[list[Result]]) -> torch.Tensor:
     return torch.tensor([value for row in results for value, _ in row], dtype=torch.float64)
-
-
-def _batches(trees: Sequence[TokenTree], tokens: int) -> Iterator[list[int]]:
-    """Indices of trees in batches of at most `tokens` tokens, padding included; longest first."""
-    batch: list[int] = []
-    for index in sorted(range(len(trees)), key=lambda i: -len(trees[i])):
-        if batch and (len(batch) + 1) * len(trees[batch[0]]) > tokens:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
