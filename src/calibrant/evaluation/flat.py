@@ -1,44 +1,24 @@
 """Forward passes of a Llama on CPU over trees of requests, without padding."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from calibrant.evaluation.tree import TokenTree
 from calibrant.models.attend import KeysValues, PackedAttention
-from calibrant.models.packed import PROBE, PackedLlama, unsupported
+from calibrant.models.packed import MOST_TOKENS, PackedLlama
 
-log = logging.getLogger(__name__)
-
-BATCH_TOKENS = 1024  # no more at a time: activations then stay in a CPU's cache, and products are as fast as ever
 HEAD_ROWS = 256  # scored positions whose logits exist at one time
 
 
 class PackedForward:
     """Logits at scored nodes, from `PackedLlama`."""
 
-    def __init__(self, model: nn.Module, head: nn.Module) -> None:
-        self.decoder = PackedLlama(model)
-        self.head = head
-        self.dtype = next(head.parameters()).dtype
-
-    @classmethod
-    def of(cls, model: nn.Module, head: nn.Module) -> "PackedForward | None":
-        """For a model that it can run, judged by its config and by its own logits on a few tokens; else None."""
-        if unsupported(model):
-            return None
-        ids = list(range(PROBE))
-        with torch.no_grad():
-            expected = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
-            made = cls(model, head)
-            found = head(made.decoder(ids, ids, PackedAttention([PROBE], made.dtype))).float()
-        if torch.allclose(expected, found, rtol=2e-2, atol=2e-2 * float(expected.abs().max())):
-            return made
-        log.warning("%s is not the Llama of its config; it is run by transformers, more slowly", type(model).__name__)
-        return None
+    def __init__(self, decoder: PackedLlama) -> None:
+        self.decoder = decoder
+        self.dtype = decoder.dtype
 
     def prefix(self, tokens: list[int]) -> list[KeysValues]:
         """Keys and values [kv heads, prefix, width] of every layer."""
@@ -53,7 +33,7 @@ class PackedForward:
         batch: list[int] = []
         size = 0
         for index in sorted(range(len(trees)), key=lambda i: -len(trees[i])):
-            if batch and size + len(trees[index]) > min(tokens, BATCH_TOKENS):
+            if batch and size + len(trees[index]) > min(tokens, MOST_TOKENS):
                 yield batch
                 batch, size = [], 0
             batch.append(index)
@@ -77,4 +57,4 @@ class PackedForward:
             keep,
         )
         for rows in torch.split(hidden, HEAD_ROWS):
-            yield self.head(rows)
+            yield self.decoder.head(rows)

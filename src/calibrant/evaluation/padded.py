@@ -74,8 +74,8 @@ class PaddedForward:
             return
         with captured_hidden(self.head) as captured:
             self.model(**inputs)
-        for rows in torch.split(captured[0].flatten(0, 1)[keep], HEAD_ROWS):
-            yield self.head(rows)
+        for part in torch.split(captured[0].flatten(0, 1)[keep], HEAD_ROWS):
+            yield self.head(part)
 
     def _aligned(self, keys: int) -> int:
         """A number of keys that attention is fast for, unless the model has no positions for it."""

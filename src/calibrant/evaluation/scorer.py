@@ -12,6 +12,7 @@ from calibrant.evaluation.head import output_head
 from calibrant.evaluation.padded import PaddedForward
 from calibrant.evaluation.target import Targets
 from calibrant.evaluation.tree import Request, TokenTree, build_tree, common_prefix
+from calibrant.models.packed import packed_llama
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +55,10 @@ class Scorer:
         self.model = model
         self.batch_tokens = batch_tokens
         self.head = output_head(model)
-        packed = PackedForward.of(model, self.head) if tree is None else None
+        packed = packed_llama(model) if tree is None else None
         self.packed = packed is not None
         if packed is not None:
-            self.forward: Forward = packed
+            self.forward: Forward = PackedForward(packed)
             self.tree = True
             return
         padded = PaddedForward(model, self.head)

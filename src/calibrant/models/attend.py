@@ -95,10 +95,7 @@ class PackedAttention:
         else:
             step = max(1, CACHE_ELEMENTS // (heads * length * k.shape[2]))
             mixed = torch.cat(
-                [
-                    self._masked(*(x[i : i + step] for x in (q, k, v, mask)))
-                    for i in range(0, count, step)
-                ]
+                [self._masked(*(x[i : i + step] for x in (q, k, v, mask))) for i in range(0, count, step)]
             )
         return mixed.transpose(1, 2).reshape(count * length, heads * width)
 

@@ -1,23 +1,34 @@
 """A Llama decoder (Touvron et al., 2023) over sequences that lie one after the other, without padding, on CPU.
 
-What makes it faster than the transformers model: no token is padding; query, key and value weights lie in one matrix,
-gate and up in another; attention is a choice of the caller (`models.attend`); the last layer computes only the
-positions that are asked for. The arithmetic is otherwise transformers': the same roundings in the same places, so
-float32 results are the same but for the order of sums.
+What makes it faster than the transformers model: no token is padding; query, key and value are one product; weights are
+laid out once for the CPU's matrix units, with activation, gate and residual sums inside the products
+(`models.linear`); attention is a choice of the caller (`models.attend`); the last layer computes only the positions
+that are asked for. In float32 the arithmetic is transformers'; in bfloat16 a few results are rounded once instead of
+twice.
 
-The transformers model stays usable: its weights become views into the fused matrices, and masks that are put into it
-are seen here.
+The transformers model stays usable, and masks that are put into it are seen here. The layout is a copy of the weights,
+which models above LARGEST_PACKED do without.
 """
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from calibrant.models.attend import PackedAttention
+from calibrant.models.linear import Linear
+
+log = logging.getLogger(__name__)
+
 STATIC_ROPE = ("default", "linear", "llama3")
+TOLERANCE = 0.1  # mean difference of logits, over their standard deviation: bfloat16 rounds noticeably
+MOST_TOKENS = 1024  # at a time: activations then stay in a CPU's cache, and products are as fast as ever
 PROBE = 8  # tokens on which both forward passes are compared
+LARGEST_PACKED = 4 << 30  # bytes of weights; a rule of free memory would change results from run to run
 
 
 class Attention(Protocol):
@@ -48,23 +59,52 @@ def unsupported(model: nn.Module) -> str | None:
     return None
 
 
-class _Fused:
-    """Linear maps of one input as one map. Their own weights become views of the fused one."""
+def packed_llama(model: Any) -> "PackedLlama | None":
+    """The packed decoder of a model that can be run here, by its config and its own logits on a few tokens; or None."""
+    if unsupported(model):
+        return None
+    made = PackedLlama(model)
+    vocabulary = model.config.vocab_size
+    ids = [(i + 1) * vocabulary // (PROBE + 1) for i in range(PROBE)]  # not special tokens, which magnify rounding
+    with torch.no_grad():
+        expected = model(torch.tensor([ids]), use_cache=False).logits[0].float()
+        found = made.head(made(ids, range(PROBE), PackedAttention([PROBE], made.dtype))).float()
+    if (expected - found).abs().mean() <= TOLERANCE * expected.std():
+        return made
+    log.warning("%s gives other logits than its config says; transformers runs it, more slowly", type(model).__name__)
+    return None
 
-    def __init__(self, *linears: nn.Linear) -> None:
-        self.weight = torch.cat([linear.weight.detach() for linear in linears])
-        biases = [linear.bias.detach() for linear in linears if linear.bias is not None]
-        self.bias = torch.cat(biases) if biases else None
-        start = 0
-        for linear in linears:
-            end = start + len(linear.weight)
-            linear.weight = nn.Parameter(self.weight[start:end], requires_grad=False)
-            if self.bias is not None:
-                linear.bias = nn.Parameter(self.bias[start:end], requires_grad=False)
-            start = end
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+class _Product:
+    """Linear layers of one input as one product, whose layout follows the layers' weights when those change."""
+
+    def __init__(self, *modules: nn.Linear, packed: bool = True) -> None:
+        self.modules = modules
+        self.packed = packed
+        self.versions: tuple[int, ...] = ()
+
+    @property
+    def linear(self) -> Linear:
+        """The product; made anew when masks have been put into the weights or taken out of them."""
+        versions = tuple(parameter._version for module in self.modules for parameter in module.parameters())
+        if versions != self.versions:
+            weights = [module.weight.detach() for module in self.modules]
+            biases = [module.bias.detach() for module in self.modules if module.bias is not None]
+            weight = torch.cat(weights) if len(weights) > 1 else weights[0]
+            self._linear = Linear(weight, torch.cat(biases) if biases else None, pack=self.packed)
+            self.versions = versions
+        return self._linear
+
+
+@dataclass(frozen=True)
+class _Layer:
+    input_norm: Tensor
+    qkv: _Product
+    out: _Product
+    mlp_norm: Tensor
+    gate: _Product
+    up: _Product
+    down: _Product
 
 
 class PackedLlama:
@@ -78,13 +118,21 @@ class PackedLlama:
         self.width: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.model = model.model
         self.eps: float = config.rms_norm_eps
-        self.fused = [
-            (
-                _Fused(layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj),
-                _Fused(layer.mlp.gate_proj, layer.mlp.up_proj),
+        packed = sum(p.numel() * p.element_size() for p in model.parameters()) <= LARGEST_PACKED
+        self.layers = [
+            _Layer(
+                layer.input_layernorm.weight,
+                _Product(layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj, packed=packed),
+                _Product(layer.self_attn.o_proj, packed=packed),
+                layer.post_attention_layernorm.weight,
+                _Product(layer.mlp.gate_proj, packed=packed),
+                _Product(layer.mlp.up_proj, packed=packed),
+                _Product(layer.mlp.down_proj, packed=packed),
             )
             for layer in self.model.layers
         ]
+        self._head = _Product(model.lm_head, packed=packed)
+        self.dtype: torch.dtype = model.lm_head.weight.dtype
         self.cos = self.sin = torch.empty(0)
 
     @torch.no_grad()
@@ -107,9 +155,9 @@ class PackedLlama:
         """
         x = F.embedding(torch.tensor(tokens), self.model.embed_tokens.weight)
         cos, sin = self._rotary(torch.tensor(positions), x.dtype)
-        last = len(self.fused) - 1
-        for index, (layer, (qkv, gate_up)) in enumerate(zip(self.model.layers, self.fused, strict=True)):
-            states = qkv(self._rms(x, layer.input_layernorm.weight)).view(len(x), -1, self.width)
+        last = len(self.layers) - 1
+        for index, layer in enumerate(self.layers):
+            states = layer.qkv.linear(self._rms(x, layer.input_norm)).view(len(x), -1, self.width)
             rotated = states[:, : self.heads + self.kv_heads]
             rotated = rotated * cos + rotated.roll(self.width // 2, dims=-1) * sin
             q, k, v = rotated[:, : self.heads], rotated[:, self.heads :], states[:, -self.kv_heads :]
@@ -118,10 +166,15 @@ class PackedLlama:
             mixed = attention(index, q, k, v)
             if index == last and keep is not None:
                 x, mixed = x[keep], mixed[keep]
-            x = x + layer.self_attn.o_proj(mixed)
-            gate, up = gate_up(self._rms(x, layer.post_attention_layernorm.weight)).chunk(2, dim=-1)
-            x = x + layer.mlp.down_proj(F.silu(gate).mul_(up))
+            x = layer.out.linear.plus(mixed, x)
+            normed = self._rms(x, layer.mlp_norm)
+            gated = layer.up.linear.times(normed, layer.gate.linear(normed, "swish"))
+            x = layer.down.linear.plus(gated, x)
         return self._rms(x, self.model.norm.weight)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits [rows, vocabulary] of hidden states [rows, hidden]."""
+        return self._head.linear(hidden)
 
     def _rms(self, x: Tensor, weight: Tensor) -> Tensor:
         wide = x.float()

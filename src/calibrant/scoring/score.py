@@ -1,6 +1,7 @@
 """Perplexity and Min-K%++ of samples in one pass over the model, never holding a sequence's logits."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from calibrant.errors import InputError
+from calibrant.models.attend import PackedAttention
+from calibrant.models.packed import MOST_TOKENS, PackedLlama, packed_llama
 from calibrant.scoring.min_k import min_k_plus_plus, token_statistics
 from calibrant.scoring.perplexity import perplexity
 
@@ -57,8 +60,9 @@ def score_sequences(
 ) -> list[Score]:
     """Score token sequences under a causal language model of transformers.
 
-    Sequences of equal length share a forward pass of the decoder; its last hidden states then go through the head in
-    chunks of HEAD_CHUNK positions, so memory does not grow with the vocabulary times the length.
+    Sequences share a forward pass of the decoder: of any lengths, without padding, for a Llama on CPU; else those of
+    equal length. Its last hidden states then go through the head in chunks of HEAD_CHUNK positions, so memory does not
+    grow with the vocabulary times the length.
 
     Args:
         model: with `get_decoder()` (its base model) and `get_output_embeddings()` as transformers defines them.
@@ -74,46 +78,69 @@ def score_sequences(
     for row, (ids, start) in enumerate(zip(sequences, starts, strict=True)):
         if len(ids) <= start:
             raise InputError(f"sample {row}: {len(ids)} tokens, of which the first {start} are given: none to score")
-    if sequences:
+    if not sequences:
+        return []
+    packed = packed_llama(model)
+    if packed is None:
         check_head(model, sequences[0])
     scores: dict[int, Score] = {}
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
+    lengths = [len(sequences[i]) for i in order]
+    most = batch_tokens if packed is None else min(batch_tokens, MOST_TOKENS)
     position = 0
-    while position < len(order):
-        length = len(sequences[order[position]])
-        group = [order[position]]
-        while (
-            len(group) < max(1, batch_tokens // length)
-            and position + len(group) < len(order)
-            and len(sequences[order[position + len(group)]]) == length
-        ):
-            group.append(order[position + len(group)])
-        batch = torch.tensor([list(sequences[i]) for i in group], dtype=torch.int64)
-        for index, score in zip(group, _score_batch(model, batch, [starts[i] for i in group], min_k), strict=True):
+    for count in _groups(lengths, most, mixed=packed is not None):
+        group = order[position : position + count]
+        rows, first = [sequences[i] for i in group], [starts[i] for i in group]
+        for index, score in zip(group, _score_batch(model, packed, rows, first, min_k), strict=True):
             scores[index] = score
-        progress(len(group))
-        position += len(group)
+        progress(count)
+        position += count
     return [scores[i] for i in range(len(sequences))]
 
 
+def _groups(lengths: Sequence[int], tokens: int, mixed: bool) -> Iterator[int]:
+    """How many sequences, one group after the other, share a forward pass: of equal length unless `mixed`."""
+    count = size = 0
+    for index, length in enumerate(lengths):
+        if count and (size + length > tokens or not (mixed or length == lengths[index - 1])):
+            yield count
+            count = size = 0
+        count += 1
+        size += length
+    yield count
+
+
 @torch.inference_mode()
-def _score_batch(model: Any, ids: Tensor, starts: Sequence[int], min_k: float) -> list[Score]:
-    device = next(model.parameters()).device
-    ids = ids.to(device)
-    hidden: Tensor = model.get_decoder()(ids, use_cache=False).last_hidden_state
-    head = head_of(model)
-    results = []
-    for row, start in enumerate(starts):
-        own, relative = [], []
-        for begin in range(start, ids.shape[1], HEAD_CHUNK):
-            end = min(begin + HEAD_CHUNK, ids.shape[1])
-            logs, distance = token_statistics(head(hidden[row, begin - 1 : end - 1]), ids[row, begin:end])
-            own.append(logs.cpu())
-            relative.append(distance.cpu())
-        results.append(
-            Score(perplexity(torch.cat(own)), min_k_plus_plus(torch.cat(relative), min_k), ids.shape[1] - start)
+def _score_batch(
+    model: Any, packed: PackedLlama | None, rows: Sequence[Sequence[int]], starts: Sequence[int], min_k: float
+) -> list[Score]:
+    if packed is None:
+        ids = torch.tensor([list(row) for row in rows], device=next(model.parameters()).device)
+        states = model.get_decoder()(ids, use_cache=False).last_hidden_state
+        hidden = torch.cat([state[start - 1 : -1] for state, start in zip(states, starts, strict=True)])
+        head = head_of(model)
+    else:
+        lengths = [len(row) for row in rows]
+        offsets = itertools.accumulate([0, *lengths[:-1]])
+        places = (range(o + s - 1, o + n - 1) for o, s, n in zip(offsets, starts, lengths, strict=True))
+        hidden = packed(
+            [token for row in rows for token in row],
+            [place for length in lengths for place in range(length)],
+            PackedAttention(lengths, packed.dtype),
+            torch.tensor([place for part in places for place in part]),
         )
-    return results
+        head = packed.head
+    counts = [len(row) - start for row, start in zip(rows, starts, strict=True)]
+    targets = torch.tensor([t for row, s in zip(rows, starts, strict=True) for t in row[s:]], device=hidden.device)
+    parts = [
+        token_statistics(head(hidden[i : i + HEAD_CHUNK]), targets[i : i + HEAD_CHUNK])
+        for i in range(0, len(hidden), HEAD_CHUNK)
+    ]
+    own, relative = (torch.split(torch.cat(columns).cpu(), counts) for columns in zip(*parts, strict=True))
+    return [
+        Score(perplexity(o), min_k_plus_plus(r, min_k), count)
+        for o, r, count in zip(own, relative, counts, strict=True)
+    ]
 
 
 def head_of(model: Any) -> Callable[[Tensor], Tensor]:
