@@ -81,6 +81,7 @@ def test_scores_are_those_of_plain_sequences(kind: str, prefix: int) -> None:
     documents = draw_documents(1, prefix)
     scorer = Scorer(model, batch_tokens=100)
     assert scorer.tree == (kind in TREE)
+    assert scorer.packed == (kind == "llama")
     for requests, results in zip(documents, scorer.score(documents), strict=True):
         for request, (value, greedy) in zip(requests, results, strict=True):
             expected, expected_greedy = direct(model, request)
@@ -106,6 +107,16 @@ def test_greedy_continuations_are_recognised() -> None:
     ((first, second),) = Scorer(model).score([[right, wrong]])
     assert first[1]
     assert not second[1]
+
+
+@pytest.mark.parametrize("prefix", [0, 20])
+def test_the_transformers_path_gives_a_llamas_scores(prefix: int) -> None:
+    model = small_model("llama")
+    documents = draw_documents(1, prefix)
+    packed, padded = Scorer(model).score(documents), Scorer(model, tree=True).score(documents)
+    for one, other in zip(itertools.chain(*packed), itertools.chain(*padded), strict=True):
+        assert one[0] == pytest.approx(other[0], abs=1e-4)
+        assert one[1] == other[1]
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 30, 10_000])

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel
+from torch.overrides import TorchFunctionMode
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
@@ -182,13 +191,40 @@ def test_stage(tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--min-k 0" in capsys.readouterr().err
 
 
-def test_logits_are_never_whole(tiny_model_dir: Path) -> None:
-    """The head never sees more than HEAD_CHUNK positions at a time."""
+@pytest.mark.parametrize("packed", [True, False])
+def test_logits_are_never_whole(monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+    """Whatever the vocabulary and the lengths, the head gives logits of HEAD_CHUNK positions at a time, once each."""
+    vocabulary, length = 50_000, 300
+    config = LlamaConfig(
+        vocab_size=vocabulary, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=512,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    if not packed:
+        monkeypatch.setattr(score_module, "packed_llama", lambda model: None)
+    seen: list[tuple[int, ...]] = []
+
+    class Watch(TorchFunctionMode):  # every result of the run, not of one function that we expect to make logits
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and result.shape[-1:] == (vocabulary,):
+                seen.append(tuple(result.shape))
+            return result
+
+    rows = random_rows([length, length - 7, length], vocabulary)
+    with Watch():
+        score_sequences(model, rows, [1, 1, 290])
+    assert max(math.prod(shape[:-1]) for shape in seen) == score_module.HEAD_CHUNK
+
+
+def test_a_packed_llama_scores_as_transformers_does(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ragged sequences in one pass without padding, against one pass for each length."""
     model = load_model(tiny_model_dir)
-    seen: list[int] = []
-    model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape[-2]))
-    length = 100
-    chunk = score_module.HEAD_CHUNK
-    score_sequences(model, random_rows([length] * 4, 400), [1] * 4)
-    assert max(seen) <= min(chunk, length)
-    assert sum(seen) == 4 * (length - 1) + 8 * 2  # the check of the head reads eight tokens twice
+    rows, starts = random_rows([70, 12, 128, 33, 33, 5], 400), [1, 4, 100, 1, 32, 2]
+    packed = score_sequences(model, rows, starts)
+    monkeypatch.setattr(score_module, "packed_llama", lambda model: None)
+    plain = score_sequences(model, rows, starts)
+    for one, other in zip(packed, plain, strict=True):
+        assert one.perplexity == pytest.approx(other.perplexity, rel=1e-5)
+        assert one.min_k_plus_plus == pytest.approx(other.min_k_plus_plus, abs=1e-4)
+        assert one.tokens == other.tokens
