@@ -8,11 +8,11 @@ from torch import nn
 from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM
 
 from calibrant.errors import InputError
+from calibrant.models.linear import Linear, packable
 from calibrant.models.load import load_config, load_model
 from calibrant.synthesis.cache import BLOCK
 from calibrant.synthesis.engine import make_engine
 from calibrant.synthesis.hf import TransformersStepper
-from calibrant.synthesis.linear import Linear, packable
 from calibrant.synthesis.loop import LoopEngine, Stepper, row_uniforms
 from calibrant.synthesis.native import NativeLlama, unsupported
 from calibrant.synthesis.settings import Generated, Prompt, Settings, Vocabulary

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from calibrant.models.attention import SHORTEST, block_attention
+from calibrant.models.linear import Linear
 from calibrant.synthesis.cache import Cache
-from calibrant.synthesis.linear import Linear
 
 STATIC_ROPE = ("default", "linear", "llama3")
 PREFILL_TOKENS = 4096  # at most so many prefix tokens at once: bounds the memory of long prefixes
