@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.calibration.documents import read_documents
-from calibrant.evaluation.tasks import TaskSet
+from calibrant.evaluation.tasks import TaskSet, undisturbed
 from calibrant.evaluation.text import text_name
 from calibrant.scoring.contamination import Items
 
@@ -24,7 +24,9 @@ def task_items(tasks: TaskSet, limit: int | None = None) -> list[Items]:
     found: dict[str, tuple[list[str], list[list[str]]]] = {}
     for name, task in tasks.tasks.items():
         names, texts = found.setdefault(group_of.get(name, name), ([], []))
-        for number, row in enumerate(task.eval_docs):
+        with undisturbed():
+            rows = task.eval_docs
+        for number, row in enumerate(rows):
             if limit is not None and number >= limit:
                 break
             names.append(f"{name} {number}")
