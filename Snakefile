@@ -23,12 +23,20 @@ include: "workflow/rules/similarity.smk"
 include: "workflow/rules/reporting.smk"
 
 
+# On a cluster these run where Snakemake runs, the login node: what has to see a network, and what takes seconds.
 localrules:
     all,
     data,
     sets,
     masks,
     evaluations,
+    tiny_material,
+    download_model,
+    download_source,
+    download_text,
+    filter,
+    index,
+    target_index,
 
 
 rule all:

@@ -20,6 +20,9 @@ rule sample:
         f"{DATA}/benchmarks/sample/{{source}}-real-n{{n}}-s{{seed}}.jsonl"
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=request_of("sample", "mem_mb"),
+        runtime=request_of("sample", "runtime"),
     params:
         length=config["calibration"]["length"],
         packing=lambda wildcards: packing(wildcards.source),
@@ -63,6 +66,9 @@ if REPACKED:
             f"{DATA}/logs/pack/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.log",
         conda:
             "../../envs/cpu.yaml"
+        resources:
+            mem_mb=request_of("sample", "mem_mb"),
+            runtime=request_of("sample", "runtime"),
         params:
             length=config["calibration"]["length"],
             retokenise="--retokenise" if config["generation"]["retokenise"] else "",
@@ -83,6 +89,7 @@ else:
             f"{DATA}/sets/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.parquet",
         log:
             f"{DATA}/logs/draw/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.log",
+        localrule: True
         conda:
             "../../envs/cpu.yaml"
         params:

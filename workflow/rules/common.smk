@@ -22,6 +22,7 @@ from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
 from calibrant.study.inspection import compared, heldout_set
 from calibrant.study.layout import Layout
 from calibrant.study.needs import report_files
+from calibrant.study.resources import gpus, parameters_of_folder, request
 from calibrant.study.targets import PAPER, target_config, target_files
 
 GIVEN = config  # as it was given: targets put their own experiments into it
@@ -37,6 +38,7 @@ except InputError as error:
 LAYOUT = Layout(config["study"])
 DATA = LAYOUT.data
 REPORT = LAYOUT.report
+GPUS = gpus(config)
 TORCH = installed_versions("torch", "transformers", "tokenizers", "safetensors")
 
 
@@ -81,6 +83,23 @@ def code(stage):
     return code_digest(f"calibrant.cli.{stage}")
 
 
+@cache
+def requested(stage, samples, attempt):
+    """What a job asks of the scheduler (calibrant.study.resources)."""
+    known = parameters_of_folder(config["model"].get("path", f"{DATA}/model"))
+    return request(config, stage, samples=samples, attempt=attempt, parameters=known)
+
+
+def request_of(stage, what):
+    """For a rule's resources: memory in MB or minutes of one of its jobs; more with every attempt."""
+
+    def reckoned(wildcards, attempt):
+        drawn = re.search(r"-n(\d+)-s\d+$", wildcards.get("calibration", wildcards.get("name", "")))
+        return getattr(requested(stage, int(drawn[1]) if drawn else 0, attempt), what)
+
+    return reckoned
+
+
 def spec(**sections):
     """The part of the configuration that one download needs, as JSON for the command line."""
     return json.dumps(sections, sort_keys=True)
@@ -105,6 +124,10 @@ def task_kind(name):
     """How a task gets its rows: built from a source, copied from files, by lm-eval from the hub, now or when needed."""
     entry = config["tasks"][name]
     return "built" if entry.get("kind") else "files" if entry.get("files") else "hub" if entry.get("hub") else "late"
+
+
+if any(task_kind(name) == "late" for name in config["tasks"]):
+    os.environ.setdefault("HF_HUB_OFFLINE", "0")  # lm-eval fetches rows while it evaluates; other jobs are offline
 
 
 def task_files(name):

@@ -86,6 +86,7 @@ for name in config["tasks"]:
             f"{DATA}/logs/download/task-{name}.log",
         benchmark:
             f"{DATA}/benchmarks/download/task-{name}.jsonl"
+        localrule: True
         conda:
             "../../envs/cpu.yaml"
         params:

@@ -20,6 +20,10 @@ rule evaluate:
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        mem_mb=request_of("evaluate", "mem_mb"),
+        runtime=request_of("evaluate", "runtime"),
     params:
         options=evaluation_options(),
         compute=compute_options(),
@@ -46,6 +50,10 @@ rule evaluate_dense:
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        mem_mb=request_of("evaluate", "mem_mb"),
+        runtime=request_of("evaluate", "runtime"),
     params:
         options=evaluation_options(),
         compute=compute_options(),

@@ -19,6 +19,10 @@ rule inspect:
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        mem_mb=request_of("inspect", "mem_mb"),
+        runtime=request_of("inspect", "runtime"),
     params:
         sets=lambda wildcards, input: " ".join(f"--text-set {shlex.quote(path)}" for path in input.sets),
         sequences=config["inspect"]["sequences"],
@@ -46,6 +50,9 @@ if COMPARED:
             f"{DATA}/benchmarks/overlap.jsonl"
         conda:
             "../../envs/cpu.yaml"
+        resources:
+            mem_mb=request_of("overlap", "mem_mb"),
+            runtime=request_of("overlap", "runtime"),
         params:
             code=code("overlap"),
             versions=installed_versions("numpy", "safetensors"),

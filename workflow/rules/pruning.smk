@@ -16,6 +16,10 @@ rule dense_statistics:
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        mem_mb=request_of("dense statistics", "mem_mb"),
+        runtime=request_of("dense statistics", "runtime"),
     params:
         kinds=dense_kinds(),
         exclude=config["pruning"]["options"].get("exclude", ""),
@@ -43,6 +47,10 @@ rule prune:
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        mem_mb=request_of("prune", "mem_mb"),
+        runtime=request_of("prune", "runtime"),
     params:
         sparsity=sparsity,
         options=pruning_options,
@@ -70,6 +78,10 @@ rule prune_without_data:
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        mem_mb=request_of("prune", "mem_mb"),
+        runtime=request_of("prune", "runtime"),
     params:
         sparsity=sparsity,
         compute=compute_options(),

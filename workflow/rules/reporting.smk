@@ -2,11 +2,6 @@
 REPORT_FILES = [f"{REPORT}/{name}" for name in ("index.html", "summary.md", "results.parquet")]
 
 
-localrules:
-    index,
-    target_index,
-
-
 rule index:
     """List every run of the study and where its results lie."""
     input:
@@ -62,6 +57,9 @@ rule summarize:
         f"{DATA}/benchmarks/summarize/summarize.jsonl"
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=request_of("report", "mem_mb"),
+        runtime=request_of("report", "runtime"),
     params:
         output=report_folder,
         code=code("summarize"),
@@ -120,6 +118,9 @@ rule target_report:
         f"{DATA}/benchmarks/summarize/{{target}}.jsonl"
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=request_of("report", "mem_mb"),
+        runtime=request_of("report", "runtime"),
     params:
         output=report_folder,
         code=code("summarize"),

@@ -16,6 +16,9 @@ rule compare_sources:
         f"{DATA}/benchmarks/similarity/{{source}}.jsonl"
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=request_of("similarity", "mem_mb"),
+        runtime=request_of("similarity", "runtime"),
     params:
         options=similarity_options(),
         model=lambda wildcards, input: f"--model {input.model}" if input.model else "",

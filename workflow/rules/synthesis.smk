@@ -15,6 +15,10 @@ rule generate:
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        mem_mb=request_of("generate", "mem_mb"),
+        runtime=request_of("generate", "runtime"),
     params:
         length=config["calibration"]["length"],
         options=generation_options(),
@@ -41,6 +45,10 @@ rule score:
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
+    resources:
+        gpu=GPUS,
+        mem_mb=request_of("score", "mem_mb"),
+        runtime=request_of("score", "runtime"),
     params:
         span=config["scoring"]["span"],
         min_k=config["scoring"]["min_k"],

@@ -24,6 +24,10 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "CALIBRANT_WARM"
+ONLINE = "download"  # the one stage of the workflow that may use a network
+OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
+OFFLINE_VALUES = ("1", "ON", "YES", "TRUE")
+OFFLINE_READERS = ("huggingface_hub.constants", "datasets.config")  # they read the variable when they are imported
 HEAVY = (
     "torch",
     "transformers.models.llama.modeling_llama",
@@ -37,7 +41,13 @@ FORK_SAFE_THREADS = ("jemalloc_bg_thd",)  # pyarrow's allocator, which has handl
 
 
 def run_stage(arguments: Sequence[str]) -> int:
-    """Run a stage in the warm server when there is one, else here; returns its exit status."""
+    """Run a stage of the workflow in the warm server when there is one, else here; returns its exit status.
+
+    Every stage but `download` runs with the hub's libraries offline, unless the environment says otherwise: on a cluster
+    its node may have no network, and would wait for one.
+    """
+    if arguments[0] != ONLINE:
+        os.environ.setdefault(OFFLINE_VARIABLE, "1")
     address = os.environ.get(VARIABLE)
     if address:
         connection = socket.socket(socket.AF_UNIX)
@@ -90,6 +100,14 @@ def serve(address: str, lifeline: int, modules: Sequence[str] = HEAVY) -> None:
                 for child, connection in children.items():
                     if connection is key.fileobj:
                         _kill(child)
+
+
+def follow_offline() -> None:
+    """Tell the hub's libraries, which were imported under the server's environment, whether this job is offline."""
+    offline = os.environ.get(OFFLINE_VARIABLE, "").upper() in OFFLINE_VALUES
+    for name in OFFLINE_READERS:
+        if name in sys.modules:
+            vars(sys.modules[name])[OFFLINE_VARIABLE] = offline
 
 
 def _ask(connection: socket.socket, arguments: Sequence[str]) -> int:
@@ -148,6 +166,7 @@ def _fork(request: dict[str, Any], descriptors: list[int], inherited: Sequence[s
         os.chdir(request["folder"])
         os.environ.clear()
         os.environ.update(request["environment"])
+        follow_offline()
         from calibrant.cli.main import main
 
         status = main(request["arguments"])
