@@ -8,13 +8,19 @@ READY := $(VENV)/.ready
 
 PAPER_PRESETS := dclm-7b llama-2-7b llama-2-13b llama-3-8b
 
-.PHONY: study test lint smoke reproduce-tiny reproduce-small paper-all lock clean
+.PHONY: study test slurm-test lint smoke reproduce-tiny reproduce-small paper-all lock clean
 
 study: $(READY)
 	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG))
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not slurm"
+
+# The profile slurm on a one-node Slurm with two pretend GPUs, which the test starts: needs root and the packages slurm-wlm
+# and munge, which CALIBRANT_SLURM=1 lets it install. Lists the jobs in reports/slurm-jobs.md.
+slurm-test: $(READY)
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements-slurm.txt
+	CALIBRANT_SLURM_LOG=reports/slurm-jobs.md $(BIN)/python -m pytest -n 0 -m slurm tests/workflow/test_slurm.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ from support import ROOT
 from workspace import SMALL_STUDY, Workspace, write_documents
 
 from calibrant.study.config import load_config
-from calibrant.study.resources import parameters_of_folder, request
+from calibrant.study.resources import request, shape_for_requests
 
 pytestmark = pytest.mark.slurm
 
-LONGEST = 400.0  # seconds from the first cancellation on
+LONGEST = 900.0  # seconds from the first cancellation on
 HERE = Path(__file__).parent
 CPU_RULES = {"sample", "summarize"}
 GPU_RULES = {"generate", "score", "prune", "prune_without_data", "evaluate", "evaluate_dense", "inspect"}
@@ -93,7 +93,7 @@ def stop_generating(folder: Path) -> psutil.Process:
 
 
 @pytest.fixture(scope="module")
-def observed(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> Iterator[Observed]:
+def observed(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> Observed:
     if reason := slurm.missing():
         pytest.skip(reason)
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
@@ -110,7 +110,7 @@ def observed(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> I
             script.write_text(f"import witness  # noqa\n{script.read_text()}")
     workspace.snakemake("data")  # what a login node does beforehand; Slurm's jobs need no network then
     config = load_config(folder / "my.yaml", folder / "config.yaml")
-    first = request(config, "evaluate", parameters=parameters_of_folder(folder / "tiny-llama")).mem_mb
+    first = request(config, shape_for_requests(config["model"], str(folder / "data/mine/model")), "evaluate").mem_mb
     environment = {**os.environ, "NEEDS_MB": str(first + 1), "PYTHONPATH": str(folder / "src")}
     command = [sys.executable, str(HERE / "slurm_snakemake.py"), "--workflow-profile", "workflow/profiles/slurm"]
     # No accounting database, and no hours to wait: see the profile.
@@ -155,7 +155,7 @@ def observed(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> I
         found = Observed(folder, cancelled, cancelled_status, cancelled_seconds, at_cancel, at_limit, taken_up, done,
                          process.returncode, output, waited, records)  # fmt: skip
     write_log(found)
-    yield found
+    return found
 
 
 def write_log(found: Observed) -> None:

@@ -22,7 +22,7 @@ from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
 from calibrant.study.inspection import compared, heldout_set
 from calibrant.study.layout import Layout
 from calibrant.study.needs import report_files
-from calibrant.study.resources import gpus, parameters_of_folder, request
+from calibrant.study.resources import gpus, request, shape_for_requests
 from calibrant.study.targets import PAPER, target_config, target_files
 
 GIVEN = config  # as it was given: targets put their own experiments into it
@@ -38,7 +38,8 @@ except InputError as error:
 LAYOUT = Layout(config["study"])
 DATA = LAYOUT.data
 REPORT = LAYOUT.report
-GPUS = gpus(config)
+GPU = {"gpu": gpus(config)} if gpus(config) else {}  # as a rule's resources; schedulers read 0 in ways of their own
+MODEL_SHAPE = shape_for_requests(config["model"], f"{DATA}/model")
 TORCH = installed_versions("torch", "transformers", "tokenizers", "safetensors")
 
 
@@ -84,10 +85,9 @@ def code(stage):
 
 
 @cache
-def requested(stage, samples, attempt):
+def requested(stage, samples, method, attempt):
     """What a job asks of the scheduler (calibrant.study.resources)."""
-    known = parameters_of_folder(config["model"].get("path", f"{DATA}/model"))
-    return request(config, stage, samples=samples, attempt=attempt, parameters=known)
+    return request(config, MODEL_SHAPE, stage, samples=samples, method=method, attempt=attempt)
 
 
 def request_of(stage, what):
@@ -95,7 +95,8 @@ def request_of(stage, what):
 
     def reckoned(wildcards, attempt):
         drawn = re.search(r"-n(\d+)-s\d+$", wildcards.get("calibration", wildcards.get("name", "")))
-        return getattr(requested(stage, int(drawn[1]) if drawn else 0, attempt), what)
+        samples = int(drawn[1]) if drawn else None
+        return getattr(requested(stage, samples, wildcards.get("method", "magnitude"), attempt), what)
 
     return reckoned
 

@@ -21,7 +21,7 @@ rule evaluate:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     resources:
-        gpu=GPUS,
+        **GPU,
         mem_mb=request_of("evaluate", "mem_mb"),
         runtime=request_of("evaluate", "runtime"),
     params:
@@ -51,7 +51,7 @@ rule evaluate_dense:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     resources:
-        gpu=GPUS,
+        **GPU,
         mem_mb=request_of("evaluate", "mem_mb"),
         runtime=request_of("evaluate", "runtime"),
     params:

@@ -20,7 +20,7 @@ rule inspect:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     resources:
-        gpu=GPUS,
+        **GPU,
         mem_mb=request_of("inspect", "mem_mb"),
         runtime=request_of("inspect", "runtime"),
     params:

@@ -17,7 +17,7 @@ rule dense_statistics:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     resources:
-        gpu=GPUS,
+        **GPU,
         mem_mb=request_of("dense statistics", "mem_mb"),
         runtime=request_of("dense statistics", "runtime"),
     params:
@@ -48,7 +48,7 @@ rule prune:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     resources:
-        gpu=GPUS,
+        **GPU,
         mem_mb=request_of("prune", "mem_mb"),
         runtime=request_of("prune", "runtime"),
     params:
@@ -79,7 +79,7 @@ rule prune_without_data:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     resources:
-        gpu=GPUS,
+        **GPU,
         mem_mb=request_of("prune", "mem_mb"),
         runtime=request_of("prune", "runtime"),
     params:

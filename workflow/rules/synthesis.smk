@@ -16,7 +16,7 @@ rule generate:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     resources:
-        gpu=GPUS,
+        **GPU,
         mem_mb=request_of("generate", "mem_mb"),
         runtime=request_of("generate", "runtime"),
     params:
@@ -46,7 +46,7 @@ rule score:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
     resources:
-        gpu=GPUS,
+        **GPU,
         mem_mb=request_of("score", "mem_mb"),
         runtime=request_of("score", "runtime"),
     params:

@@ -43,8 +43,8 @@ FORK_SAFE_THREADS = ("jemalloc_bg_thd",)  # pyarrow's allocator, which has handl
 def run_stage(arguments: Sequence[str]) -> int:
     """Run a stage of the workflow in the warm server when there is one, else here; returns its exit status.
 
-    Every stage but `download` runs with the hub's libraries offline, unless the environment says otherwise: on a cluster
-    its node may have no network, and would wait for one.
+    Every stage but `download` runs with the hub's libraries offline, unless the environment says otherwise: its node
+    may have no network, and would wait for one.
     """
     if arguments[0] != ONLINE:
         os.environ.setdefault(OFFLINE_VARIABLE, "1")
