@@ -57,7 +57,7 @@ def test_stages_of_a_processor_ask_for_no_gpu_whatever_the_model() -> None:
         asked = request(config(device="cuda"), DCLM, stage)
         assert asked.gpu == 0
         assert asked == request(config(), LLAMA_13B, stage)
-    with pytest.raises(InputError, match="stage dig: .* allowed: generate, "):
+    with pytest.raises(InputError, match=r"stage dig: .* allowed: generate, "):
         request(config(), DCLM, "dig")
 
 
