@@ -266,7 +266,7 @@ def test_the_engine_is_chosen_by_architecture(tiny_model_dir: Path) -> None:
     other = GPT2Config()
     with pytest.raises(InputError, match="model_type is gpt2"):
         make_engine("native", nn.Identity(), other)
-    with pytest.raises(InputError, match="use auto, native, transformers"):
-        make_engine("vllm", nn.Identity(), other)
+    with pytest.raises(InputError, match="use auto, native, transformers or vllm"):
+        make_engine("quick", nn.Identity(), other)
     dynamic = LlamaConfig(rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0})
     assert "rope_type is dynamic" in str(unsupported(dynamic))

@@ -17,9 +17,11 @@ from calibrant.calibration.tokens import encode, special_ids
 from calibrant.cli.main import main
 from calibrant.errors import InputError
 from calibrant.models.load import load_tokenizer
+from calibrant.synthesis.generate import STOP_BATCHES
 from calibrant.synthesis.partial import PartialRows
 from calibrant.synthesis.prompts import make_prompts, sample_seed
 from calibrant.synthesis.settings import Generated
+from calibrant.synthesis.vllm import installed
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +125,29 @@ def test_same_inputs_same_bytes_and_any_batch_same_rows(tiny_model_dir: Path, co
     assert tables["a"] != tables["e"]
 
 
+def test_rows_are_begun_until_they_hold_enough_tokens(tiny_model_dir: Path, corpus: Path, tmp_path: Path) -> None:
+    """Whole waves, the same rows that a longer run begins with; a resumed run counts what it finds."""
+    options = {"samples": 60, "batch-size": 2, "end-of-text": "stop", "temperature": 3.0, "top-k": 0}
+    assert main(stage(corpus, tiny_model_dir, tmp_path / "all.parquet", **options)) == 0
+    assert main(stage(corpus, tiny_model_dir, tmp_path / "some.parquet", **options, tokens=700)) == 0
+    every, some = (read_samples(tmp_path / f"{name}.parquet") for name in ("all", "some"))
+    wave = 2 * STOP_BATCHES
+    lengths = [len(row) for row in every.sequences]
+    needed = next(n for n in range(wave, 60, wave) if sum(lengths[:n]) >= 700)
+    assert 0 < needed < 60
+    assert some.sequences == every.sequences[:needed]
+    assert some.metadata["settings"]["tokens"] == 700
+    assert len(some.metadata["model_ends"]["first_end"]) == needed
+
+
+@pytest.mark.skipif(installed(), reason="vllm is installed here")
+def test_vllm_is_refused_where_it_is_not_installed(
+    tiny_model_dir: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(stage(corpus, tiny_model_dir, tmp_path / "gen.parquet", engine="vllm")) == 2
+    assert "--engine vllm: the package vllm is not installed here" in capsys.readouterr().err
+
+
 def test_a_killed_run_resumes_to_the_same_bytes(
     tiny_model_dir: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,7 +229,10 @@ def test_early_ends_are_scored_filtered_and_packed(tiny_model_dir: Path, corpus:
         ({"repetition-penalty": 0}, "--repetition-penalty 0.0"),
         ({"end-of-text": "never"}, "--end-of-text never: unknown; use suppress or stop"),
         ({"length-means": "all"}, "--length-means all"),
-        ({"engine": "vllm"}, "--engine vllm: unknown"),
+        ({"engine": "quick"}, "--engine quick: unknown"),
+        ({"tokens": -1}, "--tokens -1"),
+        ({"tensor-parallel": 0}, "--tensor-parallel 0"),
+        ({"tensor-parallel": 2}, "--tensor-parallel 2: must be 1, or more with --engine vllm"),
         ({"length": 4}, "must be above the prefix of 4 tokens"),
         ({"length": 5000}, "has 128 positions"),
         ({"samples": 0}, "--samples 0"),

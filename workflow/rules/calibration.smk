@@ -1,10 +1,6 @@
 # Stages sample and filter: calibration sets of real text, and of text that the model wrote.
 # Whether generated rows are of other lengths than a set's, or are to be tokenised anew: sets are windows of them then.
-REPACKED = (
-    config["generation"]["end_of_text"] == "stop"
-    or config["generation"]["length_means"] == "new"
-    or config["generation"]["retokenise"]
-)
+REPACKED = repacked(config)
 
 
 rule sample:

@@ -22,6 +22,7 @@ from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
 from calibrant.study.inspection import compared, heldout_set
 from calibrant.study.layout import Layout
 from calibrant.study.needs import report_files
+from calibrant.study.pool import repacked
 from calibrant.study.resources import gpus, request, shape_for_requests
 from calibrant.study.targets import PAPER, target_config, target_files
 
@@ -180,6 +181,10 @@ def generation_options():
         "batch_size",
     )
     flags = " ".join(f"--{name.replace('_', '-')} {chosen[name]}" for name in names)
+    # Only where they are set: a study that does without them is not run again for their sake.
+    for name, default in (("tokens", 0), ("engine", "auto"), ("tensor_parallel", 1)):
+        if chosen[name] != default:
+            flags += f" --{name.replace('_', '-')} {chosen[name]}"
     return f"{flags} --bos" if chosen["bos_in_prefix"] else flags
 
 

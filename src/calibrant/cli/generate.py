@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="hub id or folder")
     parser.add_argument("--prefix-length", type=int, default=4, help="tokens of a document that start a row; 0: BOS")
     parser.add_argument("--samples", type=int, default=5000, help="number of rows")
+    parser.add_argument("--tokens", type=int, default=0, help="begin no more rows once they hold so many; 0: all rows")
     parser.add_argument("--length", type=int, default=2048, help="tokens per row")
     parser.add_argument(
         "--length-means", default="total", help="total: the prefix is included in --length; new: it comes on top"
@@ -30,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bos", action="store_true", help="put a BOS first; it counts as one token of the prefix")
     parser.add_argument("--batch-size", type=int, default=0, help="rows written at a time; 0: what memory allows")
-    parser.add_argument("--engine", default="auto", help="auto, native (Llama architecture) or transformers")
+    parser.add_argument("--engine", default="auto", help="auto, native (Llama), transformers, vllm (GPUs)")
+    parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs over which vllm spreads the model")
     parser.add_argument("--source", help="name of the text source; default: the rows' own, else the file's name")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_compute_arguments(parser)
@@ -43,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.calibration.draws import check_counts
     from calibrant.calibration.schema import write_samples
     from calibrant.calibration.tokens import special_ids
-    from calibrant.models.devices import choose_device
+    from calibrant.models.devices import choose_device, choose_dtype
     from calibrant.models.load import (
         dtype_name,
         fingerprint,
@@ -54,12 +56,13 @@ def run(options: argparse.Namespace) -> None:
         resolve,
         tokenizer_sha256,
     )
-    from calibrant.synthesis.engine import make_engine
+    from calibrant.synthesis.engine import Engine, engine_name, make_engine
     from calibrant.synthesis.generate import choose_batch_size, end_statistics, generate_rows, to_table
     from calibrant.synthesis.meter import Meter
     from calibrant.synthesis.partial import PartialRows
     from calibrant.synthesis.prompts import make_prompts
     from calibrant.synthesis.settings import LENGTH_MEANS, Settings, Vocabulary
+    from calibrant.synthesis.vllm import VllmEngine
 
     check_counts(options.samples, options.length, options.seed)
     settings = Settings(
@@ -69,6 +72,10 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"--length-means {options.length_means}: unknown; use {' or '.join(LENGTH_MEANS)}")
     if options.batch_size < 0:
         raise InputError(f"--batch-size {options.batch_size}: must be 1 or more, or 0 for what memory allows")
+    if options.tokens < 0:
+        raise InputError(f"--tokens {options.tokens}: must be 1 or more, or 0 to write every row")
+    if options.tensor_parallel < 1 or (options.tensor_parallel > 1 and options.engine != "vllm"):
+        raise InputError(f"--tensor-parallel {options.tensor_parallel}: must be 1, or more with --engine vllm")
     if not options.output.endswith(".parquet"):
         raise InputError(f"--output {options.output}: generated samples are a .parquet file")
     apply_threads(options.threads)
@@ -95,10 +102,15 @@ def run(options: argparse.Namespace) -> None:
             f"--length {options.length}: rows of {total} tokens, but {options.model} has {positions} positions"
         )
     device = choose_device(options.device)
-    model = load_model(path, dtype=options.dtype, device=options.device)
-    dtype = dtype_name(next(model.parameters()).dtype)
-    engine = make_engine(options.engine, model, config, options.model)
-    del model
+    engine: Engine
+    if engine_name(options.engine, config, options.model) == "vllm":
+        dtype = dtype_name(choose_dtype(options.dtype, config.dtype))
+        engine = VllmEngine(path, config, dtype, total, options.tensor_parallel, options.seed)
+    else:
+        model = load_model(path, dtype=options.dtype, device=options.device)
+        dtype = dtype_name(next(model.parameters()).dtype)
+        engine = make_engine(options.engine, model, config, options.model)
+        del model
     batch_size = min(options.batch_size or choose_batch_size(engine, total, device), options.samples)
     vocabulary = Vocabulary(tuple(special_ids(tokenizer)), len(tokenizer))
     metadata = {
@@ -112,6 +124,8 @@ def run(options: argparse.Namespace) -> None:
         "settings": {
             **settings.as_dict(),
             "samples": options.samples,
+            **({"tokens": options.tokens} if options.tokens else {}),
+            **({"tensor_parallel": options.tensor_parallel} if options.tensor_parallel > 1 else {}),
             "length": options.length,
             "length_means": options.length_means,
             "prefix_length": options.prefix_length,
@@ -120,7 +134,9 @@ def run(options: argparse.Namespace) -> None:
             "dtype": dtype,
             "device": device.type,
             "batch_size": batch_size,
-            "random_numbers": "one float32 a position, PCG64(SeedSequence(sample_seed))",
+            "random_numbers": "vLLM's own, seeded by sample_seed"
+            if engine.name == "vllm"
+            else "one float32 a position, PCG64(SeedSequence(sample_seed))",
         },
         "inputs": {"documents": documents.sha256},
     }
@@ -128,15 +144,16 @@ def run(options: argparse.Namespace) -> None:
     meter = Meter(prompts.rows, show=not options.quiet)
     begin = time.perf_counter()
     print(f"generate: engine {engine.name}, {dtype} on {device}, batch size {batch_size}", file=sys.stderr)
-    rows = generate_rows(engine, prompts.rows, settings, vocabulary, batch_size, store, meter)
+    rows = generate_rows(engine, prompts.rows, settings, vocabulary, batch_size, store, meter, options.tokens)
     seconds = time.perf_counter() - begin
-    ends = end_statistics(rows)
+    written = prompts.rows[: len(rows)]
+    ends = end_statistics(rows) if engine.knows_ends(settings) else None
     metadata = {**metadata, "document_passes": prompts.passes, "model_ends": ends}
-    write_samples(options.output, to_table(rows, prompts.rows, tokenizer, documents.source), metadata, generated=True)
+    write_samples(options.output, to_table(rows, written, tokenizer, documents.source), metadata, generated=True)
     store.clear()
     verb = "would have ended without suppression" if settings.end_of_text == "suppress" else "were ended by the model"
     print(
         f"generate: {len(rows)} rows, {meter.drawn} tokens drawn in {seconds:.1f} s "
-        f"({meter.drawn / seconds:.0f} a second); {ends['share']:.0%} of rows {verb}",
+        f"({meter.drawn / seconds:.0f} a second)" + (f"; {ends['share']:.0%} of rows {verb}" if ends else ""),
         file=sys.stderr,
     )

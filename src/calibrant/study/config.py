@@ -8,6 +8,7 @@ from typing import Any
 from calibrant.errors import InputError
 from calibrant.study.layers import layers, preset_names, workflow_root
 from calibrant.study.merge import merge, read_yaml
+from calibrant.study.pool import ENOUGH, enough
 from calibrant.study.validate import fill_defaults, validate
 
 __all__ = ["load_config", "merge", "preset_names", "read_yaml", "resolve_config", "study_keys", "workflow_root"]
@@ -72,6 +73,8 @@ def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[st
     if "trained_on" not in config:  # a preset's, of which the configuration may have replaced the sources
         filled["trained_on"] = [source for source in filled["trained_on"] if source in filled["sources"]]
     check_specs(filled, name)
+    if filled["generation"]["samples"] == ENOUGH:
+        filled["generation"] |= enough(filled)
     return filled
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from calibrant.study.cost import Needs, Rates
+from calibrant.study.grid import full_rows
 from calibrant.study.machines import Assumption, default_machine, machine_assumptions
 from calibrant.study.plan import Work
 from calibrant.study.shapes import Shape, known_shape, shape_of_size
@@ -78,7 +79,7 @@ def estimate(work: Work, machine: str | None = None, changes: Mapping[str, float
 
 def stage_jobs(work: Work) -> dict[str, Counter[tuple[int, str]]]:
     """How many jobs of each stage have so many samples and such a method."""
-    generated = work.config["generation"]["samples"]
+    generated = full_rows(work.config)
     real = {key.name: key.samples for key in work.sets if key.origin == "real"}
     found = {
         "generate": Counter({(generated, ""): len(work.pools)}),
@@ -93,7 +94,7 @@ def stage_jobs(work: Work) -> dict[str, Counter[tuple[int, str]]]:
 def storage(work: Work, shape: Shape) -> dict[str, float]:
     """Bytes of what is kept: masks take a bit a weight."""
     length = work.config["calibration"]["length"]
-    rows = len(work.pools) * work.config["generation"]["samples"] + sum(key.samples for key in work.sets)
+    rows = len(work.pools) * full_rows(work.config) + sum(key.samples for key in work.sets)
     return {
         "model": shape.parameters * BYTES_A_NUMBER[work.config["compute"]["dtype"]],
         "masks": len(work.masks) * shape.linear_weights / 8,

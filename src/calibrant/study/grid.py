@@ -79,6 +79,13 @@ def runs(config: dict[str, Any]) -> list[Run]:
     return list(found)
 
 
+def sets_of(config: dict[str, Any]) -> Iterator[SetKey]:
+    """All calibration sets that the grids name, unchecked; one may come several times."""
+    for grid in config["grids"]:
+        if not grid["methods"] or set(grid["methods"]) - set(WITHOUT_DATA):
+            yield from _keys(config, grid)
+
+
 def calibration_sets(config: dict[str, Any]) -> list[SetKey]:
     """All calibration sets of a study, each once: those of its runs, and those that are drawn and only scored.
 
@@ -90,6 +97,17 @@ def calibration_sets(config: dict[str, Any]) -> list[SetKey]:
         if not grid["methods"]:
             found |= dict.fromkeys(_sets(config, grid, f"grids.{index}"))
     return list(found)
+
+
+def full_rows(config: Mapping[str, Any]) -> int:
+    """What a pool of generated text amounts to in rows of full length: its samples, or the tokens at which it ends."""
+    samples, tokens = int(config["generation"]["samples"]), int(config["generation"]["tokens"])
+    return min(samples, math.ceil(tokens / config["calibration"]["length"])) if tokens else samples
+
+
+def kept(rows: int, drop: float) -> int:
+    """How many of `rows` filtering leaves, as `calibrant filter` counts: rows - floor(drop · rows)."""
+    return rows - math.floor(Decimal(str(drop)) * rows)
 
 
 def reads_dense_statistics(method: str, options: Mapping[str, Any]) -> bool:
@@ -126,6 +144,13 @@ def format_number(value: float) -> str:
 
 
 def _sets(config: dict[str, Any], grid: dict[str, Any], where: str) -> Iterator[SetKey]:
+    for key in _keys(config, grid):
+        if key.origin != "real":
+            _check_synthetic(config, where, key.samples, key.prefix_length, key.drop)
+        yield key
+
+
+def _keys(config: dict[str, Any], grid: dict[str, Any]) -> Iterator[SetKey]:
     samples = grid.get("samples", [config["calibration"]["samples"]])
     prefixes = grid.get("prefix_lengths", [config["generation"]["prefix_length"]])
     drops = grid.get("drops", [config["filter"]["drop"]])
@@ -135,7 +160,6 @@ def _sets(config: dict[str, Any], grid: dict[str, Any], where: str) -> Iterator[
             yield SetKey(source, origin, n, seed)
         else:
             for prefix, drop in itertools.product(prefixes, drops):
-                _check_synthetic(config, where, n, prefix, float(drop))
                 yield SetKey(source, origin, n, seed, prefix, float(drop))
 
 
@@ -156,9 +180,9 @@ def _check_synthetic(config: dict[str, Any], where: str, samples: int, prefix: i
             f"{where}: prefix_lengths has {prefix}, but a sample of calibration.length {length} includes its prefix; "
             "give shorter ones (axes.prefix_lengths for a preset)"
         )
-    kept = generation["samples"] - math.floor(Decimal(str(drop)) * generation["samples"])  # as calibrant filter counts
-    if generation["end_of_text"] == "suppress" and samples > kept:
+    left = kept(full_rows(config), drop)
+    if generation["end_of_text"] == "suppress" and samples > left:
         raise InputError(
-            f"{where}: a set of {samples} is drawn from {kept} generated samples (generation.samples "
-            f"{generation['samples']}, of which the share {format_number(drop)} is dropped); generate more"
+            f"{where}: a set of {samples} is drawn from {left} generated samples (generation.samples "
+            f"{full_rows(config)}, of which the share {format_number(drop)} is dropped); generate more"
         )

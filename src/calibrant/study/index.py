@@ -122,7 +122,7 @@ def settings(config: dict[str, Any], keys: list[SetKey]) -> list[dict[str, Any]]
         "Calibration sets": f"{_listed(key.samples for key in keys)} sequences of {calibration['length']} tokens",
         "Sampler": sampler(calibration, list(config["sources"])),
         "Seeds": f"{len({key.seed for key in keys})} for each source",
-        "Generated samples": f"{generation['samples']} for each source, prefix of {prefixes} tokens"
+        "Generated samples": f"{_amount(generation)} for each source, prefix of {prefixes} tokens"
         + (", a beginning-of-text token among them" if generation["bos_in_prefix"] else "")
         + (", not counted in the length" if generation["length_means"] == "new" else ""),
         "Decoding": f"top-k {generation['top_k']}, top-p {generation['top_p']}, temperature "
@@ -213,6 +213,11 @@ def _tables(keys: list[SetKey], path: Any) -> list[dict[str, Any]]:
         seed = key.seed if key.origin == "real" else None
         entries[path(key)] = {"source": key.source, "origin": key.origin, "seed": seed, "path": path(key)}
     return list(entries.values())
+
+
+def _amount(generation: dict[str, Any]) -> str:
+    tokens = generation["tokens"]
+    return f"as many as hold {tokens:,} tokens" if tokens else str(generation["samples"])
 
 
 def _listed(values: Iterable[float]) -> str:

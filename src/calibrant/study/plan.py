@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from calibrant.study.grid import Run, SetKey, calibration_sets, reads_dense_statistics, runs
+from calibrant.study.grid import Run, SetKey, calibration_sets, full_rows, reads_dense_statistics, runs
 from calibrant.study.layout import reads
 from calibrant.study.needs import report_files
 
@@ -109,7 +109,8 @@ def counts(work: Work) -> dict[str, int]:
         "calibration sets of real text": sum(key.origin == "real" for key in work.sets),
         "calibration sets of generated text": sum(key.origin == "synthetic" for key in work.sets),
         "pools of generated samples": len(work.pools),
-        "tokens to generate": len(work.pools) * work.config["generation"]["samples"] * length,
+        **({"samples in each pool": full_rows(work.config)} if work.pools else {}),
+        "tokens to generate": len(work.pools) * full_rows(work.config) * length,
         "calibration tokens, over all masks": sum(key.samples for key in calibrated) * length,
         **{f"masks by {name}": n for name, n in sorted(Counter(run.method for run in work.masks).items())},
         "masks": len(work.masks),

@@ -6,6 +6,7 @@ from typing import Any
 from calibrant.errors import InputError
 from calibrant.study import cost
 from calibrant.study.cost import Needs, Rates
+from calibrant.study.grid import full_rows
 from calibrant.study.machines import tokens_table
 from calibrant.study.shapes import Shape
 
@@ -42,7 +43,7 @@ def stage_needs(
         raise InputError(f"stage {stage}: there is no cost model of it, only of {', '.join(STAGES)}")
     size, length = BYTES_A_NUMBER[config["compute"]["dtype"]], int(config["calibration"]["length"])
     generation, options = config["generation"], config["pruning"]["options"]
-    default = generation["samples"] if stage in ("generate", "score") else config["calibration"]["samples"]
+    default = full_rows(config) if stage in ("generate", "score") else config["calibration"]["samples"]
     count = int(default if samples is None else samples)
     tokens = count * length
     host = 0.0

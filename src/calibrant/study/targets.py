@@ -7,8 +7,9 @@ from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
-from calibrant.study.layers import workflow_root
-from calibrant.study.merge import read_yaml
+from calibrant.study.layers import layers, workflow_root
+from calibrant.study.merge import merge, read_yaml
+from calibrant.study.pool import ENOUGH
 
 # What an experiment with a layout may say. Everything else is the study's, the same for all its targets, which
 # therefore share the files of a run: a path says what distinguishes a run from others within a study.
@@ -51,6 +52,10 @@ def target_config(config: Mapping[str, Any], target: str, name: str = "config.ya
     if target not in target_files():
         raise InputError(f"{name}: no target {target}; there are {', '.join(target_files())}")
     kept = {key: value for key, value in config.items() if key not in EXPERIMENT_KEYS}
+    if merge(layers(dict(config), name), dict(config)).get("generation", {}).get("samples") == ENOUGH:
+        # Targets share the study's pools, so that these are enough for the study's own sets.
+        own = resolve_config(dict(config), name)["generation"]
+        kept = merge(kept, {"generation": {"samples": own["samples"], "tokens": own["tokens"]}})
     return resolve_config({**kept, "experiment": target}, f"{name}, target {target}")
 
 

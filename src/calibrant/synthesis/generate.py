@@ -42,8 +42,11 @@ def generate_rows(
     batch_size: int,
     store: Store | None = None,
     meter: Meter | None = None,
+    tokens: int = 0,
 ) -> list[Generated]:
     """Finish every prompt; rows come back in the order of the prompts.
+
+    With `tokens`, no wave is begun once the rows hold so many; those of the first prompts come back then.
 
     Prompts are worked off in waves of fixed membership (one batch, or several when rows may end early), each kept in
     `store` when done. What shares a batch with what therefore does not depend on interruptions, and the rows are the
@@ -53,6 +56,9 @@ def generate_rows(
     meter = meter or Meter(prompts, show=False)
     finished: dict[int, Generated] = {}
     for wave, start in enumerate(range(0, len(prompts), size)):
+        if tokens and sum(len(row.ids) for row in finished.values()) >= tokens:
+            meter.skip(sum(p.total - len(p.prefix) for p in prompts[start:]))
+            break
         members = prompts[start : start + size]
         before = meter.drawn
         rows = store.load(wave) if store else None
@@ -65,7 +71,7 @@ def generate_rows(
         meter.skip(sum(p.total - len(p.prefix) for p in members) - (meter.drawn - before))
         finished.update((row.sample_id, row) for row in rows)
     meter.close()
-    return [finished[prompt.sample_id] for prompt in prompts]
+    return [finished[prompt.sample_id] for prompt in prompts[: len(finished)]]
 
 
 def to_table(rows: Sequence[Generated], prompts: Sequence[Prompt], tokenizer: Any, source: str) -> pa.Table:

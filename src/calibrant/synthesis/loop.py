@@ -127,6 +127,10 @@ class LoopEngine:
         """Bytes of key-value cache for one row."""
         return self.stepper.row_bytes(length)
 
+    def knows_ends(self, settings: Settings) -> bool:
+        """Always: our sampler sees both distributions."""
+        return True
+
     @torch.inference_mode()
     def _advance(
         self, batch: _Batch, waiting: list[Prompt], logits: Tensor | None, batch_size: int

@@ -1,0 +1,77 @@
+"""Pools that are large enough: against brute force and by hand."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calibrant.calibration.filtering import drop_count
+from calibrant.errors import InputError
+from calibrant.study.config import resolve_config
+from calibrant.study.grid import calibration_sets, full_rows, kept
+from calibrant.study.plan import counts, work
+from calibrant.study.pool import rows_for
+from calibrant.study.targets import target_config
+
+GRID = {"methods": ["wanda"], "sparsities": ["0.6"], "origins": ["synthetic"], "samples": [8, 32], "drops": [0, 0.29]}
+
+
+def study(**changes: Any) -> dict[str, Any]:
+    given = {"preset": "smollm2-135m", "experiment": "sources", "seeds": 3, "grids": [GRID]}
+    return {**given, "generation": {"samples": "enough"}, **changes}
+
+
+@given(needed=st.integers(1, 3000), drop=st.sampled_from([0.0, 0.01, 0.2, 0.29, 0.5, 0.97]))
+def test_the_smallest_pool_of_which_enough_is_left(needed: int, drop: float) -> None:
+    rows = rows_for(needed, drop)
+    assert rows - drop_count(drop, rows) >= needed
+    assert rows == 1 or (rows - 1) - drop_count(drop, rows - 1) < needed
+
+
+def test_the_sets_of_all_seeds_fit_into_a_pool_side_by_side() -> None:
+    config = resolve_config(study())
+    by_hand = next(n for n in range(1, 1000) if n - drop_count(0.29, n) >= 3 * 32)
+    assert (config["generation"]["samples"], config["generation"]["tokens"]) == (by_hand, 0)
+    found = counts(work([config]))
+    assert found["samples in each pool"] == by_hand
+    assert found["tokens to generate"] == found["pools of generated samples"] * by_hand * 512
+    for key in calibration_sets(config):
+        assert kept(by_hand, key.drop) >= 3 * key.samples
+
+
+def test_more_seeds_in_one_grid_and_several_grids() -> None:
+    config = resolve_config(study(grids=[{**GRID, "drops": [0]}, {**GRID, "drops": [0], "samples": [4], "seeds": 5}]))
+    assert config["generation"]["samples"] == 3 * 32 + 2 * 4  # of seeds 3 and 4 there are only the small sets
+
+
+def test_rows_that_end_early_are_written_until_they_hold_enough_tokens() -> None:
+    config = resolve_config(study(generation={"samples": "enough", "end_of_text": "stop"}))
+    rows = next(n for n in range(1, 1000) if n - drop_count(0.29, n) >= 106)  # 3 sets of 32 and a tenth more
+    assert config["generation"]["tokens"] == rows * 512
+    assert config["generation"]["samples"] > 10 * rows
+    assert full_rows(config) == rows
+    assert counts(work([config]))["samples in each pool"] == rows
+
+
+def test_a_study_without_generated_text_needs_none() -> None:
+    config = resolve_config(study(grids=[{**GRID, "origins": ["real"]}]))
+    assert config["generation"]["samples"] == 1
+    assert "samples in each pool" not in counts(work([config]))
+
+
+def test_targets_share_the_studys_pools_and_say_when_these_are_too_small() -> None:
+    large = study(grids=[{**GRID, "samples": [500]}])
+    own = resolve_config(large)["generation"]["samples"]
+    assert target_config(large, "table1")["generation"]["samples"] == own
+    assert counts(work([target_config(large, "table2")]))["samples in each pool"] == own
+    small = study(grids=[{**GRID, "samples": [1], "seeds": 1, "drops": [0]}])
+    with pytest.raises(InputError, match=r"generation\.samples 1, of which"):
+        work([target_config(small, "table2")])
+
+
+def test_what_is_neither_a_number_nor_enough() -> None:
+    with pytest.raises(InputError, match=r"generation\.samples"):
+        resolve_config(study(generation={"samples": "many"}))
+    with pytest.raises(InputError, match="drawn from 2 generated samples"):
+        work([resolve_config(study(generation={"samples": 5000, "tokens": 1024}))])
