@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from calibrant.artefacts.code import _parse, closure, code_digest, data_digest
+from calibrant.artefacts.code import CodeDigests, data_digest
 
 FILES = {
     "pkg/__init__.py": "",
@@ -25,25 +25,23 @@ def source(tmp_path: Path) -> Path:
 
 def digest_after(source: Path, name: str, text: str) -> str:
     (source / name).write_text(text)
-    _parse.cache_clear()
-    code_digest.cache_clear()
-    return code_digest("pkg.a", source)
+    return CodeDigests(source).digest("pkg.a")
 
 
 def test_closure_follows_lazy_and_relative_imports(source: Path) -> None:
-    assert closure("pkg.a", source) == {"pkg", "pkg.a", "pkg.b", "pkg.lazy"}
+    assert CodeDigests(source).closure("pkg.a") == {"pkg", "pkg.a", "pkg.b", "pkg.lazy"}
 
 
 def test_only_meaning_counts(source: Path) -> None:
-    before = code_digest("pkg.a", source)
+    before = CodeDigests(source).digest("pkg.a")
     assert digest_after(source, "pkg/b.py", "# a comment\nimport os\n\n\nX = 1  # same\n") == before
     assert digest_after(source, "pkg/other.py", "Y = 4\n") == before
     assert digest_after(source, "pkg/b.py", "import os\nX = 2\n") != before
 
 
 def test_stages_do_not_depend_on_each_other_more_than_they_import() -> None:
-    assert "calibrant.pruning" not in {m.rsplit(".", 1)[0] for m in closure("calibrant.cli.sample")}
-    assert "calibrant.cli.main" not in closure("calibrant.cli.sample")
+    assert "calibrant.pruning" not in {m.rsplit(".", 1)[0] for m in CodeDigests().closure("calibrant.cli.sample")}
+    assert "calibrant.cli.main" not in CodeDigests().closure("calibrant.cli.sample")
 
 
 def test_package_data_counts_by_its_bytes(source: Path) -> None:
@@ -54,3 +52,30 @@ def test_package_data_counts_by_its_bytes(source: Path) -> None:
     assert data_digest("pkg", source) == before
     template.write_text("<b>")
     assert data_digest("pkg", source) != before
+
+
+def test_what_was_learnt_of_files_is_remembered_by_their_bytes(source: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "memory" / "code.json"
+    before = CodeDigests(source, memory).digest("pkg.a")
+    assert before == CodeDigests(source).digest("pkg.a")
+    content = memory.read_bytes()
+    assert CodeDigests(source, memory).digest("pkg.a") == before
+    assert memory.read_bytes() == content
+    (source / "pkg/b.py").write_text("from pkg import other\nX = 1\n")
+    edited = CodeDigests(source, memory)
+    assert edited.digest("pkg.a") == CodeDigests(source).digest("pkg.a") != before
+    assert "pkg.other" in edited.closure("pkg.a")
+    (source / "pkg/b.py").write_text(FILES["pkg/b.py"])
+    assert CodeDigests(source, memory).digest("pkg.a") == before
+
+
+def test_a_broken_memory_is_ignored_and_replaced(source: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "code.json"
+    for text in ("{", "[1]", '"x"'):
+        memory.write_text(text)
+        assert CodeDigests(source, memory).digest("pkg.a") == CodeDigests(source).digest("pkg.a")
+        assert memory.read_text() != text
+
+
+def test_a_memory_that_cannot_be_written_only_costs_time(source: Path) -> None:
+    assert CodeDigests(source, source / "pkg/a.py/memory.json").digest("pkg.a") == CodeDigests(source).digest("pkg.a")

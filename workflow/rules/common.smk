@@ -15,7 +15,7 @@ os.environ.update(
     PYTHONPATH=str(Path(workflow.basedir) / "src"),
 )
 
-from calibrant.artefacts.code import code_digest, data_digest, installed_versions
+from calibrant.artefacts.code import CodeDigests, data_digest, installed_versions
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
@@ -41,6 +41,7 @@ DATA = LAYOUT.data
 REPORT = LAYOUT.report
 GPU = {"gpu": gpus(config)} if gpus(config) else {}  # as a rule's resources; schedulers read 0 in ways of their own
 MODEL_SHAPE = shape_for_requests(config["model"], f"{DATA}/model")
+code_of = CodeDigests(memory=Path(".snakemake", "calibrant-code.json")).digest
 TORCH = installed_versions("torch", "transformers", "tokenizers", "safetensors")
 
 
@@ -82,7 +83,7 @@ def needed(target=""):
 
 def code(stage):
     """Digest of the library code that a stage uses: editing it reruns the stage, touching files does not."""
-    return code_digest(f"calibrant.cli.{stage}")
+    return code_of(f"calibrant.cli.{stage}")
 
 
 @cache

@@ -1,0 +1,162 @@
+"""Plan, run and rerun the workflow with stages that do nothing, beside bare Snakemake with as many jobs.
+
+    .venv/bin/python benchmarks/workflow.py --jobs 5000 --run          # plan, run, no-op rerun, bare Snakemake
+    .venv/bin/python benchmarks/workflow.py --jobs 20000               # plan only
+
+A study of about so many jobs (real and self-generated text, OWL, DSnoT, Wanda, as in the paper's grid) is made in a
+folder of its own. Its stages are stubs: `python`, as the rules call it, is a shell script that creates what the stage
+would have written. Rules, input functions, digests and parameters are the project's own. Wall-clock seconds and
+processor seconds (of Snakemake and its jobs) of each step, one after the other on this machine.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("north", "east", "south", "west")
+METHODS = ("wanda", "dsnot", "owl")
+# A source and seed: a real and a synthetic set, one of them scored, statistics and masks and evaluations of both.
+JOBS_A_SEED = len(SOURCES) * (3 + 2 * (1 + 2 * len(METHODS)))
+
+STUB = """#!/bin/sh
+# Stands for `python` in the rules: creates the files that the stage would have written.
+script=${1##*/}
+output= dropped= only= duplicates=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --output) output=$2 ;;
+    --only) only=$2 ;;
+  esac
+  shift
+done
+case $script in
+  download.py)
+    case $only in
+      model) mkdir -p "$output/model"; : > "$output/model/provenance.json" ;;
+      *) for f in documents.parquet heldout.parquet provenance.json; do : > "$output/${only%%.*}/${only#*.}/$f"; done ;;
+    esac ;;
+  filter.py) : > "$output"; case $output in */filtered/*) : > "${output%.parquet}.dropped.parquet" ;; esac ;;
+  evaluate.py|inspect_masks.py) : > "$output"; : > "${output%.json}.provenance.json" ;;
+  summarize.py)
+    mkdir -p "$output/tables" "$output/figures"
+    for f in index.html summary.md results.parquet results.csv provenance.json; do : > "$output/$f"; done ;;
+  *) : > "$output" ;;
+esac
+"""
+
+
+def make_workspace(folder: Path, jobs: int) -> int:
+    """Copy the workflow, write a study of about `jobs` jobs; returns its seeds."""
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("workflow", "src"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    seeds = max(1, round(jobs / JOBS_A_SEED))
+    (folder / "text.jsonl").write_text('{"text": "none"}\n')
+    (folder / "model").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / "model" / name).write_text("{}")
+    study = {
+        "preset": "tiny",
+        "study": "stubs",
+        "model": {"path": "model"},
+        "sources": {name: {"files": ["text.jsonl"]} for name in SOURCES},
+        "texts": {},
+        "tasks": {"next_sentence_north": {"kind": "next_sentence", "source": "north", "items": 6}},
+        "seeds": seeds,
+        "generation": {"samples": 10 * seeds},
+        "inspect": {"sequences": 0},
+        "grids": [{"methods": ["dense"]}, {"methods": list(METHODS), "sparsities": ["0.6"]}],
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    return seeds
+
+
+def stubbed_python(folder: Path) -> Path:
+    """An environment like this one whose `python` is the stub; returns its interpreter."""
+    environment = folder / "stub"
+    (environment / "bin").mkdir(parents=True)
+    prefix = Path(sys.prefix)
+    shutil.copy(prefix / "pyvenv.cfg", environment)
+    (environment / "lib").symlink_to(prefix / "lib")
+    (environment / "bin" / "python3").symlink_to(Path(sys.executable).resolve())
+    stub = environment / "bin" / "python"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    return environment / "bin" / "python3"
+
+
+def bare_workflow(folder: Path, jobs: int) -> None:
+    """As many jobs in chains of five that only touch their output."""
+    folder.mkdir()
+    rules = [f'rule all:\n    input:\n        expand("out/e-{{i}}", i=range({jobs // 5})),\n']
+    names = "abcde"
+    for before, name in zip(("", *names), names, strict=False):
+        given = f'    input:\n        "out/{before}-{{i}}",\n' if before else ""
+        rules.append(
+            f'rule {name}:\n{given}    output:\n        "out/{name}-{{i}}",\n    shell:\n        "touch {{output}}"\n'
+        )
+    (folder / "Snakefile").write_text("\n\n".join(rules))
+
+
+def timed(name: str, command: list[str], folder: Path) -> dict[str, object]:
+    """Run a command; wall and processor seconds, peak memory of its largest process, and the jobs that it names."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    environment = {k: v for k, v in os.environ.items() if k != "CALIBRANT_WARM"}
+    result = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True)
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if result.returncode:
+        raise SystemExit(f"{name} failed:\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}")
+    text = result.stdout + result.stderr
+    totals = [line.split() for line in text.splitlines() if line.startswith("total ")]
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"step": name, "jobs": int(totals[0][1]) if totals else 0, "wall": wall, "processor": processor}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=5000)
+    parser.add_argument("--run", action="store_true", help="run the study, rerun it, and edit a setting")
+    parser.add_argument("--bare", action="store_true", help="also bare Snakemake with as many jobs")
+    parser.add_argument("--folder", type=Path, help="keep the folder (for a profile)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="calibrant-bench-") as scratch:
+        folder = options.folder or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        seeds = make_workspace(folder, options.jobs)
+        python = str(stubbed_python(folder))
+        ours = [python, "-m", "snakemake", "--cores", "2", "--scheduler", "greedy", "--quiet", "rules", "host",
+                "--configfile", "study.yaml"]  # fmt: skip
+        rows = [timed("plan", [*ours, "--dry-run"], folder)]
+        if options.run:
+            rows.append(timed("run", ours, folder))
+            rows.append(timed("no-op rerun", ours, folder))
+        if options.bare:
+            bare_workflow(folder / "bare", int(str(rows[0]["jobs"])))
+            bare = [*ours[: ours.index("--configfile")]]
+            rows.append(timed("bare: plan", [*bare, "--dry-run"], folder / "bare"))
+            if options.run:
+                rows.append(timed("bare: run", bare, folder / "bare"))
+                rows.append(timed("bare: no-op rerun", bare, folder / "bare"))
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()},"
+          f" Snakemake {version('snakemake')}; {seeds} seeds")  # fmt: skip
+    print(f"{'step':<18} {'jobs':>7} {'wall s':>8} {'processor s':>12} {'wall ms a job':>14} {'processor ms':>13}")
+    for row in rows:
+        jobs, wall, processor = int(str(row["jobs"])), float(str(row["wall"])), float(str(row["processor"]))
+        each = [f"{1000 * wall / jobs:14.1f}", f"{1000 * processor / jobs:13.1f}"] if jobs else []
+        print(f"{row['step']:<18} {jobs:>7} {wall:>8.1f} {processor:>12.1f} " + " ".join(each))
+
+
+if __name__ == "__main__":
+    main()
