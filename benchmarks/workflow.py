@@ -32,7 +32,7 @@ JOBS_A_SEED = len(SOURCES) * (3 + 2 * (1 + 2 * len(METHODS)))
 STUB = """#!/bin/sh
 # Stands for `python` in the rules: creates the files that the stage would have written.
 script=${1##*/}
-output= dropped= only= duplicates=
+output= only=
 while [ $# -gt 0 ]; do
   case $1 in
     --output) output=$2 ;;
@@ -44,7 +44,8 @@ case $script in
   download.py)
     case $only in
       model) mkdir -p "$output/model"; : > "$output/model/provenance.json" ;;
-      *) for f in documents.parquet heldout.parquet provenance.json; do : > "$output/${only%%.*}/${only#*.}/$f"; done ;;
+      task:*) : > "$output/tasks/${only#*:}_test.jsonl" ;;
+      *) for f in documents.parquet heldout.parquet provenance.json; do : > "$output/sources/${only#*:}/$f"; done ;;
     esac ;;
   filter.py) : > "$output"; case $output in */filtered/*) : > "${output%.parquet}.dropped.parquet" ;; esac ;;
   evaluate.py|inspect_masks.py) : > "$output"; : > "${output%.json}.provenance.json" ;;
@@ -60,7 +61,7 @@ def make_workspace(folder: Path, jobs: int) -> int:
     """Copy the workflow, write a study of about `jobs` jobs; returns its seeds."""
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, folder)
-    for name in ("workflow", "src"):
+    for name in ("workflow", "src", "envs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     seeds = max(1, round(jobs / JOBS_A_SEED))
     (folder / "text.jsonl").write_text('{"text": "none"}\n')
