@@ -12,57 +12,22 @@ processor seconds (of Snakemake and its jobs) of each step, one after the other 
 import argparse
 import os
 import platform
-import resource
-import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
 
 import yaml
+from stubs import copy_workflow, stubbed_python, timed
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("north", "east", "south", "west")
 METHODS = ("wanda", "dsnot", "owl")
 # A source and seed: a real and a synthetic set, one of them scored, statistics and masks and evaluations of both.
 JOBS_A_SEED = len(SOURCES) * (3 + 2 * (1 + 2 * len(METHODS)))
 
-STUB = """#!/bin/sh
-# Stands for `python` in the rules: creates the files that the stage would have written.
-script=${1##*/}
-output= only=
-while [ $# -gt 0 ]; do
-  case $1 in
-    --output) output=$2 ;;
-    --only) only=$2 ;;
-  esac
-  shift
-done
-case $script in
-  download.py)
-    case $only in
-      model) mkdir -p "$output/model"; : > "$output/model/provenance.json" ;;
-      task:*) : > "$output/tasks/${only#*:}_test.jsonl" ;;
-      *) for f in documents.parquet heldout.parquet provenance.json; do : > "$output/sources/${only#*:}/$f"; done ;;
-    esac ;;
-  filter.py) : > "$output"; case $output in */filtered/*) : > "${output%.parquet}.dropped.parquet" ;; esac ;;
-  evaluate.py|inspect_masks.py) : > "$output"; : > "${output%.json}.provenance.json" ;;
-  summarize.py)
-    mkdir -p "$output/tables" "$output/figures"
-    for f in index.html summary.md results.parquet results.csv provenance.json; do : > "$output/$f"; done ;;
-  *) : > "$output" ;;
-esac
-"""
-
 
 def make_workspace(folder: Path, jobs: int) -> int:
     """Copy the workflow, write a study of about `jobs` jobs; returns its seeds."""
-    for name in ("Snakefile", "config.yaml"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("workflow", "src", "envs"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    copy_workflow(folder)
     seeds = max(1, round(jobs / JOBS_A_SEED))
     (folder / "text.jsonl").write_text('{"text": "none"}\n')
     (folder / "model").mkdir()
@@ -84,20 +49,6 @@ def make_workspace(folder: Path, jobs: int) -> int:
     return seeds
 
 
-def stubbed_python(folder: Path) -> Path:
-    """An environment like this one whose `python` is the stub; returns its interpreter."""
-    environment = folder / "stub"
-    (environment / "bin").mkdir(parents=True)
-    prefix = Path(sys.prefix)
-    shutil.copy(prefix / "pyvenv.cfg", environment)
-    (environment / "lib").symlink_to(prefix / "lib")
-    (environment / "bin" / "python3").symlink_to(Path(sys.executable).resolve())
-    stub = environment / "bin" / "python"
-    stub.write_text(STUB)
-    stub.chmod(0o755)
-    return environment / "bin" / "python3"
-
-
 def bare_workflow(folder: Path, jobs: int) -> None:
     """As many jobs in chains of five that only touch their output."""
     folder.mkdir()
@@ -111,20 +62,6 @@ def bare_workflow(folder: Path, jobs: int) -> None:
     (folder / "Snakefile").write_text("\n\n".join(rules))
 
 
-def timed(name: str, command: list[str], folder: Path) -> dict[str, object]:
-    """Run a command; wall and processor seconds, peak memory of its largest process, and the jobs that it names."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    environment = {k: v for k, v in os.environ.items() if k != "CALIBRANT_WARM"}
-    result = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True)
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if result.returncode:
-        raise SystemExit(f"{name} failed:\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}")
-    text = result.stdout + result.stderr
-    totals = [line.split() for line in text.splitlines() if line.startswith("total ")]
-    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"step": name, "jobs": int(totals[0][1]) if totals else 0, "wall": wall, "processor": processor}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=5000)
@@ -136,7 +73,7 @@ def main() -> None:
         folder = options.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         seeds = make_workspace(folder, options.jobs)
-        python = str(stubbed_python(folder))
+        python = stubbed_python(folder)
         ours = [python, "-m", "snakemake", "--cores", "2", "--scheduler", "greedy", "--quiet", "rules", "host",
                 "--configfile", "study.yaml"]  # fmt: skip
         rows = [timed("plan", [*ours, "--dry-run"], folder)]

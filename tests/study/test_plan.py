@@ -72,11 +72,11 @@ def test_generation_by_hand() -> None:
 
 def test_a_batch_is_as_large_as_its_caches_allow() -> None:
     shape = known_shape({"hub": "meta-llama/Llama-2-7b-hf"})
-    fits = fitting_batch(shape, 64, 2048, 2, 80e9)
+    fits = fitting_batch(shape, 64, 2048, 2, 72e9)
     assert 1 < fits < 64
     assert decode_bytes(shape, fits, 2048, 2) <= 72e9 < decode_bytes(shape, fits + 1, 2048, 2)
     assert fitting_batch(shape, 64, 2048, 2, 0.0) == 64
-    assert fitting_batch(shape, 4, 2048, 2, 80e9) == 4
+    assert fitting_batch(shape, 4, 2048, 2, 72e9) == 4
 
 
 def test_every_job_of_the_estimate_is_a_job_of_the_plan() -> None:

@@ -36,6 +36,11 @@ class Rates:
     runtime: float
     memory: float
 
+    @property
+    def room(self) -> float:
+        """Bytes of the device for a model and what it computes: a tenth is left free."""
+        return 0.9 * self.memory - self.runtime
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -109,12 +114,12 @@ def decode_bytes(shape: Shape, batch: int, length: int, size: int) -> float:
     return shape.parameters * size + cache_bytes(shape, batch * length, size) + 3 * FLOAT32 * batch * shape.vocabulary
 
 
-def fitting_batch(shape: Shape, batch: int, length: int, size: int, memory: float) -> int:
-    """The largest batch up to `batch` whose caches fit beside the weights, a tenth of the memory left free; at least 1.
+def fitting_batch(shape: Shape, batch: int, length: int, size: int, room: float) -> int:
+    """The largest batch up to `batch` whose caches fit into `room` bytes beside the weights; at least 1.
 
-    Where not even the weights fit (memory 0: unknown), `batch`, on as many devices as it takes.
+    Where not even the weights fit (or the room is not known: 0), `batch`, on as many devices as it takes.
     """
-    free = 0.9 * memory - decode_bytes(shape, 0, length, size)
+    free = room - decode_bytes(shape, 0, length, size)
     row = decode_bytes(shape, 1, length, size) - decode_bytes(shape, 0, length, size)
     return batch if free <= 0 else max(1, min(batch, int(free // row)))
 

@@ -48,7 +48,7 @@ def stage_needs(
     tokens = count * length
     host = 0.0
     if stage == "generate":
-        batch = cost.fitting_batch(shape, min(int(generation["batch_size"]), count), length, size, rates.memory)
+        batch = cost.fitting_batch(shape, min(int(generation["batch_size"]), count), length, size, rates.room)
         seconds = cost.decode_seconds(shape, rates, count, length, batch, size)
         device = cost.decode_bytes(shape, batch, length, size)
     elif stage == "score":
