@@ -65,13 +65,13 @@ def test_every_gpu_job_of_the_grid_has_a_time_to_sleep() -> None:
 @pytest.mark.parametrize(
     ("script", "method", "output", "key"),
     [
-        ("prune.py", "wanda", "masks/web-real-n128-s3/wanda-0.6.safetensors", ("prune.py", "wanda", "128")),
-        ("prune.py", "dsnot", "masks/web-p4-d0.2-n64-s3/dsnot-2of4.safetensors", ("prune.py", "dsnot", "64")),
-        ("prune.py", "magnitude", "masks/none/magnitude-0.6.safetensors", ("prune.py", "magnitude", "0")),
-        ("score.py", "", "scores/sets/web-real-n128-s3.parquet", ("score.py", "", "128")),
-        ("score.py", "", "scores/generated/web-p4.parquet", ("score.py", "", POOL)),
-        ("generate.py", "", "generated/web-p4.parquet", ("generate.py", "", POOL)),
-        ("evaluate.py", "", "evaluations/web-real-n128-s3/wanda-0.6.json", ("evaluate.py", "", "0")),
+        ("prune.py", "wanda", "data/x/masks/web-real-n128-s3/wanda-0.6.safetensors", ("prune.py", "wanda", "128")),
+        ("prune.py", "dsnot", "data/x/masks/web-p4-d0.2-n64-s3/dsnot-2of4.safetensors", ("prune.py", "dsnot", "64")),
+        ("prune.py", "magnitude", "data/x/masks/none/magnitude-0.6.safetensors", ("prune.py", "magnitude", "0")),
+        ("score.py", "", "data/x/scores/sets/web-real-n128-s3.parquet", ("score.py", "", "128")),
+        ("score.py", "", "data/x/scores/generated/web-p4.parquet", ("score.py", "", POOL)),
+        ("generate.py", "", "data/x/generated/web-p4.parquet", ("generate.py", "", POOL)),
+        ("evaluate.py", "", "data/x/evaluations/web-real-n128-s3/wanda-0.6.json", ("evaluate.py", "", "0")),
     ],
 )
 def test_the_stub_sleeps_as_long_as_its_job_takes(
