@@ -50,8 +50,9 @@ def main() -> None:
             assert zstandard.ZstdDecompressor().decompress(packed) == content
             seconds.append(time.process_time() - start)
         sparsity = str(found.metadata["sparsity"])
-        print(f"| {found.metadata['method']} | {sparsity} | {8 * len(content) / weights:.3f} | {sizes[0]:.3f} | {sizes[1]:.3f} |"
-              f" {bound(sparsity):.3f} | {seconds[0]:.2f}, {seconds[1]:.2f} |")  # fmt: skip
+        cells = [str(found.metadata["method"]), sparsity, f"{8 * len(content) / weights:.3f}"]
+        cells += [*(f"{size:.3f}" for size in sizes), f"{bound(sparsity):.3f}", f"{seconds[0]:.2f}, {seconds[1]:.2f}"]
+        print("| " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
