@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 
 PAPER_PRESETS := dclm-7b llama-2-7b llama-2-13b llama-3-8b
 
-.PHONY: study test slurm-test lint smoke reproduce-tiny reproduce-small paper-all lock clean
+.PHONY: bench-llmcompressor study test slurm-test lint smoke reproduce-tiny reproduce-small paper-all lock clean
 
 study: $(READY)
 	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG))
@@ -54,6 +54,16 @@ $(READY): envs/requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# llm-compressor, with which benchmarks/prune.py compares, in an environment of its own. PyTorch comes first, the pinned
+# version: where only its CPU build is offered, as for .venv, none with CUDA is pulled in.
+bench-llmcompressor: .venv-llmcompressor/.ready
+
+.venv-llmcompressor/.ready:
+	$(PYTHON) -m venv .venv-llmcompressor
+	.venv-llmcompressor/bin/python -m pip install --quiet $$(grep -E '^torch==' envs/requirements.txt)
+	.venv-llmcompressor/bin/python -m pip install --quiet llmcompressor==0.14.0.1
+	@touch $@
+
 # Renew the pins: installs the newest versions of envs/requirements.in into a fresh environment and writes them down.
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
@@ -63,4 +73,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) .snakemake data/* reports/*
+	rm -rf $(VENV) .venv-llmcompressor .snakemake data/* reports/*

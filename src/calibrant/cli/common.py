@@ -13,6 +13,17 @@ def add_compute_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves PyTorch's default")
 
 
+def add_attention_argument(parser: argparse.ArgumentParser) -> None:
+    """--attention."""
+    parser.add_argument(
+        "--attention",
+        default="auto",
+        choices=("auto", "sdpa"),
+        help="sdpa: PyTorch's kernel; auto takes a faster one for bfloat16 on the CPU, which rounds differently "
+        "(docs/performance.md)",
+    )
+
+
 def add_activations_argument(parser: argparse.ArgumentParser) -> None:
     """--activations."""
     parser.add_argument(

@@ -3,7 +3,13 @@
 import argparse
 import sys
 
-from calibrant.cli.common import add_activations_argument, add_compute_arguments, apply_threads, existing_file
+from calibrant.cli.common import (
+    add_activations_argument,
+    add_attention_argument,
+    add_compute_arguments,
+    apply_threads,
+    existing_file,
+)
 from calibrant.errors import InputError
 
 
@@ -25,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--statistics", help="file of `calibrant statistics`, which owl and sequential=dense take instead of a pass"
     )
     add_activations_argument(parser)
+    add_attention_argument(parser)
     add_compute_arguments(parser)
 
 
@@ -53,6 +60,7 @@ def run(options: argparse.Namespace) -> None:
         output=options.output,
         statistics=options.statistics,
         activations=options.activations,
+        attention=options.attention,
         dtype=options.dtype,
         device=options.device,
     )

@@ -2,7 +2,13 @@
 
 import argparse
 
-from calibrant.cli.common import add_activations_argument, add_compute_arguments, apply_threads, existing_file
+from calibrant.cli.common import (
+    add_activations_argument,
+    add_attention_argument,
+    add_compute_arguments,
+    apply_threads,
+    existing_file,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exclude", metavar="REGEX", help="linear layers to leave out, as in prune's exclude=REGEX")
     parser.add_argument("--output", required=True, help="file to write (.safetensors), for prune --statistics")
     add_activations_argument(parser)
+    add_attention_argument(parser)
     add_compute_arguments(parser)
 
 
@@ -39,6 +46,7 @@ def run(options: argparse.Namespace) -> None:
         dtype=options.dtype,
         device=options.device,
         activations=options.activations,
+        attention=options.attention,
     )
     linears, distinct = len(metadata["leaders"]), len(metadata["counts"])
     print(f"{options.output}: {', '.join(metadata['kinds'])} of {distinct} distinct inputs of {linears} linear layers")

@@ -137,18 +137,18 @@ def attention_forward(
     return attended, None
 
 
-def use_attention(model: Any, device: torch.device, dtype: torch.dtype) -> str:
-    """Let a transformers model that is to run here use the fastest attention for it; returns the name in use.
+def use_attention(model: Any, device: torch.device, dtype: torch.dtype, name: str = "auto") -> str:
+    """Let a transformers model that is to run here use `choose_attention`'s choice; returns the name in use.
 
     Models that transformers runs otherwise than with PyTorch's kernel (because of soft caps, sinks, ALiBi, ...),
     or that do not call attention through its interface, keep what they have.
+
+    Raises:
+        InputError: an unknown name.
     """
     current = str(model.config._attn_implementation)
-    if (
-        choose_attention(device, dtype) != BLOCK_ATTENTION
-        or current != "sdpa"
-        or not model._can_set_attn_implementation()
-    ):
+    wanted = choose_attention(device, dtype, name)
+    if wanted != BLOCK_ATTENTION or current != "sdpa" or not model._can_set_attn_implementation():
         return current
     AttentionInterface.register(BLOCK_ATTENTION, attention_forward)
     AttentionMaskInterface.register(BLOCK_ATTENTION, sdpa_mask)

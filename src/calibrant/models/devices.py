@@ -8,6 +8,7 @@ import torch
 from calibrant.errors import InputError
 
 BLOCK_ATTENTION = "calibrant_block"  # models/attention.py, as transformers' configurations know it
+ATTENTIONS = ("auto", "sdpa")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -47,12 +48,19 @@ def choose_dtype(name: str = "auto", checkpoint: torch.dtype | None = None) -> t
     return DTYPES[name]
 
 
-def choose_attention(device: torch.device, dtype: torch.dtype) -> str:
+def choose_attention(device: torch.device, dtype: torch.dtype, name: str = "auto") -> str:
     """What computes attention: `calibrant_block` (attention.py) for bfloat16 on the CPU, else PyTorch's `sdpa`.
 
     PyTorch's CPU kernel computes bfloat16 at a seventh of the rate of matrix products. float32 keeps it, so that
-    results are those of the published codes to the last bit; GPUs have better kernels.
+    results are those of the published codes to the last bit; GPUs have better kernels. `sdpa` as name keeps it always.
+
+    Raises:
+        InputError: an unknown name.
     """
+    if name not in ATTENTIONS:
+        raise InputError(f"--attention {name}: unknown; use {' or '.join(ATTENTIONS)}")
+    if name == "sdpa":
+        return name
     return BLOCK_ATTENTION if device.type == "cpu" and dtype == torch.bfloat16 else "sdpa"
 
 

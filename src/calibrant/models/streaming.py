@@ -16,6 +16,7 @@ from transformers.modeling_utils import LoadStateDictConfig
 from transformers.utils import logging as transformers_logging
 
 from calibrant.errors import InputError
+from calibrant.models.attention import use_attention
 from calibrant.models.keys import KeyMap
 from calibrant.models.load import load_config, require_causal_head, weight_files
 
@@ -28,8 +29,8 @@ class StreamedModel:
     streamed parameter equals what `from_pretrained` gives.
     """
 
-    def __init__(self, path: str | Path, dtype: torch.dtype, device: torch.device) -> None:
-        """Open a model directory without reading weights.
+    def __init__(self, path: str | Path, dtype: torch.dtype, device: torch.device, attention: str = "auto") -> None:
+        """Open a model directory without reading weights; `attention` as for `devices.choose_attention`.
 
         Raises:
             InputError: not a causal language model in safetensors, or parameters are missing from the shards.
@@ -48,6 +49,7 @@ class StreamedModel:
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"model {path}: cannot be loaded as a causal language model ({reason})") from error
+        self.attention = use_attention(self.model, device, dtype, attention)
         self.model.eval().requires_grad_(False)
         self.model.tie_weights()
         self.shards = _shard_of_each_key(self.path)

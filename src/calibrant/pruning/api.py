@@ -31,6 +31,7 @@ def prune(
     statistics: str | Path | None = None,
     dtype: str = "auto",
     device: str = "auto",
+    attention: str = "auto",
     activations: Place = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def prune(
             pass over the dense model, or the only pass of `sequential=dense`, is not made again; same result.
         dtype: `float32`, `bfloat16`, `float16`, or `auto` (the checkpoint's own).
         device: `cpu`, `cuda`, or `auto`.
+        attention: `sdpa` for PyTorch's kernel always, `auto` for a faster one where there is one (docs/performance.md).
         activations: where the calibration set's activations lie: `memory`, `disk`, or `auto` (disk when they
             would take more than a quarter of the free memory); same result.
         progress: show layers, achieved sparsity and time left on stderr.
@@ -61,7 +63,7 @@ def prune(
         InputError: bad settings, a model or calibration set that cannot be used, or numbers that overflow.
     """
     composed = compose(method, sparsity, options)
-    streamed = open_model(model, dtype, device)
+    streamed = open_model(model, dtype, device, attention)
     inputs = _inputs(calibration, composed, streamed)
     targets = find_targets(streamed, composed)
     described = {

@@ -26,7 +26,13 @@ from calibrant.pruning.tensor_files import read_metadata, write_tensors
 from calibrant.pruning.walk import walk
 
 TENSORS = tuple(field.name for field in fields(Statistics) if field.name not in ("sequences", "tokens"))
-IDENTITY = ("model_sha256", "calibration_sha256", "dtype", "device")  # what a pruning run must share with them
+IDENTITY = (
+    "model_sha256",
+    "calibration_sha256",
+    "dtype",
+    "device",
+    "attention",
+)  # what a pruning run must share with them
 
 
 def write_dense_statistics(
@@ -38,6 +44,7 @@ def write_dense_statistics(
     exclude: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
+    attention: str = "auto",
     activations: Place = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -54,6 +61,7 @@ def write_dense_statistics(
         exclude: regular expression of linear layers to leave out.
         dtype: as for `prune`.
         device: as for `prune`.
+        attention: as for `prune`.
         activations: `memory`, `disk` or `auto`.
         progress: show a bar on stderr.
 
@@ -66,7 +74,7 @@ def write_dense_statistics(
     unknown = sorted(set(kinds) - set(KINDS))
     if unknown or not kinds:
         raise InputError(f"kinds {', '.join(unknown) or 'none'}: must be among {', '.join(KINDS)}")
-    streamed = open_model(model, dtype, device)
+    streamed = open_model(model, dtype, device, attention)
     inputs = read_inputs(calibration, streamed.path)
     described = {
         "library_version": __version__,
@@ -130,10 +138,10 @@ class DenseStatistics:
         if "leaders" not in self.metadata:
             raise InputError(f"statistics {path}: not a file of `calibrant statistics`")
         for key in IDENTITY:
-            if self.metadata[key] != of[key]:
+            if self.metadata.get(key) != of[key]:
                 raise InputError(
-                    f"statistics {path}: {key} is {self.metadata[key]}, this run's is {of[key]}; "
-                    "collect them with the same model, calibration set, dtype and device"
+                    f"statistics {path}: {key} is {self.metadata.get(key)}, this run's is {of[key]}; "
+                    "collect them with the same model, calibration set, dtype, device and attention"
                 )
         missing = sorted(set(needs) - set(self.metadata["kinds"]))
         if missing:

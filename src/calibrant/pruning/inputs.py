@@ -22,15 +22,15 @@ class Inputs:
     sha256: str
 
 
-def open_model(model: str | Path, dtype: str, device: str) -> StreamedModel:
+def open_model(model: str | Path, dtype: str, device: str, attention: str = "auto") -> StreamedModel:
     """A model folder or hub id, opened without reading weights.
 
     Raises:
-        InputError: it cannot be used, or an unknown dtype or device.
+        InputError: it cannot be used, or an unknown dtype, device or attention.
     """
     path = resolve(model)
     number_format = choose_dtype(dtype, getattr(load_config(path), "dtype", None))
-    return StreamedModel(path, number_format, choose_device(device))
+    return StreamedModel(path, number_format, choose_device(device), attention)
 
 
 def read_inputs(calibration: str | Path, model: Path) -> Inputs:
@@ -54,4 +54,5 @@ def identity(streamed: StreamedModel, inputs: Inputs | None) -> dict[str, Any]:
         "sequence_length": inputs.ids.shape[1] if inputs else 0,
         "dtype": dtype_name(streamed.dtype),
         "device": streamed.device.type,
+        "attention": streamed.attention,
     }

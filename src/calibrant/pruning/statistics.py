@@ -10,6 +10,7 @@ from torch import Tensor
 
 Kind = Literal["norm", "moments", "hessian"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+COLUMNS = 512  # widened to float32 at a time
 
 
 @dataclass
@@ -51,10 +52,12 @@ def update(statistics: Statistics, inputs: Tensor) -> None:
     The running means are updated as in the published codes (scale by n/(n+1), then add 1/(n+1) of the new
     term), so that float32 results agree with theirs to the last bits.
     """
-    x = inputs.reshape(-1, inputs.shape[-1]).to(torch.float32)
+    x = inputs.reshape(-1, inputs.shape[-1])
     old, new = statistics.sequences, statistics.sequences + 1
     if statistics.squared_norm is not None:
-        statistics.squared_norm.mul_(old / new).add_(x.square().sum(0), alpha=1 / new)
+        statistics.squared_norm.mul_(old / new).add_(_sum_of_squares(x), alpha=1 / new)
+    if statistics.sums is not None or statistics.hessian is not None:
+        x = x.to(torch.float32)
     if statistics.sums is not None:
         statistics.sums.mul_(old / new).add_(x.sum(0), alpha=1 / new)
     if statistics.variance is not None and len(x):
@@ -66,3 +69,14 @@ def update(statistics: Statistics, inputs: Tensor) -> None:
         statistics.hessian.mul_(old / new).add_(x.T @ x)
     statistics.sequences = new
     statistics.tokens += len(x)
+
+
+def _sum_of_squares(x: Tensor) -> Tensor:
+    """Sum over tokens of x² [cols] of x [tokens, cols], in float32; other formats are widened some columns at a time.
+
+    A whole float32 copy of wide inputs, and another of its squares, cost more than the sums do.
+    """
+    if x.dtype == torch.float32:
+        return x.square().sum(0)
+    parts = torch.split(x, COLUMNS, dim=1)
+    return torch.cat([part.to(torch.float32).square_().sum(0) for part in parts])
