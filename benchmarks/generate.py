@@ -75,6 +75,25 @@ def ours(engine: Any, ids: Tensor, new: int, vocabulary: Vocabulary) -> Tensor:
     return torch.tensor([row.ids for row in sorted(written, key=lambda row: row.sample_id)])
 
 
+@torch.inference_mode()
+def products(stepper: Any, rows: int, new: int) -> None:
+    """The matrix products of our decoder alone: what no arrangement of the rest can go below."""
+    layer = stepper.layers[0]
+    hidden = torch.randn(rows, stepper.embedding.shape[1]).to(stepper.dtype)
+    inner = torch.randn(rows, layer.up.out_features).to(stepper.dtype)
+    heads = torch.randn(rows, stepper.heads * stepper.width).to(stepper.dtype)
+    for _ in range(new):
+        for layer in stepper.layers:
+            layer.qkv(hidden), layer.out(heads), layer.gate(hidden), layer.up(hidden), layer.down(inner)
+        stepper.head(hidden)
+
+
+def check(name: str, rows: Tensor, shape: tuple[int, int], special: list[int]) -> None:
+    """Stop where a case did not do the work."""
+    if tuple(rows.shape) != shape or set(rows[:, PREFIX:].flatten().tolist()) & set(special):
+        raise SystemExit(f"{name}: wrote {tuple(rows.shape)} or special tokens")
+
+
 def main() -> None:
     """Compare at every batch size."""
     parser = arguments("Calibrant's generation against transformers' generate")
@@ -88,27 +107,28 @@ def main() -> None:
     special = special_ids(tokenizer)
     vocabulary = Vocabulary(tuple(special), len(tokenizer))
     model: Any = load_model(path, dtype="bfloat16")
+    model.set_attn_implementation("sdpa")  # what transformers takes by itself
     engine = make_engine("auto", load_model(path, dtype="bfloat16"), load_config(path), path)
     comparisons, facts = [], {"engine": engine.name, "prefix": f"{PREFIX} tokens", "new tokens a row": options.new}
     for batch in options.batches:
         ids = torch.randint(1000, 40000, (batch, PREFIX), generator=torch.Generator().manual_seed(batch))
-        cases: dict[str, Callable[[int], Tensor]] = {
+        cases: dict[str, Callable[[int], Tensor | None]] = {
             "transformers generate": lambda new, ids=ids: reference(model, ids, new, special),
             "plain loop": lambda new, ids=ids: plain_loop(model, ids, new, special),
             f"calibrant {engine.name}": lambda new, ids=ids: ours(engine, ids, new, vocabulary),
         }
         if options.only_ours:
             cases = dict(list(cases.items())[-1:])
+        if engine.name == "native":
+            cases["its matrix products alone"] = lambda new, batch=batch: products(engine.stepper, batch, new)
         for case in cases.values():
             case(8)  # what a first call costs is no part of a rate
         runs = {name: partial(case, options.new) for name, case in cases.items()}
         title, amount = f"{batch} rows x {options.new} new tokens", batch * options.new
         comparison, results = compare(title, runs, repeats=options.repeats, warm_up=0, amount=amount, unit="tokens")
         for name, rows in results.items():
-            if tuple(rows.shape) != (batch, PREFIX + options.new) or set(rows[:, PREFIX:].flatten().tolist()) & {
-                *special
-            }:
-                raise SystemExit(f"{name}: wrote {tuple(rows.shape)} or special tokens")
+            if rows is not None:
+                check(name, rows, (batch, PREFIX + options.new), special)
         comparisons.append(comparison)
     report("generate", comparisons, options.output, facts)
 
