@@ -42,7 +42,7 @@ def engine(request: pytest.FixtureRequest, tiny_model_dir: Path) -> Engine:
 
 
 def prompts(count: int, total: int = LENGTH, seed: int = 2**62) -> list[Prompt]:
-    return [Prompt(i, (5 + i, 6, 7), total, seed + i, "d", 3) for i in range(count)]
+    return [Prompt(i, (5 + i % 300, 6, 7), total, seed + i, "d", 3) for i in range(count)]
 
 
 def write(engine: Engine, rows: list[Prompt], batch_size: int = 8, **options: Any) -> list[Generated]:
@@ -67,10 +67,12 @@ def test_suppressed_rows_are_full(engine: Engine) -> None:
 
 
 def test_stopped_rows_end_where_a_special_token_is_drawn(engine: Engine) -> None:
-    rows = write(engine, prompts(40), temperature=9.0, top_k=0, top_p=1.0, end_of_text="stop")
+    options = {"temperature": 9.0, "top_k": 0, "top_p": 1.0, "end_of_text": "stop"}
+    rows = write(engine, prompts(400), 64, **options)  # three of 390 ids are special: some rows would end at once
     assert {row.finish_reason for row in rows} == {"length", "end_of_text"}
     for row in rows:
         assert not {0, 1, 2} & set(row.ids[3:])
+        assert len(row.ids) > 3
         assert (len(row.ids) == LENGTH) == (row.finish_reason == "length")
         assert row.first_end == (len(row.ids) if row.finish_reason == "end_of_text" else None)
     assert engine.knows_ends(Settings(end_of_text="stop"))

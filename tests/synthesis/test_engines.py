@@ -209,21 +209,35 @@ def test_stop_ends_rows_where_the_first_special_token_is_drawn(tiny_model_dir: P
 
 
 def test_suppress_records_where_a_row_would_have_ended(tiny_model_dir: Path) -> None:
-    """Given the same tokens and the same random number, `stop` ends exactly at the recorded position, not before."""
-    options = {"top_k": 0, "temperature": 2.0}
-    stepper = NativeLlama(end_happy(tiny_model_dir))
-    rows = write(stepper, prompts(24), 24, **options)
-    ended = [row for row in rows if row.first_end is not None]
-    assert 0 < len(ended) < 24
+    """A second implementation: the first position where its random number, applied to the model's distribution, gives
+    a special token."""
+    from transformers import (
+        LogitsProcessorList,
+        RepetitionPenaltyLogitsProcessor,
+        TemperatureLogitsWarper,
+        TopPLogitsWarper,
+    )
+
+    processors = LogitsProcessorList(
+        [RepetitionPenaltyLogitsProcessor(1.2), TemperatureLogitsWarper(2.0), TopPLogitsWarper(0.95)]
+    )
+    rows = write(NativeLlama(end_happy(tiny_model_dir)), prompts(24), 24, top_k=0, temperature=2.0)
+    assert 0 < sum(row.first_end is not None for row in rows) < 24
+    model = end_happy(tiny_model_dir)
     for row in rows:
         assert len(row.ids) == 40
         assert row.finish_reason == "length"
         assert not set(row.ids) & {0, 1, 2}
-    for row in ended:
-        for position in range(3, row.first_end + 1):
-            again = Prompt(row.sample_id, row.ids[:position], position + 1, 1000 + row.sample_id, "d", 3)
-            [found] = write(stepper, [again], 1, end_of_text="stop", **options)
-            assert found.finish_reason == ("end_of_text" if position == row.first_end else "length")
+        uniform = row_uniforms(1000 + row.sample_id, 40)
+        with torch.inference_mode():
+            logits = model(torch.tensor([row.ids])).logits[0]
+        ends = []
+        for position in range(3, 40):
+            p = torch.softmax(processors(torch.tensor([row.ids[:position]]), logits[position - 1 : position]), -1)[0]
+            values, order = p.sort(descending=True)
+            if int(order[int((values.cumsum(0) <= float(uniform[position])).sum())]) in {0, 1, 2}:
+                ends.append(position)
+        assert row.first_end == (ends[0] if ends else None)
 
 
 def test_rows_equal_a_plain_loop(tiny_model_dir: Path) -> None:

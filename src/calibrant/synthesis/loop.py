@@ -52,6 +52,7 @@ class _Batch:
         self.first = torch.zeros((0, length), dtype=torch.bool, device=device)
         self.uniform = torch.zeros((0, length), dtype=torch.float32, device=device)
         self.lengths = torch.zeros(0, dtype=torch.int64, device=device)
+        self.given = torch.zeros(0, dtype=torch.int64, device=device)  # of them, those of the prefix
         self.special_seen = torch.zeros((0, len(special)), dtype=torch.bool, device=device)
         self.first_end = torch.zeros(0, dtype=torch.int64, device=device)  # -1: none so far
 
@@ -78,6 +79,7 @@ class _Batch:
         self.first = torch.cat([self.first, first])
         self.uniform = torch.cat([self.uniform, torch.from_numpy(uniform).to(self.device)])
         self.lengths = torch.cat([self.lengths, self.lengths.new_full((len(prompts),), t)])
+        self.given = torch.cat([self.given, self.given.new_full((len(prompts),), t)])
         self.first_end = torch.cat([self.first_end, self.first_end.new_full((len(prompts),), -1)])
         self.special_seen = torch.cat([self.special_seen, (prefix[:, :, None] == self.special).any(1)])
         return prefix
@@ -100,7 +102,7 @@ class _Batch:
         for name in ("prompts", "lengths_here", "totals"):
             setattr(self, name, [getattr(self, name)[i] for i in rows])
         index = torch.tensor(rows, dtype=torch.int64, device=self.device)
-        for name in ("ids", "first", "uniform", "lengths", "special_seen", "first_end"):
+        for name in ("ids", "first", "uniform", "lengths", "special_seen", "first_end", "given"):
             setattr(self, name, getattr(self, name)[index])
 
     def longest(self) -> int:
@@ -168,10 +170,13 @@ class LoopEngine:
             tokens = draw(choice.without, uniform)
             free = tokens.index_copy(0, choice.differs, draw(choice.own, uniform[choice.differs]))
             ends = torch.isin(free, special)
-            batch.note_ends(ends)
             stopped = [False] * len(rows)
             if settings.end_of_text == "stop":
-                tokens, stopped = free, ends.tolist()
+                # A row holds one new token at least: without any, there would be nothing to score.
+                early = ends & (batch.lengths == batch.given)
+                tokens, ends = torch.where(early, tokens, free), ends & ~early
+                stopped = ends.tolist()
+            batch.note_ends(ends)
             batch.append(tokens)
             progress(len(rows))
             full = [length >= total for length, total in zip(batch.lengths_here, batch.totals, strict=True)]

@@ -14,7 +14,7 @@ class Settings:
     """How tokens are drawn (Section 5.1 of the paper: 50, 0.95, 0.6, 1.2) and when a row ends.
 
     `end_of_text`: `suppress` never draws a special token, so that every row is full; `stop` ends a row where the
-    model draws one.
+    model draws one, behind the first new token, which is never special.
     """
 
     top_k: int = 50

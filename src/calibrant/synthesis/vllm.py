@@ -105,6 +105,7 @@ def sampling(settings: Settings, vocabulary: Vocabulary, embeddings: int) -> dic
         "repetition_penalty": settings.repetition_penalty,
         "logit_bias": {int(token): NEVER for token in never} or None,
         "stop_token_ids": list(vocabulary.special) if stop else None,
+        "min_tokens": 1,  # as ours: a row without a new token could not be scored
         "ignore_eos": True,  # the end of text is among the special tokens
         "detokenize": False,
     }
