@@ -9,6 +9,7 @@ READY := $(VENV)/.ready
 PAPER_PRESETS := dclm-7b llama-2-7b llama-2-13b llama-3-8b
 
 .PHONY: bench-llmcompressor study test slurm-test lint smoke reproduce-tiny reproduce-small paper-all lock clean
+.PHONY: study test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean
 
 study: $(READY)
 	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG))
@@ -32,6 +33,10 @@ lint: $(READY)
 # The whole workflow on a random model of two layers, in a folder of its own.
 smoke: $(READY)
 	$(BIN)/python -m pytest -n 0 -m smoke tests/workflow
+
+# A study killed at five random moments ends with the same bytes as one left alone: minutes.
+kills: $(READY)
+	$(BIN)/python -m pytest -n 0 tests/workflow/test_kills.py
 
 # Every table and figure on a random model of two layers, and on the laptop's model at a small scale.
 reproduce-tiny: $(READY)

@@ -40,9 +40,9 @@ class Point:
     """One measurement: a model's shape, so many sequences of so many tokens."""
 
     axis: str
-    layers: int = 6
+    layers: int = 4
     width: int = 512
-    samples: int = 8
+    samples: int = 4
     length: int = 512
 
     @property
@@ -58,8 +58,8 @@ class Point:
 
 BASE = Point("samples")
 AXES = {
-    "samples": [replace(BASE, samples=n) for n in (4, 8, 16, 32)],
-    "length": [replace(BASE, axis="length", samples=4, length=n) for n in (128, 256, 512, 1024, 2048)],
+    "samples": [replace(BASE, samples=n) for n in (2, 4, 8, 16)],
+    "length": [replace(BASE, axis="length", samples=2, length=n) for n in (128, 256, 512, 1024, 2048)],
     "layers": [replace(BASE, axis="layers", layers=n) for n in (2, 4, 8, 16)],
     "width": [replace(BASE, axis="width", width=n) for n in (256, 512, 768, 1024)],
 }
