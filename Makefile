@@ -8,8 +8,7 @@ READY := $(VENV)/.ready
 
 PAPER_PRESETS := dclm-7b llama-2-7b llama-2-13b llama-3-8b
 
-.PHONY: bench-llmcompressor study test slurm-test lint smoke reproduce-tiny reproduce-small paper-all lock clean
-.PHONY: study test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean
+.PHONY: bench-llmcompressor study test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean
 
 study: $(READY)
 	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG))
