@@ -200,12 +200,20 @@ def memory(stage: str, point: Point, dtype: str) -> float:
     return cost.layer_bytes(shape, point.length, size) + hidden
 
 
-def measure(dtypes: list[str], repeats: int) -> list[dict[str, Any]]:
+def chosen(count: int) -> list[Point]:
+    """At most so many points of each axis, its ends among them."""
+    found = []
+    for axis in AXES.values():
+        places = np.linspace(0, len(axis) - 1, min(count, len(axis))).round().astype(int)
+        found += [axis[place] for place in places]
+    return found
+
+
+def measure(dtypes: list[str], repeats: int, points: list[Point]) -> list[dict[str, Any]]:
     """All measurements, the same point again only after all others."""
-    points = [point for axis in AXES.values() for point in axis]
     rows: dict[tuple[str, str, Point], dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="calibrant-scaling-") as scratch:
-        for round_ in range(repeats):
+        for _ in range(repeats):
             for dtype in dtypes:
                 for point in points:
                     shape = point.shape
@@ -214,10 +222,10 @@ def measure(dtypes: list[str], repeats: int) -> list[dict[str, Any]]:
                         make_model(folder, shape, dtype)
                     for stage in STAGES:
                         found = forked(WORK[stage](point, dtype, folder))
+                        print(f"{dtype} {stage} {point}: {found['processor']:.2f} s", file=sys.stderr)
                         old = rows.get((dtype, stage, point))
                         if old is None or found["processor"] < old["processor"]:
                             rows[dtype, stage, point] = found
-            print(f"round {round_ + 1} of {repeats} done", file=sys.stderr)
     return [
         {"dtype": dtype, "stage": stage, "axis": point.axis, "point": point, **found}
         for (dtype, stage, point), found in rows.items()
@@ -297,6 +305,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--dtypes", nargs="+", default=list(BYTES), choices=list(BYTES))
+    parser.add_argument("--points", type=int, default=5, help="of each axis, at most (default 5, all of them)")
     parser.add_argument("--output", type=Path, help="folder for the table and the figures")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -305,7 +314,7 @@ def main() -> None:
     import calibrant.synthesis.engine  # noqa: F401
 
     began = time.perf_counter()
-    rows = measure(options.dtypes, options.repeats)
+    rows = measure(options.dtypes, options.repeats, chosen(options.points))
     costs = fitted(rows)
     print("; ".join(f"{key} {value}" for key, value in machine().items() if value is not None))
     print(f"{len(rows)} measurements in {time.perf_counter() - began:.0f} s")
