@@ -10,6 +10,7 @@ processor seconds (of Snakemake and its jobs) of each step, one after the other 
 """
 
 import argparse
+import json
 import os
 import platform
 import tempfile
@@ -20,6 +21,13 @@ import yaml
 from stubs import copy_workflow, stubbed_python, timed
 
 SOURCES = ("north", "east", "south", "west")
+MODEL = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 400,
+}
 METHODS = ("wanda", "dsnot", "owl")
 # A source and seed: a real and a synthetic set, one of them scored, statistics and masks and evaluations of both.
 JOBS_A_SEED = len(SOURCES) * (3 + 2 * (1 + 2 * len(METHODS)))
@@ -31,8 +39,8 @@ def make_workspace(folder: Path, jobs: int) -> int:
     seeds = max(1, round(jobs / JOBS_A_SEED))
     (folder / "text.jsonl").write_text('{"text": "none"}\n')
     (folder / "model").mkdir()
-    for name in ("config.json", "model.safetensors"):
-        (folder / "model" / name).write_text("{}")
+    (folder / "model" / "config.json").write_text(json.dumps(MODEL))
+    (folder / "model" / "model.safetensors").touch()
     study = {
         "preset": "tiny",
         "study": "stubs",

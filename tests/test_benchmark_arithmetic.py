@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,11 @@ sys.path.append(str(ROOT / "benchmarks"))
 from fitting import fit, predicted, slope
 from simulate import POOL, durations, sleep_commands, summary
 from stubs import STUB
+
+from calibrant.study.config import load_config
+from calibrant.study.plan import jobs, work
+from calibrant.study.shapes import known_shape
+from workflow import make_workspace
 
 
 def test_a_fit_finds_the_costs_that_times_were_made_of() -> None:
@@ -50,9 +56,9 @@ def test_a_simulated_run_by_hand() -> None:
 
 
 def test_every_gpu_job_of_the_grid_has_a_time_to_sleep() -> None:
-    table, total, jobs = durations("tiny")
+    table, total, count = durations("tiny")
     assert total > 0
-    assert jobs > 50
+    assert count > 50
     methods = {method for script, method, _ in table if script == "prune.py"}
     assert methods == {"wanda", "dsnot", "owl", "magnitude"}
     assert ("generate.py", "", POOL) in table
@@ -81,3 +87,11 @@ def test_the_stub_sleeps_as_long_as_its_job_takes(
     shell = f"sleep() {{ echo $1; }}; script={script} method={method} output={output}\n{sleep_commands(table, 1.0)}"
     said = subprocess.run(["sh", "-c", shell], text=True, capture_output=True, check=True).stdout
     assert said == f"{table[key]:.4f}\n"
+
+
+def test_the_stubbed_study_has_about_as_many_jobs_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_workspace(tmp_path, 2000)
+    monkeypatch.chdir(tmp_path)
+    config = load_config("study.yaml")
+    assert sum(jobs(work([config])).values()) == pytest.approx(2000, rel=0.05)
+    assert known_shape(config["model"]).layers == 2
