@@ -27,6 +27,7 @@ from calibrant.evaluation.text import (
     read_text,
     text_name,
 )
+from calibrant.models.devices import on_gpu
 from calibrant.models.load import (
     dtype_name,
     fingerprint,
@@ -40,7 +41,7 @@ from calibrant.pruning.apply import apply_masks, check_model
 from calibrant.pruning.masks import read_masks
 
 DEFAULT_LENGTH = 2048
-BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
+BATCH_TOKENS, BATCH_TOKENS_GPU = 2048, 16384
 TEXT_VERSION = "1.0"
 TEXT_AVERAGES = ("corpus", "document")
 LIBRARIES = ("datasets", "lm_eval", "torch", "transformers")
@@ -106,7 +107,7 @@ def evaluate_many(
         masks: mask files of that model, in the order of the results.
         settings: what to evaluate.
         dtype: number format; `auto` is the checkpoint's.
-        device: `cpu`, `cuda` or `auto`.
+        device: as `models.devices.choose_device` takes it.
 
     Yields:
         One `Evaluation` for each entry of `masks`, as soon as it is done.
@@ -126,7 +127,7 @@ def evaluate_many(
     texts = [read(file, tokenizer, name=name, tokens=settings.text_tokens) for name, file in settings.texts]
     network = load_model(path, dtype=dtype, device=device)
     place = next(network.parameters()).device.type
-    batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(place, BATCH_TOKENS["cpu"])
+    batch_tokens = settings.batch_tokens or (BATCH_TOKENS_GPU if on_gpu(torch.device(place)) else BATCH_TOKENS)
     scorer = Scorer(network, batch_tokens=batch_tokens)
     lm = TreeLM(network, tokenizer, scorer)
     length = _window(settings.length, lm.max_length) if texts else None

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from calibrant.evaluation.tree import Request, TokenTree
+from calibrant.models.devices import on_gpu
 
 CACHE_ELEMENTS = 1 << 18  # float32 logits that a CPU core's cache holds: every pass over them then costs little
 
@@ -39,7 +40,7 @@ class Targets:
 
     def see(self, logits: Tensor) -> None:
         """The next rows of logits [rows, vocabulary]; log-probabilities are taken in float32."""
-        rows = len(logits) if logits.is_cuda else max(1, CACHE_ELEMENTS // logits.shape[-1])
+        rows = len(logits) if on_gpu(logits.device) else max(1, CACHE_ELEMENTS // logits.shape[-1])
         for part in torch.split(logits, rows):
             begin, end = torch.searchsorted(self.slots, torch.tensor([self.seen, self.seen + len(part)])).tolist()
             index = (self.slots[begin:end] - self.seen).to(part.device)

@@ -35,6 +35,16 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def on_gpu(device: torch.device) -> bool:
+    """Whether a device is a GPU."""
+    return device.type != "cpu"
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of a GPU that nobody uses."""
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
 def choose_dtype(name: str = "auto", checkpoint: torch.dtype | None = None) -> torch.dtype:
     """`float32`, `bfloat16`, `float16`, or `auto`: the checkpoint's own (float32 when it names none).
 

@@ -50,7 +50,7 @@ def prune(
         statistics: a file of `dense.write_dense_statistics` for this model and calibration set, so that OWL's
             pass over the dense model, or the only pass of `sequential=dense`, is not made again; same result.
         dtype: `float32`, `bfloat16`, `float16`, or `auto` (the checkpoint's own).
-        device: `cpu`, `cuda`, or `auto`.
+        device: as `models.devices.choose_device` takes it.
         attention: `sdpa` for PyTorch's kernel always, `auto` for a faster one where there is one (docs/performance.md).
         activations: where the calibration set's activations lie: `memory`, `disk`, or `auto` (disk when they
             would take more than a quarter of the free memory); same result.

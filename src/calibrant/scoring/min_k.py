@@ -8,6 +8,8 @@ easy words do not decide it.
 import torch
 from torch import Tensor
 
+from calibrant.models.devices import on_gpu
+
 CACHE_ELEMENTS = 1 << 19  # float32 logits that a CPU core's cache holds: every pass over them then costs little
 _SMALLEST = -1e4  # stands for log 0 beside a probability of exactly 0
 
@@ -25,7 +27,7 @@ def token_statistics(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Two float32 tensors [tokens].
     """
-    rows = len(logits) if logits.is_cuda else max(1, CACHE_ELEMENTS // logits.shape[-1])
+    rows = len(logits) if on_gpu(logits.device) else max(1, CACHE_ELEMENTS // logits.shape[-1])
     parts = [_statistics(logits[i : i + rows], targets[i : i + rows]) for i in range(0, len(logits), rows)]
     return torch.cat([own for own, _ in parts]), torch.cat([distance for _, distance in parts])
 

@@ -7,12 +7,13 @@ import pyarrow as pa
 import torch
 
 from calibrant.calibration.tokens import decode
+from calibrant.models.devices import free_bytes, on_gpu
 from calibrant.synthesis.engine import Engine
 from calibrant.synthesis.meter import Meter
 from calibrant.synthesis.settings import Generated, Prompt, Settings, Vocabulary
 
 CPU_CACHE_BYTES = 2 << 30
-MAXIMUM_BATCH = {"cpu": 64, "cuda": 256}
+MAXIMUM_BATCH, MAXIMUM_BATCH_GPU = 64, 256
 STOP_BATCHES = 4  # batches a wave when rows end early: places that empty are filled again within a wave
 
 
@@ -30,8 +31,8 @@ class Store(Protocol):
 
 def choose_batch_size(engine: Engine, length: int, device: torch.device) -> int:
     """As many rows as the cache has room for (2 GiB of RAM, half of a GPU's free memory), at most 64 or 256."""
-    room = CPU_CACHE_BYTES if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] // 2
-    return max(1, min(MAXIMUM_BATCH[device.type], room // max(1, engine.row_bytes(length))))
+    room, most = (free_bytes(device) // 2, MAXIMUM_BATCH_GPU) if on_gpu(device) else (CPU_CACHE_BYTES, MAXIMUM_BATCH)
+    return max(1, min(most, room // max(1, engine.row_bytes(length))))
 
 
 def generate_rows(
