@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from calibrant.cli.warm import VARIABLE
+from calibrant.cli.warm import OFFLINE_VARIABLE, VARIABLE, follow_offline, run_stage
 
 SERVER = "import sys; from calibrant.cli.warm import serve; serve(sys.argv[1], int(sys.argv[2]), modules=['json'])"
 SCRIPT = "import sys; from calibrant.cli.warm import run_stage; sys.exit(run_stage(sys.argv[1:]))"
@@ -99,3 +99,37 @@ def test_without_a_server_the_script_runs_the_stage_itself(tmp_path: Path) -> No
     )
     assert result.returncode == 0
     assert result.stdout.startswith("calibrant ")
+
+
+@pytest.mark.parametrize(
+    ("stage", "given", "found"), [("download", None, None), ("prune", None, "1"), ("evaluate", "0", "0")]
+)
+def test_only_downloads_may_use_a_network_unless_the_environment_allows_it(
+    monkeypatch: pytest.MonkeyPatch, stage: str, given: str | None, found: str | None
+) -> None:
+    seen = []
+    monkeypatch.setenv(OFFLINE_VARIABLE, "")  # so that it is put back whatever a stage does to it
+    monkeypatch.delenv(OFFLINE_VARIABLE)
+    if given is not None:
+        monkeypatch.setenv(OFFLINE_VARIABLE, given)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr("calibrant.cli.main.main", lambda _: seen.append(os.environ.get(OFFLINE_VARIABLE)) or 0)
+    assert run_stage([stage]) == 0
+    assert seen == [found]
+
+
+@pytest.mark.parametrize(("value", "offline"), [("1", True), ("0", False), (None, False)])
+def test_libraries_that_a_server_imported_follow_the_job(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, offline: bool
+) -> None:
+    import datasets.config
+    import huggingface_hub.constants
+
+    for module in (datasets.config, huggingface_hub.constants):
+        monkeypatch.setattr(module, OFFLINE_VARIABLE, not offline)
+    monkeypatch.delenv(OFFLINE_VARIABLE, raising=False)
+    if value is not None:
+        monkeypatch.setenv(OFFLINE_VARIABLE, value)
+    follow_offline()
+    assert datasets.config.HF_HUB_OFFLINE is offline
+    assert huggingface_hub.constants.HF_HUB_OFFLINE is offline
