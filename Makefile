@@ -8,19 +8,24 @@ READY := $(VENV)/.ready
 
 PAPER_PRESETS := dclm-7b llama-2-7b llama-2-13b llama-3-8b
 
-.PHONY: bench-llmcompressor study test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean
+.PHONY: bench-llmcompressor study test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean storage-test
 
 study: $(READY)
 	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG))
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not slurm"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not storage"
 
 # The profile slurm on a one-node Slurm with two pretend GPUs, which the test starts: needs root and the packages slurm-wlm
 # and munge, which CALIBRANT_SLURM=1 lets it install. Lists the jobs in reports/slurm-jobs.md.
 slurm-test: $(READY)
 	$(BIN)/python -m pip install --quiet --requirement envs/requirements-slurm.txt
 	CALIBRANT_SLURM_LOG=reports/slurm-jobs.md $(BIN)/python -m pytest -n 0 -m slurm tests/workflow/test_slurm.py
+
+# A small study with its files in a bucket, which a local server plays. Installs more than the study needs.
+storage-test: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint envs/requirements.txt --requirement envs/requirements-s3.txt
+	$(BIN)/python -m pytest -n 0 -m storage tests/workflow/test_storage.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support import ROOT
-from workspace import SMALL_STUDY, Workspace, write_documents
+from workspace import SMALL_STUDY, Workspace, prepare
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +28,7 @@ def make_workspace(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Wor
 def finished_study(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> Workspace:
     """The whole workflow, run once on a random model of two layers."""
     workspace = make_workspace()
-    shutil.copytree(tiny_model_dir, workspace.folder / "tiny-llama")
-    write_documents(workspace.folder / "stories.jsonl", 60, 1)
-    write_documents(workspace.folder / "other.jsonl", 20, 2)
+    prepare(workspace, tiny_model_dir)
     workspace.configure(SMALL_STUDY)
     workspace.make_study()
     return workspace

@@ -23,7 +23,7 @@ import psutil
 import pytest
 import slurm
 from support import ROOT
-from workspace import SMALL_STUDY, Workspace, write_documents
+from workspace import SMALL_STUDY, Workspace, prepare
 
 from calibrant.study.config import load_config
 from calibrant.study.resources import request, shape_for_requests
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slurm
 
 LONGEST = 900.0  # seconds from the first cancellation on
 HERE = Path(__file__).parent
-CPU_RULES = {"sample", "summarize"}
+CPU_RULES = {"sample", "contamination", "summarize"}
 GPU_RULES = {"generate", "score", "prune", "prune_without_data", "evaluate", "evaluate_dense", "inspect"}
 GENERATED = "data/mine/generated/stories-p4.parquet"  # not of the study's report: nothing waits for it
 CONFIG: dict[str, Any] = {
@@ -73,7 +73,7 @@ def waves(folder: Path) -> dict[str, int]:
     return found
 
 
-def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str] | None, seconds: float = 120.0) -> None:
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str] | None, seconds: float = 400.0) -> None:
     """Wait for a condition, which the process, where there is one, has to live to see."""
     end = time.monotonic() + seconds
     while not condition():
@@ -100,9 +100,7 @@ def observed(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> O
         pytest.skip("the plugin is not installed: pip install -r envs/requirements-slurm.txt")
     workspace = make_workspace()
     folder = workspace.folder
-    shutil.copytree(tiny_model_dir, folder / "tiny-llama")
-    write_documents(folder / "stories.jsonl", 60, 1)
-    write_documents(folder / "other.jsonl", 20, 2)
+    prepare(workspace, tiny_model_dir)
     workspace.configure(CONFIG)
     shutil.copy(HERE / "witness.py", folder / "workflow/scripts")
     for script in folder.glob("workflow/scripts/*.py"):
@@ -115,15 +113,15 @@ def observed(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> O
     command = [sys.executable, str(HERE / "slurm_snakemake.py"), "--workflow-profile", "workflow/profiles/slurm"]
     # No accounting database, and no hours to wait: see the profile.
     command += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"]
-    command += ["--configfile", "my.yaml", "--set-resources", "generate:runtime=attempt"]
-    command += ["--", "all", GENERATED]
+    command += ["--configfile", "my.yaml"]
 
-    def start(output: Path) -> subprocess.Popen[str]:
+    def start(output: Path, minutes: str) -> subprocess.Popen[str]:
+        whole = [*command, "--set-resources", f"generate:runtime={minutes}", "--", "all", GENERATED]
         with open(output, "w") as file:
-            return subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file, text=True)
+            return subprocess.Popen(whole, cwd=folder, env=environment, stdout=file, stderr=file, text=True)
 
     with slurm.one_node_slurm(), contextlib.ExitStack() as running:
-        process = start(folder / "first.log")
+        process = start(folder / "first.log", "30")
         running.callback(process.kill)
         wait_for(lambda: len(waves(folder)) >= 2, process)
         stop_generating(folder)
@@ -135,9 +133,9 @@ def observed(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> O
         cancelled, at_cancel = slurm.jobs(), waves(folder)
 
         shutil.rmtree(folder / ".snakemake/witness", ignore_errors=True)
-        process = start(folder / "second.log")
+        process = start(folder / "second.log", "attempt")
         running.callback(process.kill)
-        wait_for(lambda: len(waves(folder)) >= len(at_cancel) + 2, process)
+        wait_for(lambda: len(waves(folder)) > len(at_cancel), process)
         halted = stop_generating(folder)
         at_limit, taken_up, waited = waves(folder), {}, False
         while process.poll() is None:
@@ -221,9 +219,12 @@ def test_a_job_without_enough_memory_is_submitted_again_with_more(observed: Obse
 
 
 def test_a_job_that_its_time_limit_kills_goes_on_where_it_was(observed: Observed) -> None:
-    first, second = sorted((job for job in observed.jobs if job.rule == "generate"), key=lambda job: job.start)
-    assert (first.state, first.limit) == ("TIMEOUT", "00:01:00")
-    assert (second.state, second.limit) == ("COMPLETED", "00:02:00")
+    *killed, last = sorted((job for job in observed.jobs if job.rule == "generate"), key=lambda job: job.start)
+    assert killed  # one; on a very busy machine the first may not get to write within its minute
+    assert {job.state for job in killed} == {"TIMEOUT"}
+    assert last.state == "COMPLETED"
+    assert last.limit == f"00:0{len(killed) + 1}:00"
+    assert len(observed.waves_at_limit) > len(observed.waves_at_cancel)
     assert observed.waves_at_limit.items() <= observed.waves_taken_up.items()
 
 

@@ -132,6 +132,24 @@ def test_a_lost_file_is_made_again_with_the_same_bytes(finished_study: Workspace
     assert [path.read_bytes() for path in lost] == before
 
 
+def test_temporary_statistics_go_with_their_last_mask_and_nothing_is_missing_then(finished_study: Workspace) -> None:
+    data = finished_study.folder / "data/mine"
+    statistics, masks = list(data.glob("statistics/*.safetensors")), list(data.glob("masks/*/owl-0.5.safetensors"))
+    assert statistics
+    before = [path.read_bytes() for path in masks]
+    for path in masks:
+        path.unlink()
+    try:
+        finished_study.configure(changed(storage={"statistics": "temporary"}))
+        finished_study.snakemake("masks")
+        assert not [path for path in statistics if path.exists()]
+        assert [path.read_bytes() for path in masks] == before
+        assert "dense_statistics" not in finished_study.planned()
+        assert "Nothing to be done" in finished_study.snakemake("masks").stderr
+    finally:
+        finished_study.configure(SMALL_STUDY)
+
+
 def test_lint_is_clean(finished_study: Workspace) -> None:
     result = finished_study.snakemake("--lint", check=False)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -50,6 +51,13 @@ class Workspace:
 def write_documents(path: Path, count: int, seed: int) -> None:
     rows = [{"id": i, "text": make_text(120, seed * 1000 + i)} for i in range(count)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def prepare(workspace: Workspace, model: Path) -> None:
+    """Put there what SMALL_STUDY names: a model and two texts."""
+    shutil.copytree(model, workspace.folder / "tiny-llama")
+    write_documents(workspace.folder / "stories.jsonl", 60, 1)
+    write_documents(workspace.folder / "other.jsonl", 20, 2)
 
 
 SMALL_STUDY: dict[str, object] = {

@@ -113,14 +113,15 @@ def local_files(entry):
     if "path" in entry:
         folder = Path(entry["path"])
         weights = list(folder.glob("*.safetensors")) or [folder / "model.safetensors"]
-        return [str(p) for p in sorted([folder / "config.json", *weights])]
+        return [local(str(p)) for p in sorted([folder / "config.json", *weights])]
     named = entry.get("files", [])
     patterns = list(named.values()) if isinstance(named, dict) else named
     found = []
     for pattern in patterns:
         found += sorted(glob(pattern)) or [pattern]
     archive = entry.get("archive", {}).get("file")
-    return found + ([archive] if archive else [])
+    # Never in a storage provider: what this machine has is read where it lies.
+    return [local(file) for file in found + ([archive] if archive else [])]
 
 
 def task_kind(name):
@@ -147,8 +148,15 @@ def download_files():
     ]
 
 
-def data_folder(wildcards):
-    return DATA
+def study_folder(wildcards, output):
+    """DATA as a job sees it: below the local copies of a storage provider, where one is used."""
+    return str(output[0])[: str(output[0]).index(DATA) + len(DATA)]
+
+
+def copies(wildcards, input):
+    """For the report, whose index names files by their paths in the working folder: where local copies of them lie."""
+    folder = str(input.index)[: str(input.index).rindex(DATA)]
+    return f"--root {shlex.quote(folder)}" if folder else ""
 
 
 def report_folder(wildcards, output):
@@ -222,19 +230,26 @@ def dense_kinds():
     return "norm,moments,hessian" if hessian else "norm,moments"
 
 
+def statistics_output(path):
+    """A file that is deleted after its last use, where `storage.statistics` says so."""
+    chosen = config["storage"]["statistics"]
+    large = "hessian" in dense_kinds()
+    return temp(path) if chosen == "temporary" or (chosen == "auto" and large) else path
+
+
 def packing(source):
     return config["calibration"]["packing_of"].get(source, config["calibration"]["packing"])
 
 
-def item_options():
+def item_options(input):
     """What a model is evaluated on."""
     flags = []
     if config["tasks"]:
         flags.append(f"--tasks {','.join(config['tasks'])}")
     if any(task_kind(name) in ("built", "files") for name in config["tasks"]):
-        flags.append(f"--data {DATA}/tasks")
+        flags.append(f"--data {Path(input.tasks[0]).parent}")
     if text_files():
-        flags.append(f"--text {','.join(text_files())}")
+        flags.append(f"--text {','.join(input.texts)}")
     return flags
 
 
@@ -243,15 +258,15 @@ def item_limit():
     return [f"--limit {limit}"] if limit else []
 
 
-def contamination_options():
+def contamination_options(wildcards, input):
     chosen = config["similarity"]
     found = f"--n {chosen['items_n']} --threshold {chosen['items_threshold']}"
-    return " ".join([*item_options(), *item_limit(), found])
+    return " ".join([*item_options(input), *item_limit(), found])
 
 
-def evaluation_options():
+def evaluation_options(wildcards, input):
     chosen = config["evaluation"]
-    flags = [f"--length {chosen['length']}", *item_options()]
+    flags = [f"--length {chosen['length']}", *item_options(input)]
     if chosen["text_tokens"]:
         flags.append(f"--text-tokens {chosen['text_tokens']}")
     if chosen["text_average"] != "corpus":

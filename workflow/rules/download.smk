@@ -15,7 +15,7 @@ rule download_model:
         "../../envs/cpu.yaml"
     params:
         spec=spec(model=config["model"]),
-        output=data_folder,
+        output=study_folder,
         code=code("download"),
         versions=installed_versions("torch", "transformers", "gguf"),
     shell:
@@ -38,7 +38,7 @@ rule download_source:
         "../../envs/cpu.yaml"
     params:
         spec=lambda wildcards: spec(sources={wildcards.source: config["sources"][wildcards.source]}),
-        output=data_folder,
+        output=study_folder,
         code=code("download"),
     shell:
         "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
@@ -60,7 +60,7 @@ rule download_text:
         "../../envs/cpu.yaml"
     params:
         spec=lambda wildcards: spec(texts={wildcards.text: config["texts"][wildcards.text]}),
-        output=data_folder,
+        output=study_folder,
         code=code("download"),
     shell:
         "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
@@ -91,7 +91,7 @@ for name in config["tasks"]:
             "../../envs/cpu.yaml"
         params:
             spec=spec(tasks={name: config["tasks"][name]}),
-            output=data_folder,
+            output=study_folder,
             task=name,
             code=code("download"),
         shell:

@@ -25,7 +25,7 @@ rule evaluate:
         mem_mb=request_of("evaluate", "mem_mb"),
         runtime=request_of("evaluate", "runtime"),
     params:
-        options=evaluation_options(),
+        options=evaluation_options,
         compute=compute_options(),
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
@@ -55,7 +55,7 @@ rule evaluate_dense:
         mem_mb=request_of("evaluate", "mem_mb"),
         runtime=request_of("evaluate", "runtime"),
     params:
-        options=evaluation_options(),
+        options=evaluation_options,
         compute=compute_options(),
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",

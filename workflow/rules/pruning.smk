@@ -8,7 +8,7 @@ rule dense_statistics:
         calibration=f"{DATA}/sets/{{calibration}}.parquet",
         model=f"{DATA}/model",
     output:
-        f"{DATA}/statistics/{{calibration}}.safetensors",
+        statistics_output(f"{DATA}/statistics/{{calibration}}.safetensors"),
     log:
         f"{DATA}/logs/statistics/{{calibration}}.log",
     benchmark:

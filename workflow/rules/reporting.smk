@@ -62,11 +62,12 @@ rule summarize:
         runtime=request_of("report", "runtime"),
     params:
         output=report_folder,
+        root=copies,
         code=code("summarize"),
         templates=data_digest("calibrant.reporting"),
         versions=installed_versions("polars", "matplotlib", "scipy"),
     shell:
-        "python workflow/scripts/summarize.py --results {input.index:q} --output {params.output:q} &> {log:q}"
+        "python workflow/scripts/summarize.py --results {input.index:q} {params.root} --output {params.output:q} &> {log:q}"
 
 
 use rule index as target_index with:
@@ -123,11 +124,12 @@ rule target_report:
         runtime=request_of("report", "runtime"),
     params:
         output=report_folder,
+        root=copies,
         code=code("summarize"),
         templates=data_digest("calibrant.reporting"),
         versions=installed_versions("polars", "matplotlib", "scipy"),
     shell:
-        "python workflow/scripts/summarize.py --results {input.index:q} --output {params.output:q} &> {log:q}"
+        "python workflow/scripts/summarize.py --results {input.index:q} {params.root} --output {params.output:q} &> {log:q}"
 
 
 # A rule for each table and figure, so that its name is a target: snakemake table2.
@@ -172,13 +174,17 @@ rule paper_report:
         f"{DATA}/benchmarks/summarize/{PAPER}.jsonl"
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=request_of("report", "mem_mb"),
+        runtime=request_of("report", "runtime"),
     params:
         output=report_folder,
+        root=copies,
         code=code("summarize"),
         templates=data_digest("calibrant.reporting"),
         versions=installed_versions("polars", "matplotlib", "scipy"),
     shell:
-        "python workflow/scripts/summarize.py --results {input.index:q} --output {params.output:q} &> {log:q}"
+        "python workflow/scripts/summarize.py --results {input.index:q} {params.root} --output {params.output:q} &> {log:q}"
 
 
 rule paper:

@@ -43,8 +43,11 @@ rule contamination:
         f"{DATA}/benchmarks/contamination.jsonl"
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=request_of("similarity", "mem_mb"),
+        runtime=request_of("similarity", "runtime"),
     params:
-        options=contamination_options(),
+        options=contamination_options,
         code=code("contamination"),
         versions=installed_versions("lm_eval", "numpy"),
     shell:

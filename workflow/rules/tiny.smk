@@ -5,8 +5,8 @@ TINY = "data/tiny-material"
 rule tiny_material:
     """Make a random model of two layers, three sources and a text."""
     output:
-        [f"{TINY}/model/{name}" for name in ("config.json", "model.safetensors", "tokenizer.json")],
-        texts=[f"{TINY}/{name}.jsonl" for name in ("harbour", "orchard", "quarry", "meadow")],
+        [local(f"{TINY}/model/{name}") for name in ("config.json", "model.safetensors", "tokenizer.json")],
+        texts=[local(f"{TINY}/{name}.jsonl") for name in ("harbour", "orchard", "quarry", "meadow")],
     log:
         "data/tiny-material/make.log",
     conda:

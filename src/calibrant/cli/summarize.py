@@ -1,6 +1,7 @@
 """calibrant summarize: tables, figures and a report from a study's evaluations."""
 
 import argparse
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="scores of a source's real or synthetic text, besides those of the index; may be repeated",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the report")
+    parser.add_argument("--root", default=".", metavar="DIR", help="where the paths in the index begin (here)")
     parser.add_argument("--no-real-text", action="store_true", help="show no rows of real text, only generated ones")
     parser.add_argument("--rows", type=int, default=3, help="rows of each text that the page shows (default 3)")
 
@@ -40,23 +42,22 @@ def run(options: argparse.Namespace) -> None:
 
     index = read_index(existing_file(options.results, "results"))
     index = dataclasses.replace(index, scores=(*index.scores, *scores))
-    if index.targets:
-        from calibrant.reporting.paper import summarize_paper
+    output = Path(options.output).absolute()
+    if not Path(options.root).is_dir():
+        raise InputError(f"--root {options.root}: no such folder")
+    with contextlib.chdir(options.root):
+        if index.targets:
+            from calibrant.reporting.paper import summarize_paper
 
-        print(
-            summarize_paper(index, Path(options.output), real_text=not options.no_real_text, rows=options.rows).verdicts
-        )
-        print(f"report: {Path(options.output) / 'index.html'}")
-        return
-    if index.layout is not None:
-        from calibrant.reporting.target import summarize_target
+            print(summarize_paper(index, output, real_text=not options.no_real_text, rows=options.rows).verdicts)
+        elif index.layout is not None:
+            from calibrant.reporting.target import summarize_target
 
-        summarize_target(index, Path(options.output))
-        print(f"report: {Path(options.output) / 'index.html'}")
-        return
-    shown = summarize(index, Path(options.output), real_text=not options.no_real_text, rows=options.rows)
-    for finding in shown.findings[:1]:
-        print(f"{finding.text} {finding.hedge}".strip())
+            summarize_target(index, output)
+        else:
+            shown = summarize(index, output, real_text=not options.no_real_text, rows=options.rows)
+            for finding in shown.findings[:1]:
+                print(f"{finding.text} {finding.hedge}".strip())
     print(f"report: {Path(options.output) / 'index.html'}")
 
 
