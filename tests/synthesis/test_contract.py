@@ -155,7 +155,7 @@ def test_how_settings_are_put_to_vllm(tiny_model_dir: Path, monkeypatch: pytest.
     assert given == {"prompt_token_ids": [6, 6, 7]}
     assert (parameters.seed, parameters.max_tokens, parameters.ignore_eos) == (2**62 + 1, LENGTH - 3, True)
     assert parameters.logit_bias == dict.fromkeys([*range(390, 400), 0, 1, 2], NEVER)
-    assert parameters.stop_token_ids is None
+    assert (parameters.stop_token_ids, parameters.min_tokens, parameters.detokenize) == (None, 1, False)
     assert FakeLLM.asked[-1][1].stop_token_ids == [0, 1, 2]
     assert set(FakeLLM.asked[-1][1].logit_bias) == set(range(390, 400))
     FakeLLM.answer = lambda row, most: [60]
