@@ -8,7 +8,7 @@ import torch
 from calibrant.errors import InputError
 from calibrant.pruning.criteria import sparsegpt
 from calibrant.pruning.patterns import NM, Unstructured
-from calibrant.pruning.statistics import Statistics, new_statistics, update
+from calibrant.pruning.statistics import COLUMNS, Statistics, new_statistics, update
 
 SETTINGS: dict[str, Any] = {"sparsegpt.damping": 0.01, "sparsegpt.block_size": 8}
 
@@ -89,3 +89,17 @@ def test_blocks_must_hold_whole_groups() -> None:
     weight, _, statistics = problem()
     with pytest.raises(InputError, match="must be a multiple of M in 1:3"):
         sparsegpt.solve(weight, statistics, NM(1, 3), SETTINGS)
+
+
+def test_statistics_of_bfloat16_inputs() -> None:
+    """Wider than one block of columns, and than a whole number of them."""
+    generator = torch.Generator().manual_seed(0)
+    seen = [torch.randn(30, COLUMNS + 90, generator=generator).bfloat16() for _ in range(3)]
+    statistics = new_statistics(COLUMNS + 90, {"hessian", "norm"}, torch.device("cpu"))
+    for x in seen:
+        update(statistics, x[None])
+    assert statistics.hessian is not None
+    assert statistics.squared_norm is not None
+    expected = 2 / 3 * sum(x.double().T @ x.double() for x in seen)
+    torch.testing.assert_close(statistics.hessian.double(), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(statistics.squared_norm.double(), expected.diag() / 2, rtol=1e-5, atol=1e-5)

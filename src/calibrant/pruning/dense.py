@@ -25,7 +25,7 @@ from calibrant.pruning.statistics import KINDS, Kind, Statistics
 from calibrant.pruning.tensor_files import read_metadata, write_tensors
 from calibrant.pruning.walk import walk
 
-TENSORS = tuple(field.name for field in fields(Statistics) if field.name not in ("sequences", "tokens"))
+TENSORS = tuple(field.name for field in fields(Statistics) if field.name not in ("sequences", "tokens", "factors"))
 IDENTITY = (
     "model_sha256",
     "calibration_sha256",
@@ -169,6 +169,7 @@ class DenseStatistics:
                         kind: file.get_tensor(key).to(device) for kind in TENSORS if (key := f"{leader}.{kind}") in held
                     }
                     sequences, tokens = self.metadata["counts"][leader]
-                    read[leader] = Statistics(**tensors, sequences=sequences, tokens=tokens)
+                    read[leader] = Statistics(sequences=sequences, tokens=tokens)
+                    vars(read[leader]).update(tensors)
                 found[name] = read[leader]
         return found

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 Kind = Literal["norm", "moments", "hessian"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-COLUMNS = 512  # widened to float32 at a time
+COLUMNS = 512  # of inputs of lower precision, handled at a time
 
 
 @dataclass
@@ -22,6 +22,7 @@ class Statistics:
     variance [cols]: token-weighted mean of each sequence's own biased variance (DSnoT's `var`: not the pooled
     variance, since the spread between sequences is left out).
     hessian [cols, cols]: 2 / sequences times the sum of x^T x (SparseGPT's H).
+    factors: what SparseGPT makes of the Hessian, by damping, for the other linears with this input.
     """
 
     squared_norm: Tensor | None = None
@@ -30,6 +31,7 @@ class Statistics:
     hessian: Tensor | None = None
     sequences: int = 0
     tokens: int = 0
+    factors: dict[float, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 def new_statistics(cols: int, kinds: Collection[Kind], device: torch.device) -> Statistics:
@@ -64,9 +66,11 @@ def update(statistics: Statistics, inputs: Tensor) -> None:
         total = statistics.tokens + len(x)
         spread = x.var(0, unbiased=False)
         statistics.variance.mul_(statistics.tokens / total).add_(spread, alpha=len(x) / total)
-    if statistics.hessian is not None:
+    if statistics.hessian is not None and inputs.dtype == torch.float32:
         x = math.sqrt(2 / new) * x  # scaled before the product, as published: near-ties hang on the rounding
         statistics.hessian.mul_(old / new).add_(x.T @ x)
+    elif statistics.hessian is not None:
+        _add_products(statistics.hessian, x, old / new, 2 / new)
     statistics.sequences = new
     statistics.tokens += len(x)
 
@@ -80,3 +84,14 @@ def _sum_of_squares(x: Tensor) -> Tensor:
         return x.square().sum(0)
     parts = torch.split(x, COLUMNS, dim=1)
     return torch.cat([part.to(torch.float32).square_().sum(0) for part in parts])
+
+
+def _add_products(hessian: Tensor, x: Tensor, kept: float, weight: float) -> None:
+    """hessian · kept + weight · xᵀ x, in place: blocks on and above the diagonal, which the others mirror.
+
+    For inputs of lower precision: this rounds differently from the published sequence, and far less than they did.
+    """
+    for start in range(0, len(hessian), COLUMNS):
+        rows = slice(start, start + COLUMNS)
+        hessian[rows, start:].addmm_(x[:, rows].T, x[:, start:], beta=kept, alpha=weight)
+        hessian[start + COLUMNS :, rows] = hessian[rows, start + COLUMNS :].T

@@ -42,25 +42,27 @@ def solve(weight: Tensor, statistics: Statistics, pattern: Pattern, settings: Se
     cols = W.shape[1]
     for start in range(0, cols, block):
         end = min(start + block, cols)
-        W1 = W[:, start:end].clone()
         U1 = factor[start:end, start:end]
         d = U1.diag()
-        errors = torch.zeros_like(W1)
+        # a column at a time is wanted from here on: transposed, each lies together
+        W1 = W[:, start:end].T.contiguous()
+        errors, step = torch.zeros_like(W1), torch.empty_like(W1)
         if isinstance(pattern, Unstructured):
-            keep1 = prune_below_threshold(_saliency(W1, d), pattern)
+            keep1 = prune_below_threshold(_saliency(W[:, start:end], d), pattern).T.contiguous()
         else:
             keep1 = torch.ones_like(W1, dtype=torch.bool)
         for i in range(end - start):
             if isinstance(pattern, NM) and i % pattern.m == 0:
                 group = slice(i, i + pattern.m)
-                keep1[:, group] = keep_n_of_m(_saliency(W1[:, group], d[group]), pattern.n)
-            column = W1[:, i].clone()
-            W1[:, i] = column * keep1[:, i]
-            errors[:, i] = (column - W1[:, i]) / d[i]
-            W1[:, i + 1 :] -= torch.outer(errors[:, i], U1[i, i + 1 :])
-        W[:, start:end] = W1
-        W[:, end:] -= errors @ factor[start:end, end:]
-        keep[:, start:end] = keep1
+                keep1[group] = keep_n_of_m(_saliency(W1[group].T, d[group]), pattern.n).T
+            column = W1[i].clone()
+            W1[i] = column * keep1[i]
+            errors[i] = (column - W1[i]) / d[i]
+            torch.mul(U1[i, i + 1 :, None], errors[i], out=step[i + 1 :])
+            W1[i + 1 :] -= step[i + 1 :]
+        W[:, start:end] = W1.T
+        W[:, end:] -= errors.T.contiguous() @ factor[start:end, end:]
+        keep[:, start:end] = keep1.T
     return keep, W
 
 
@@ -71,18 +73,26 @@ def _saliency(W: Tensor, d: Tensor) -> Tensor:
 def inverse_factor(statistics: Statistics, settings: Settings) -> tuple[Tensor, Tensor]:
     """Upper Cholesky factor of the damped Hessian's inverse [cols, cols], and the dead columns, bool [cols].
 
+    Kept with the statistics: query, key and value have one Hessian, and its factor is computed once.
+
     Dead inputs (always zero) get a unit Hessian entry; their weights are to be zeroed. Damping adds a share
     of the mean diagonal. When the factorisation fails it is tried again with more, and a warning says so.
 
     Raises:
         InputError: it fails with the most damping too.
     """
+    damping = settings["sparsegpt.damping"]
+    assert isinstance(damping, float)
+    if damping not in statistics.factors:
+        statistics.factors[damping] = _inverse_factor(statistics, damping)
+    return statistics.factors[damping]
+
+
+def _inverse_factor(statistics: Statistics, damping: float) -> tuple[Tensor, Tensor]:
     assert statistics.hessian is not None
     H = statistics.hessian.clone()
     dead = H.diag() == 0
     H.diagonal()[dead] = 1
-    damping = settings["sparsegpt.damping"]
-    assert isinstance(damping, float)
     mean = H.diag().mean()
     diagonal = H.diag().clone()
     for times in MORE_DAMPING:
