@@ -162,8 +162,9 @@ def write_log(found: Observed) -> None:
         "# Jobs of the Slurm test",
         "`make slurm-test`: a small study through workflow/profiles/slurm on a one-node Slurm with two pretend GPUs "
         f"(Debian's slurm-wlm; Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}).",
-        "The first run was cancelled while the model was writing, the second ran to its end; exit code 137 is a dense "
-        "evaluation that plays a job without enough memory, TIMEOUT a generation that was halted until its limit.",
+        "The first run was cancelled while the model was writing, the second ran to its end. FAILED is a dense "
+        "evaluation that exits with 137 as a job without enough memory does, TIMEOUT a generation that was halted "
+        "until its limit.",
         "",
         "| run | job | rule | partition | GPUs | memory | limit | state | exit | start | end |",
         "|---|---|---|---|---:|---:|---|---|---|---|---|",
