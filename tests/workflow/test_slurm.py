@@ -133,7 +133,7 @@ def observed(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> O
         cancelled, at_cancel = slurm.jobs(), waves(folder)
 
         shutil.rmtree(folder / ".snakemake/witness", ignore_errors=True)
-        process = start(folder / "second.log", "attempt")
+        process = start(folder / "second.log", "attempt * attempt")
         running.callback(process.kill)
         wait_for(lambda: len(waves(folder)) > len(at_cancel), process)
         halted = stop_generating(folder)
@@ -224,7 +224,7 @@ def test_a_job_that_its_time_limit_kills_goes_on_where_it_was(observed: Observed
     assert killed  # one; on a very busy machine the first may not get to write within its minute
     assert {job.state for job in killed} == {"TIMEOUT"}
     assert last.state == "COMPLETED"
-    assert last.limit == f"00:0{len(killed) + 1}:00"
+    assert last.limit == f"00:0{(len(killed) + 1) ** 2}:00"
     assert len(observed.waves_at_limit) > len(observed.waves_at_cancel)
     assert observed.waves_at_limit.items() <= observed.waves_taken_up.items()
 
