@@ -159,7 +159,7 @@ class PackedLlama:
         for index, layer in enumerate(self.layers):
             states = layer.qkv.linear(self._rms(x, layer.input_norm)).view(len(x), -1, self.width)
             rotated = states[:, : self.heads + self.kv_heads]
-            rotated = rotated * cos + rotated.roll(self.width // 2, dims=-1) * sin
+            rotated = torch.addcmul(rotated * cos, rotated.roll(self.width // 2, dims=-1), sin)
             q, k, v = rotated[:, : self.heads], rotated[:, self.heads :], states[:, -self.kv_heads :]
             if cache is not None:
                 cache.append((k, v))
@@ -182,7 +182,7 @@ class PackedLlama:
         return weight * wide.to(x.dtype)
 
     def _rotary(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [tokens, 1, width]; the sign of the half-turn (a, b) -> (-b, a) is in the sines."""
+        """Cosines and sines [tokens, heads + kv heads, width]; (a, b) -> (-b, a) has its sign in the sines."""
         needed = int(positions.max()) + 1
         if len(self.cos) < needed or self.cos.dtype != dtype:
             rotary = self.model.rotary_emb
@@ -191,4 +191,8 @@ class PackedLlama:
             self.cos = (angles.cos() * rotary.attention_scaling).to(dtype)
             self.sin = (angles.sin() * rotary.attention_scaling).to(dtype)
             self.sin[:, : self.width // 2] *= -1
-        return self.cos[positions, None], self.sin[positions, None]
+        # The same for all heads, written out: products with a broadcast middle dimension take twice as long.
+        shape = (-1, self.heads + self.kv_heads, -1)
+        return self.cos[positions, None].expand(shape).contiguous(), self.sin[positions, None].expand(
+            shape
+        ).contiguous()
