@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 from common import Comparison, arguments, compare, parse, report
 from lm_eval.evaluator import evaluate as lm_eval_evaluate
@@ -22,7 +23,7 @@ from calibrant.evaluation.evaluate import task_rows
 from calibrant.evaluation.lm import TreeLM
 from calibrant.evaluation.rows import RowFolder
 from calibrant.evaluation.scorer import Scorer
-from calibrant.evaluation.tasks import TaskSet, load_tasks, undisturbed
+from calibrant.evaluation.tasks import TaskSet, load_tasks
 from calibrant.models.load import load_model, load_tokenizer
 
 DOCUMENTS = {"hellaswag": 24, "piqa": 48, "arc_easy": 32, "arc_challenge": 32}
@@ -105,8 +106,7 @@ def _growth(
 
 def _hf(model: Any, tokenizer: Any, tasks: TaskSet, limit: int, batch_size: int) -> tuple[float, Answers]:
     lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
-    with undisturbed():
-        found = lm_eval_evaluate(lm, tasks.as_lm_eval(), limit=limit, log_samples=False, bootstrap_iters=1000)
+    found = lm_eval_evaluate(lm, tasks.as_lm_eval(), limit=limit, log_samples=False, bootstrap_iters=1000)
     name = next(iter([*tasks.groups, *tasks.tasks]))
     return float((found.get("groups") or {}).get(name, found["results"][name])["acc,none"]), _answers(tasks)
 
@@ -150,4 +150,5 @@ def _differences(one: Answers, other: Answers) -> list[float]:
 
 if __name__ == "__main__":
     torch.set_grad_enabled(False)
+    datasets.disable_progress_bars()
     main()

@@ -10,7 +10,7 @@ from calibrant.errors import InputError
 from calibrant.evaluation import index
 from calibrant.evaluation.index import FOLDERS, root
 from calibrant.evaluation.rows import RowFolder
-from calibrant.evaluation.tasks import load_tasks
+from calibrant.evaluation.tasks import load_tasks, undisturbed
 
 
 def requests(task: Any, limit: int | None = None) -> list[tuple[str, str]]:
@@ -172,3 +172,21 @@ def test_the_flan_group_has_its_prompts_over_the_rows_of_mmlu_and_one_result(tmp
     context, choice = requests(found.tasks["mmlu_flan_n_shot_loglikelihood_virology"])[2]
     assert context.endswith("Q: Which?\n(A) one (B) two (C) three (D) four\nA:")
     assert choice == " (C)"
+
+
+def test_templates_are_compiled_once_and_lm_eval_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lm_eval.utils import apply_template, env
+
+    compiled: list[str] = []
+    plain = env.from_string
+
+    def count(template: str) -> Any:
+        compiled.append(template)
+        return plain(template)
+
+    monkeypatch.setattr(env, "from_string", count)
+    with undisturbed():
+        texts = [apply_template("{{a}} and {{b}}", {"a": i, "b": i + 1}) for i in range(3)]
+    assert texts == ["0 and 1", "1 and 2", "2 and 3"]
+    assert len(compiled) == 1
+    assert env.from_string is count

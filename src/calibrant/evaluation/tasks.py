@@ -7,6 +7,7 @@ of one's own if its rows have `context`, `choices` and `label`.
 
 import contextlib
 import difflib
+import functools
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import datasets
 from lm_eval.api.group import Group
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
+from lm_eval.utils import env as templates
 
 from calibrant.errors import InputError
 from calibrant.evaluation import index
@@ -292,16 +294,19 @@ def undisturbed() -> Iterator[None]:
     """Calls of lm-eval without its side effects.
 
     No progress bars of `datasets`, no notices that rows come from a hook, and the global random generator as it was
-    (lm-eval draws names for tasks from it).
+    (lm-eval draws names for tasks from it). A template is compiled once, not once a document and example.
     """
     state = random.getstate()
     logger = logging.getLogger("lm_eval.api.task")
     level, shown = logger.level, datasets.is_progress_bar_enabled()
     logger.setLevel(logging.ERROR)
     datasets.disable_progress_bars()
+    compile_template = templates.from_string
+    templates.from_string = functools.cache(compile_template)
     try:
         yield
     finally:
+        templates.from_string = compile_template
         random.setstate(state)
         logger.setLevel(level)
         if shown:
