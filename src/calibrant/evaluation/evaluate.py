@@ -62,7 +62,8 @@ class Settings:
         text_tokens: only so many tokens of each text.
         text_average: `corpus`, the perplexity of a whole text, or `document`, the mean of its documents' perplexities.
         length: window of perplexity in tokens; None is 2048 or the model's longest, whichever is less.
-        batch_tokens: tokens of one forward pass, padding included; None is 2048 on CPUs, 16384 on GPUs.
+        batch_tokens: tokens of one forward pass, padding included; None is 2048 on CPUs, 16384 on GPUs (a packed
+            Llama on a CPU takes 1024 at most).
     """
 
     tasks: Sequence[str] = ()
@@ -148,6 +149,7 @@ def evaluate_many(
             "device": place,
             "batch_tokens": batch_tokens,
             "shared_contexts": scorer.tree,
+            "packed": scorer.packed,
         },
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "inputs": {
