@@ -42,6 +42,10 @@ case $script in
   summarize.py)
     mkdir -p "$output/tables" "$output/figures"
     for f in index.html summary.md results.parquet results.csv provenance.json; do : > "$output/$f"; done ;;
+  tiny.py)
+    mkdir -p "$output/model"
+    for f in config.json model.safetensors tokenizer.json; do : > "$output/model/$f"; done
+    for f in harbour orchard quarry meadow; do : > "$output/$f.jsonl"; done ;;
   *) : > "$output" ;;
 esac
 """
