@@ -41,9 +41,12 @@ def test_the_hessian_is_twice_the_mean_of_x_x() -> None:
     torch.testing.assert_close(statistics.hessian, 2 * inputs.T @ inputs / 4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("pattern", [Unstructured(0.5), NM(2, 4), NM(1, 4), NM(3, 8)])
-def test_updates_equal_column_by_column_elimination(pattern: Unstructured | NM) -> None:
+def test_updates_equal_column_by_column_elimination(pattern: Unstructured | NM, dtype: torch.dtype) -> None:
+    """Both orders of computation: the published one of float32 and the fused one of other formats."""
     weight, _, statistics = problem()
+    weight = weight.to(dtype)
     assert statistics.hessian is not None
     keep, updated = sparsegpt.solve(weight, statistics, pattern, SETTINGS)
     expected = column_by_column(weight, statistics.hessian, keep, 0.01)
@@ -53,6 +56,21 @@ def test_updates_equal_column_by_column_elimination(pattern: Unstructured | NM) 
     else:
         for block in keep.split(8, dim=1):  # every block of columns loses the published count
             assert int((~block).sum()) == int(block.numel() * 0.5) + 1
+
+
+@pytest.mark.parametrize("as_published", [True, False])
+def test_the_factor_is_that_of_the_inverse(as_published: bool) -> None:
+    """Wider than what is inverted directly, and no power of two times it; one input is dead."""
+    _, _, statistics = problem(cols=3 * sparsegpt.SMALL + 5, tokens=800)
+    assert statistics.hessian is not None
+    statistics.hessian[5] = statistics.hessian[:, 5] = 0
+    factor, dead = sparsegpt.inverse_factor(statistics, SETTINGS, as_published)
+    H = statistics.hessian.double()
+    H[5, 5] = 1
+    H += 0.01 * H.diag().mean() * torch.eye(len(H))
+    expected = torch.linalg.cholesky(torch.linalg.inv(H), upper=True)
+    torch.testing.assert_close(factor.double(), expected, atol=1e-4 * float(expected.max()), rtol=1e-3)
+    assert dead.nonzero().flatten().tolist() == [5]
 
 
 def test_updated_weights_rebuild_the_output_better() -> None:

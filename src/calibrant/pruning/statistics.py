@@ -11,6 +11,7 @@ from torch import Tensor
 Kind = Literal["norm", "moments", "hessian"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 COLUMNS = 512  # of inputs of lower precision, handled at a time
+HESSIAN_ROWS = 128  # of a Hessian of such inputs: the smaller, the less of its lower half is computed
 
 
 @dataclass
@@ -91,7 +92,7 @@ def _add_products(hessian: Tensor, x: Tensor, kept: float, weight: float) -> Non
 
     For inputs of lower precision: this rounds differently from the published sequence, and far less than they did.
     """
-    for start in range(0, len(hessian), COLUMNS):
-        rows = slice(start, start + COLUMNS)
+    for start in range(0, len(hessian), HESSIAN_ROWS):
+        rows = slice(start, start + HESSIAN_ROWS)
         hessian[rows, start:].addmm_(x[:, rows].T, x[:, start:], beta=kept, alpha=weight)
-        hessian[start + COLUMNS :, rows] = hessian[rows, start + COLUMNS :].T
+        hessian[start + HESSIAN_ROWS :, rows] = hessian[rows, start + HESSIAN_ROWS :].T

@@ -13,11 +13,12 @@ from calibrant.pruning.select import keep_n_of_m, prune_below_threshold
 from calibrant.pruning.statistics import Statistics
 
 MORE_DAMPING = (1, 10, 100)  # times the asked damping, tried in turn
+SMALL = 64  # rows of a triangular matrix that is inverted directly
 
 
 def score(weight: Tensor, statistics: Statistics, settings: Settings) -> Tensor:
     """W² / diag(H^-1's upper Cholesky factor)², float32 [rows, cols]: the static score, without any update."""
-    factor, dead = inverse_factor(statistics, settings)
+    factor, dead = inverse_factor(statistics, settings, as_published=weight.dtype == torch.float32)
     return _saliency(weight.to(torch.float32).masked_fill(dead, 0), factor.diag())
 
 
@@ -28,6 +29,7 @@ def solve(weight: Tensor, statistics: Statistics, pattern: Pattern, settings: Se
     the columns after it (the inner loop); the columns after the block get it when the block is done.
     Unstructured pruning takes each block's lowest scores (all rows compete, the published `<=` rule); N:M
     takes the lowest of every M columns when they are reached, on the weights as they are by then.
+    float32 weights are computed in the published order, to the last bit; others with fused products and sums.
 
     Raises:
         InputError: the block size is no multiple of M, or the Hessian cannot be factored.
@@ -36,7 +38,8 @@ def solve(weight: Tensor, statistics: Statistics, pattern: Pattern, settings: Se
     assert isinstance(block, int)
     if isinstance(pattern, NM) and block % pattern.m:
         raise InputError(f"option sparsegpt.block_size={block}: must be a multiple of M in {pattern}")
-    factor, dead = inverse_factor(statistics, settings)
+    as_published = weight.dtype == torch.float32
+    factor, dead = inverse_factor(statistics, settings, as_published)
     W = weight.to(torch.float32).masked_fill(dead, 0)
     keep = torch.ones_like(W, dtype=torch.bool)
     cols = W.shape[1]
@@ -46,20 +49,23 @@ def solve(weight: Tensor, statistics: Statistics, pattern: Pattern, settings: Se
         d = U1.diag()
         # a column at a time is wanted from here on: transposed, each lies together
         W1 = W[:, start:end].T.contiguous()
-        errors, step = torch.zeros_like(W1), torch.empty_like(W1)
+        errors, step = torch.empty_like(W1), torch.empty_like(W1)
         if isinstance(pattern, Unstructured):
             keep1 = prune_below_threshold(_saliency(W[:, start:end], d), pattern).T.contiguous()
         else:
             keep1 = torch.ones_like(W1, dtype=torch.bool)
+        pruned = (~keep1).to(torch.float32)
         for i in range(end - start):
             if isinstance(pattern, NM) and i % pattern.m == 0:
                 group = slice(i, i + pattern.m)
                 keep1[group] = keep_n_of_m(_saliency(W1[group].T, d[group]), pattern.n).T
-            column = W1[i].clone()
-            W1[i] = column * keep1[i]
-            errors[i] = (column - W1[i]) / d[i]
-            torch.mul(U1[i, i + 1 :, None], errors[i], out=step[i + 1 :])
-            W1[i + 1 :] -= step[i + 1 :]
+                pruned[group] = ~keep1[group]
+            error, later = torch.mul(W1[i], pruned[i], out=errors[i]).div_(d[i]), W1[i + 1 :]
+            if as_published:
+                later -= torch.mul(U1[i, i + 1 :, None], error, out=step[i + 1 :])
+            else:
+                later.addcmul_(U1[i, i + 1 :, None], error, value=-1)
+        W1 *= keep1
         W[:, start:end] = W1.T
         W[:, end:] -= errors.T.contiguous() @ factor[start:end, end:]
         keep[:, start:end] = keep1.T
@@ -70,7 +76,7 @@ def _saliency(W: Tensor, d: Tensor) -> Tensor:
     return W**2 / d**2
 
 
-def inverse_factor(statistics: Statistics, settings: Settings) -> tuple[Tensor, Tensor]:
+def inverse_factor(statistics: Statistics, settings: Settings, as_published: bool) -> tuple[Tensor, Tensor]:
     """Upper Cholesky factor of the damped Hessian's inverse [cols, cols], and the dead columns, bool [cols].
 
     Kept with the statistics: query, key and value have one Hessian, and its factor is computed once.
@@ -84,11 +90,11 @@ def inverse_factor(statistics: Statistics, settings: Settings) -> tuple[Tensor, 
     damping = settings["sparsegpt.damping"]
     assert isinstance(damping, float)
     if damping not in statistics.factors:
-        statistics.factors[damping] = _inverse_factor(statistics, damping)
+        statistics.factors[damping] = _inverse_factor(statistics, damping, as_published)
     return statistics.factors[damping]
 
 
-def _inverse_factor(statistics: Statistics, damping: float) -> tuple[Tensor, Tensor]:
+def _inverse_factor(statistics: Statistics, damping: float, as_published: bool) -> tuple[Tensor, Tensor]:
     assert statistics.hessian is not None
     H = statistics.hessian.clone()
     dead = H.diag() == 0
@@ -97,11 +103,7 @@ def _inverse_factor(statistics: Statistics, damping: float) -> tuple[Tensor, Ten
     diagonal = H.diag().clone()
     for times in MORE_DAMPING:
         H.diagonal().copy_(diagonal + damping * times * mean)
-        factor, failed = torch.linalg.cholesky_ex(H)
-        if not failed:
-            # the published sequence: any other way to invert rounds differently, and a near-tie that falls the other
-            # way changes all that follows it (docs/pruning.md)
-            factor, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
+        factor, failed = _factor_twice(H) if as_published else _factor_once(H)
         if not failed and bool(factor.isfinite().all()):
             if times > 1:
                 warnings.warn(f"SparseGPT: the Hessian needed damping {damping * times:g}", stacklevel=2)
@@ -110,6 +112,36 @@ def _inverse_factor(statistics: Statistics, damping: float) -> tuple[Tensor, Ten
         f"SparseGPT's Hessian cannot be factored even with damping {damping * MORE_DAMPING[-1]:g}; "
         "give more or longer calibration sequences, or a larger sparsegpt.damping"
     )
+
+
+def _factor_twice(H: Tensor) -> tuple[Tensor, Tensor]:
+    """Upper factor R of H^-1 = R^T R by the published sequence, and whether it failed.
+
+    Any other way to invert rounds differently, and a near-tie that falls the other way changes all that follows it
+    (docs/pruning.md).
+    """
+    factor, failed = torch.linalg.cholesky_ex(H)
+    return (factor, failed) if failed else torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
+
+
+def _factor_once(H: Tensor) -> tuple[Tensor, Tensor]:
+    """The same factor at half the cost: H = V V^T with V upper (from the last row up), so R = V^-1."""
+    lower, failed = torch.linalg.cholesky_ex(H.flip(0, 1))
+    return _inverse_of_upper(lower.flip(0, 1)), failed
+
+
+def _inverse_of_upper(V: Tensor) -> Tensor:
+    """Inverse of an upper triangular matrix by halves: matrix products, which are what processors do fastest."""
+    size = len(V)
+    if size <= SMALL:
+        direct: Tensor = torch.linalg.solve_triangular(V, torch.eye(size, dtype=V.dtype, device=V.device), upper=True)
+        return direct
+    half = size // 2
+    inverse = torch.zeros_like(V, memory_format=torch.contiguous_format)
+    first, last = _inverse_of_upper(V[:half, :half]), _inverse_of_upper(V[half:, half:])
+    inverse[:half, :half], inverse[half:, half:] = first, last
+    inverse[:half, half:] = -(first @ V[:half, half:] @ last)
+    return inverse
 
 
 CRITERION = Criterion(
