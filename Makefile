@@ -8,7 +8,10 @@ READY := $(VENV)/.ready
 
 PAPER_PRESETS := dclm-7b llama-2-7b llama-2-13b llama-3-8b
 
-.PHONY: bench-llmcompressor study test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean storage-test
+ROWS ?= ../shared/realdata/eval
+BENCH := reports/benchmarks
+
+.PHONY: bench bench-llmcompressor study test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean storage-test
 
 study: $(READY)
 	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG))
@@ -62,6 +65,20 @@ $(READY): envs/requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --requirement envs/requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Calibrant beside other tools, all in one run of under 45 minutes; run nothing else meanwhile. ROWS is a folder with rows of
+# published tasks, without which the evaluation's part is left out; `make bench-llmcompressor` beforehand adds that tool.
+bench: $(READY)
+	$(BIN)/snakemake --cores all --quiet all -- data/smollm2-135m/model data/smollm2-135m/texts/fiction/documents.parquet
+	rm -rf $(BENCH)
+	$(BIN)/python benchmarks/prune.py --cases wanda-2048 wanda-512 sublayer-512 sparsegpt-512 --repeats 2 --no-check \
+	  $(if $(wildcard .venv-llmcompressor/.ready),--llmcompressor .venv-llmcompressor/bin/python) --output $(BENCH)
+	$(BIN)/python benchmarks/prune.py --cases wanda-512 sublayer-512 --sequences 4 --repeats 1 --output $(BENCH)/masks
+	$(BIN)/python benchmarks/generate.py --batches 32 64 128 --repeats 2 --output $(BENCH)
+	$(BIN)/python benchmarks/score.py --output $(BENCH)
+	@if [ -d $(ROWS) ]; then $(BIN)/python benchmarks/evaluate.py --data $(ROWS) --repeats 1 --output $(BENCH); \
+	else echo "evaluation left out: $(ROWS) holds no task rows (make bench ROWS=FOLDER)"; fi
+	@cat $(BENCH)/*.md $(BENCH)/masks/*.md > $(BENCH)/all.md && echo "Tables and figures: $(BENCH)/all.md"
 
 # llm-compressor, with which benchmarks/prune.py compares, in an environment of its own. PyTorch comes first, the pinned
 # version: where only its CPU build is offered, as for .venv, none with CUDA is pulled in.
