@@ -179,10 +179,12 @@ def record_experts(module: Any, args: Any, name: str, places: Any, inputs: dict[
             inputs.setdefault(key.removesuffix(".weight"), []).append(tokens)
 
 
-def test_streamed_parameters_equal_from_pretrained(model_dir: Path) -> None:
-    streamed = StreamedModel(model_dir, torch.float32, torch.device("cpu"))
+@pytest.mark.parametrize("ahead", [False, True])
+def test_streamed_parameters_equal_from_pretrained(model_dir: Path, ahead: bool) -> None:
+    streamed = StreamedModel(model_dir, torch.float32, torch.device("cpu"), read_ahead=ahead)
     whole = load(model_dir)
     for layer in find_decoder_layers(streamed.model):
+        streamed.prefetch(layer.name + ".")  # does nothing unless `ahead`
         streamed.load(layer.name + ".")
         expected = whole.get_submodule(layer.name)
         for (name, ours), (other, theirs) in zip(

@@ -1,6 +1,8 @@
 """A model whose weights are read from the safetensors shards part by part, so that it never lies whole in memory."""
 
 import warnings
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import torch
 from accelerate import init_empty_weights  # type: ignore[import-untyped]
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import convert_and_load_state_dict_in_model
@@ -17,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from calibrant.errors import InputError
 from calibrant.models.attention import use_attention
+from calibrant.models.devices import on_gpu
 from calibrant.models.keys import KeyMap
 from calibrant.models.load import load_config, require_causal_head, weight_files
 
@@ -29,8 +32,18 @@ class StreamedModel:
     streamed parameter equals what `from_pretrained` gives.
     """
 
-    def __init__(self, path: str | Path, dtype: torch.dtype, device: torch.device, attention: str = "auto") -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        dtype: torch.dtype,
+        device: torch.device,
+        attention: str = "auto",
+        read_ahead: bool | None = None,
+    ) -> None:
         """Open a model directory without reading weights; `attention` as for `devices.choose_attention`.
+
+        `read_ahead` is whether `prefetch` does anything; None for a GPU only. A CPU has nothing to gain: its
+        system reads files ahead by itself, and a second layer in memory would raise the peak.
 
         Raises:
             InputError: not a causal language model in safetensors, or parameters are missing from the shards.
@@ -57,24 +70,50 @@ class StreamedModel:
         self.sources: dict[str, list[str]] = {}  # parameter -> the checkpoint keys that make it
         for key, place in self.places.items():
             self.sources.setdefault(place.parameter, []).append(key)
+        self.read_ahead = on_gpu(device) if read_ahead is None else read_ahead
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
+        self._ahead: tuple[str, Future[dict[str, Tensor]]] | None = None
         self._check_complete()
+
+    def prefetch(self, prefix: str) -> None:
+        """Begin to read what `load(prefix)` will want, while this thread goes on; one prefix at a time.
+
+        The tensors wait in host memory, pinned for a GPU, which then copies them without a detour. What goes
+        wrong is raised by that `load`.
+        """
+        if self.read_ahead:
+            self._ahead = (prefix, self._reader.submit(self._read, self._keys(prefix)))
+
+    def _keys(self, prefix: str) -> list[str]:
+        return [key for target, found in self.sources.items() if target.startswith(prefix) for key in found]
+
+    def _open(self, keys: list[str], stack: ExitStack) -> dict[Path, Any]:
+        shards = {self.shards[key] for key in keys}
+        return {shard: stack.enter_context(safe_open(shard, framework="pt")) for shard in shards}
+
+    def _read(self, keys: list[str]) -> dict[str, Tensor]:
+        with ExitStack() as stack:
+            files = self._open(keys, stack)
+            tensors = {key: files[self.shards[key]].get_tensor(key) for key in keys}
+        return {key: tensor.pin_memory() for key, tensor in tensors.items()} if on_gpu(self.device) else tensors
 
     def load(self, prefix: str) -> None:
         """Read the parameters and saved buffers whose names start with `prefix` onto the device, in the dtype."""
-        keys = [key for target, found in self.sources.items() if target.startswith(prefix) for key in found]
+        keys = self._keys(prefix)
         with ExitStack() as stack:
-            files = {
-                shard: stack.enter_context(safe_open(shard, framework="pt"))
-                for shard in {self.shards[key] for key in keys}
-            }
-            tensors = {key: files[self.shards[key]].get_slice(key) for key in keys}
+            tensors: Mapping[str, Any]
+            if self._ahead and self._ahead[0] == prefix:
+                tensors, self._ahead = self._ahead[1].result(), None
+            else:
+                files = self._open(keys, stack)
+                tensors = {key: files[self.shards[key]].get_slice(key) for key in keys}
             config = LoadStateDictConfig(
                 dtype=self.dtype,
                 dtype_plan=self.model._get_dtype_plan(self.dtype),
                 device_map={"": self.device},
                 weight_mapping=get_model_conversion_mapping(self.model),
             )
-            _convert(self.model, tensors, config)
+            _convert(self.model, dict(tensors), config)
         for name, buffer in self.model.named_buffers():
             if name.startswith(prefix) and buffer.device != self.device:
                 owner, _, leaf = name.rpartition(".")

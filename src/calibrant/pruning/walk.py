@@ -53,6 +53,8 @@ def walk(
         if index < start:
             continue
         streamed.load(layer.name + ".")
+        if index + 1 < len(layers):
+            streamed.prefetch(layers[index + 1].name + ".")
         if hidden is not None:
             partial.save_hidden(index, hidden)
         calls = calibration.calls[index] if calibration else None
