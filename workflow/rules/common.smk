@@ -241,16 +241,21 @@ def packing(source):
     return config["calibration"]["packing_of"].get(source, config["calibration"]["packing"])
 
 
-def item_options(input):
-    """What a model is evaluated on."""
+def item_files(wildcards, input):
+    """Where the tasks' rows and the texts lie; with a storage provider, its local copies.
+
+    Paths only: a param that reads `input` is none of those whose change reruns a job.
+    """
     flags = []
-    if config["tasks"]:
-        flags.append(f"--tasks {','.join(config['tasks'])}")
     if any(task_kind(name) in ("built", "files") for name in config["tasks"]):
         flags.append(f"--data {Path(input.tasks[0]).parent}")
     if text_files():
         flags.append(f"--text {','.join(input.texts)}")
-    return flags
+    return " ".join(flags)
+
+
+def tasks_option():
+    return [f"--tasks {','.join(config['tasks'])}"] if config["tasks"] else []
 
 
 def item_limit():
@@ -258,15 +263,15 @@ def item_limit():
     return [f"--limit {limit}"] if limit else []
 
 
-def contamination_options(wildcards, input):
+def contamination_options():
     chosen = config["similarity"]
     found = f"--n {chosen['items_n']} --threshold {chosen['items_threshold']}"
-    return " ".join([*item_options(input), *item_limit(), found])
+    return " ".join([*tasks_option(), *item_limit(), found])
 
 
-def evaluation_options(wildcards, input):
+def evaluation_options():
     chosen = config["evaluation"]
-    flags = [f"--length {chosen['length']}", *item_options(input)]
+    flags = [f"--length {chosen['length']}", *tasks_option()]
     if chosen["text_tokens"]:
         flags.append(f"--text-tokens {chosen['text_tokens']}")
     if chosen["text_average"] != "corpus":

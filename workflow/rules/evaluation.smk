@@ -25,13 +25,14 @@ rule evaluate:
         mem_mb=request_of("evaluate", "mem_mb"),
         runtime=request_of("evaluate", "runtime"),
     params:
-        options=evaluation_options,
+        options=evaluation_options(),
+        files=item_files,
         compute=compute_options(),
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
     shell:
         "python workflow/scripts/evaluate.py --model {input.model:q} --masks {input.masks:q}"
-        " {params.options} {params.compute} --threads {threads} --output {output.results:q} &> {log:q}"
+        " {params.options} {params.files} {params.compute} --threads {threads} --output {output.results:q} &> {log:q}"
 
 
 rule evaluate_dense:
@@ -55,10 +56,11 @@ rule evaluate_dense:
         mem_mb=request_of("evaluate", "mem_mb"),
         runtime=request_of("evaluate", "runtime"),
     params:
-        options=evaluation_options,
+        options=evaluation_options(),
+        files=item_files,
         compute=compute_options(),
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
     shell:
-        "python workflow/scripts/evaluate.py --model {input.model:q} {params.options} {params.compute}"
+        "python workflow/scripts/evaluate.py --model {input.model:q} {params.options} {params.files} {params.compute}"
         " --threads {threads} --output {output.results:q} &> {log:q}"

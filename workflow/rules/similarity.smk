@@ -47,8 +47,9 @@ rule contamination:
         mem_mb=request_of("similarity", "mem_mb"),
         runtime=request_of("similarity", "runtime"),
     params:
-        options=contamination_options,
+        options=contamination_options(),
+        files=item_files,
         code=code("contamination"),
         versions=installed_versions("lm_eval", "numpy"),
     shell:
-        "python workflow/scripts/contamination.py {input.sources:q} {params.options} --output {output:q} &> {log:q}"
+        "python workflow/scripts/contamination.py {input.sources:q} {params.options} {params.files} --output {output:q} &> {log:q}"
