@@ -64,6 +64,11 @@ class Observed:
     waited: bool  # whether GPU jobs were seen to wait while all GPUs were in use
     witnesses: list[dict[str, Any]]
 
+    @property
+    def ran(self) -> list[slurm.Job]:
+        """The jobs of both runs."""
+        return [*self.cancelled, *self.jobs]
+
 
 def waves(folder: Path) -> dict[str, int]:
     found = {}
@@ -193,11 +198,12 @@ def write_log(found: Observed) -> None:
 def test_the_study_comes_to_its_end(observed: Observed) -> None:
     assert observed.status == 0, observed.output
     assert (observed.folder / "reports/mine/index.html").stat().st_size > 0
-    assert {job.rule for job in observed.jobs} == CPU_RULES | GPU_RULES
+    # What the cancelled run completed, on a fast machine more than on a slow one, is not run again.
+    assert {job.rule for job in observed.ran if job.state == "COMPLETED"} == CPU_RULES | GPU_RULES
 
 
 def test_jobs_with_a_gpu_are_on_its_partition_and_the_others_are_not(observed: Observed) -> None:
-    for job in observed.jobs:
+    for job in observed.ran:
         assert (job.partition, job.gpus) == (("gpu", 1) if job.rule in GPU_RULES else ("cpu", 0)), job
 
 
@@ -213,10 +219,11 @@ def test_no_gpu_has_two_jobs_at_once(observed: Observed) -> None:
 
 
 def test_a_job_without_enough_memory_is_submitted_again_with_more(observed: Observed) -> None:
-    first, second = sorted((job for job in observed.jobs if job.rule == "evaluate_dense"), key=lambda job: job.start)
-    assert first.state == "FAILED"
-    assert second.state == "COMPLETED"
-    assert megabytes(second) >= 2 * megabytes(first) - 2
+    dense = sorted((job for job in observed.ran if job.rule == "evaluate_dense"), key=lambda job: job.start)
+    failed = [job for job in dense if job.state == "FAILED"]
+    assert failed
+    assert dense[-1].state == "COMPLETED"
+    assert megabytes(dense[-1]) >= 2 * megabytes(failed[-1]) - 2
 
 
 def test_a_job_that_its_time_limit_kills_goes_on_where_it_was(observed: Observed) -> None:
