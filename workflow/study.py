@@ -6,6 +6,7 @@ Unlocks the working folder after a run that was killed, but only when no other S
 import argparse
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from calibrant.artefacts.atomic import TEMPORARY
 from calibrant.cli.warm import ENVIRONMENT, VARIABLE
 from calibrant.errors import InputError
 from calibrant.study.config import load_config
@@ -34,6 +36,16 @@ def other_runs() -> list[int]:
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
     return found
+
+
+def remove_unfinished(*folders: Path) -> None:
+    """Remove what writers that were killed left behind (`artefacts.atomic`); only when nobody writes there any more."""
+    for folder in folders:
+        for path in [*folder.rglob(f"{TEMPORARY}*")]:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -97,6 +109,7 @@ def main() -> int:
     locks = ROOT / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         subprocess.run([*command, "--unlock"], cwd=ROOT, check=True)
+        remove_unfinished(ROOT / "data" / name, ROOT / "reports" / name)
     with warm_server():
         status = run_to_its_end([*command, *options.rest, *(["--", *options.target] if options.target else [])])
     if status:

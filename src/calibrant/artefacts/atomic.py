@@ -12,6 +12,7 @@ from typing import Any
 from calibrant.errors import InputError
 
 SIDECAR = "provenance.json"  # inside a folder; see `provenance`
+TEMPORARY = ".tmp-"  # how names of unfinished files and folders begin
 
 
 def prepare_parent(path: Path) -> None:
@@ -144,7 +145,7 @@ def _fsync(path: Path) -> None:
 
 
 def _beside(path: Path, suffix: str = "") -> Path:
-    return path.parent / f".tmp-{uuid.uuid4().hex}{suffix}"
+    return path.parent / f"{TEMPORARY}{uuid.uuid4().hex}{suffix}"
 
 
 @contextlib.contextmanager
