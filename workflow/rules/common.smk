@@ -1,4 +1,5 @@
 # What the rules share: the resolved configuration, the runs it asks for, and where files lie.
+import gc
 import json
 import os
 import re
@@ -8,6 +9,9 @@ from functools import cache
 from glob import glob
 from pathlib import Path
 
+# Thousands of jobs are millions of objects that live to the end: at Python's own threshold, looking through them for garbage
+# again and again is a sixth of the planning.
+gc.set_threshold(200_000, 20, 20)
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 # Rules call `python`: the one that runs Snakemake, unless a conda environment goes in front of it.
 os.environ.update(
