@@ -9,12 +9,13 @@ from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM
 
 from calibrant.errors import InputError
 from calibrant.models.linear import Linear, packable
+from calibrant.models.llama import unlike_llama
 from calibrant.models.load import load_config, load_model
 from calibrant.synthesis.cache import BLOCK
 from calibrant.synthesis.engine import make_engine
 from calibrant.synthesis.hf import TransformersStepper
 from calibrant.synthesis.loop import LoopEngine, Stepper, row_uniforms
-from calibrant.synthesis.native import NativeLlama, unsupported
+from calibrant.synthesis.native import NativeLlama
 from calibrant.synthesis.settings import Generated, Prompt, Settings, Vocabulary
 
 VOCABULARY = Vocabulary((0, 1, 2), 400)
@@ -275,7 +276,7 @@ def test_rows_equal_a_plain_loop(tiny_model_dir: Path) -> None:
 
 def test_the_engine_is_chosen_by_architecture(tiny_model_dir: Path) -> None:
     config = load_config(tiny_model_dir)
-    assert unsupported(config) is None
+    assert unlike_llama(config) is None
     assert make_engine("auto", load_model(tiny_model_dir), config).name == "native"
     other = GPT2Config()
     with pytest.raises(InputError, match="model_type is gpt2"):
@@ -283,4 +284,4 @@ def test_the_engine_is_chosen_by_architecture(tiny_model_dir: Path) -> None:
     with pytest.raises(InputError, match="use auto, native, transformers or vllm"):
         make_engine("quick", nn.Identity(), other)
     dynamic = LlamaConfig(rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0})
-    assert "rope_type is dynamic" in str(unsupported(dynamic))
+    assert "rope_type is dynamic" in str(unlike_llama(dynamic))

@@ -21,10 +21,10 @@ from torch.nn import functional as F  # noqa: N812
 
 from calibrant.models.attend import PackedAttention
 from calibrant.models.linear import Linear
+from calibrant.models.llama import unlike_llama
 
 log = logging.getLogger(__name__)
 
-STATIC_ROPE = ("default", "linear", "llama3")
 TOLERANCE = 0.1  # mean difference of logits, over their standard deviation: bfloat16 rounds noticeably
 MOST_TOKENS = 1024  # at a time: activations then stay in a CPU's cache, and products are as fast as ever
 PROBE = 8  # tokens on which both forward passes are compared
@@ -44,14 +44,8 @@ def unsupported(model: nn.Module) -> str | None:
     config = getattr(model, "config", None)
     if getattr(config, "model_type", None) != "llama" or type(model).__name__ != "LlamaForCausalLM":
         return f"it is a {type(model).__name__}, not a LlamaForCausalLM"
-    assert config is not None
-    if config.hidden_act != "silu":
-        return f"hidden_act is {config.hidden_act}, not silu"
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    if rope not in STATIC_ROPE:
-        return f"rope_type is {rope}, not {', '.join(STATIC_ROPE)}"
-    if getattr(config, "quantization_config", None):
-        return "its weights are quantised"
+    if reason := unlike_llama(config):
+        return reason
     if {parameter.device.type for parameter in model.parameters()} != {"cpu"}:
         return "it is not on the CPU"
     if len({parameter.dtype for parameter in model.parameters()}) > 1:

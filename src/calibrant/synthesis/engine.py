@@ -66,7 +66,7 @@ def engine_name(name: str, config: Any, where: str | Path = "model") -> str:
         InputError: unknown engine, `native` for an architecture that it does not compute exactly, or `vllm` where that
             package is not installed.
     """
-    from calibrant.synthesis.native import unsupported
+    from calibrant.models.llama import unlike_llama
     from calibrant.synthesis.vllm import installed
 
     if name not in ("auto", "vllm", *ENGINES):
@@ -76,7 +76,7 @@ def engine_name(name: str, config: Any, where: str | Path = "model") -> str:
             "--engine vllm: the package vllm is not installed here; install it beside Calibrant on a machine with "
             "GPUs (pip install vllm), or use auto"
         )
-    reason = unsupported(config)
+    reason = unlike_llama(config)
     if name == "native" and reason:
         raise InputError(f"--engine native: {where} is not supported ({reason}); use auto or transformers")
     if name == "auto":

@@ -18,22 +18,7 @@ from calibrant.models.attention import SHORTEST, block_attention
 from calibrant.models.linear import Linear
 from calibrant.synthesis.cache import Cache
 
-STATIC_ROPE = ("default", "linear", "llama3")
 PREFILL_TOKENS = 4096  # at most so many prefix tokens at once: bounds the memory of long prefixes
-
-
-def unsupported(config: Any) -> str | None:
-    """Why a model cannot be decoded exactly here, or None when it can."""
-    if getattr(config, "model_type", None) != "llama":
-        return f"model_type is {getattr(config, 'model_type', None)}, not llama"
-    if config.hidden_act != "silu":
-        return f"hidden_act is {config.hidden_act}, not silu"
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    if rope not in STATIC_ROPE:
-        return f"rope_type is {rope}, not {', '.join(STATIC_ROPE)}"
-    if getattr(config, "quantization_config", None):
-        return "its weights are quantised"
-    return None
 
 
 @dataclass
