@@ -1,12 +1,25 @@
 """Snakemake as its command runs it, but the Slurm plugin asks for its jobs' states every second.
 
-The plugin waits 10 s longer each time nothing has ended, which is right for a cluster and long for a test.
+The plugin waits 10 s longer each time nothing has ended, which is right for a cluster and long for a test. While it
+asks, Snakemake's list of active jobs is empty, and an interrupt then cancels none (`_wait_for_jobs` and `cancel` of
+snakemake-interface-executor-plugins): a file's time tells when asking is over, and a second is left to interrupt in.
 """
 
+import asyncio
 import sys
+from pathlib import Path
 
 from snakemake.cli import main
 from snakemake_executor_plugin_slurm import Executor
 
-Executor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, value: None)
-sys.exit(main())
+ASKED = Path(".snakemake/asked")  # in the workflow's folder
+
+
+async def _sleep(executor: Executor) -> None:
+    ASKED.touch()
+    await asyncio.sleep(1)
+
+
+if __name__ == "__main__":
+    Executor.sleep = _sleep
+    sys.exit(main())

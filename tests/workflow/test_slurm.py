@@ -34,6 +34,7 @@ LONGEST = 900.0  # seconds from the first cancellation on
 HERE = Path(__file__).parent
 CPU_RULES = {"sample", "contamination", "summarize"}
 GPU_RULES = {"generate", "score", "prune", "prune_without_data", "evaluate", "evaluate_dense", "inspect"}
+ASKED = ".snakemake/asked"  # touched whenever the plugin has asked for states: see slurm_snakemake.py
 GENERATED = "data/mine/generated/stories-p4.parquet"  # not of the study's report: nothing waits for it
 CONFIG: dict[str, Any] = {
     **SMALL_STUDY,
@@ -130,6 +131,9 @@ def observed(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> O
         running.callback(process.kill)
         wait_for(lambda: len(waves(folder)) >= 2, process)
         stop_generating(folder)
+        asked = folder / ASKED
+        before = asked.stat().st_mtime_ns
+        wait_for(lambda: asked.stat().st_mtime_ns > before, process)
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         cancelled_status = process.wait(60)
