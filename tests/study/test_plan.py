@@ -198,6 +198,8 @@ def test_a_preset_is_named_as_for_snakemake(capsys: pytest.CaptureFixture[str]) 
     assert "study llama-2-7b: preset llama-2-7b" in printed[0]
     assert main(["plan", "--config", "seeds: 3"]) == 2
     assert "--config seeds: 3: must be KEY=VALUE" in capsys.readouterr().err
+    assert main(["plan", "dclm7b"]) == 2
+    assert "dclm7b: no such file, and no preset; presets are dclm-7b, " in capsys.readouterr().err
     assert main(["plan", "llama-3-7b"]) == 2
     assert "llama-3-7b" in capsys.readouterr().err
     assert main(["plan", "tiny", "--config", "seeds=5", "--target", "table1", "--counts"]) == 0

@@ -50,6 +50,8 @@ def run(options: argparse.Namespace) -> None:
     study = options.study
     if study in preset_names() and not Path(study).is_file():
         study, changes_of_config = "config.yaml", {"preset": study, **changes_of_config}
+    elif not Path(study).suffix and not Path(study).exists():
+        raise InputError(f"{study}: no such file, and no preset; presets are {', '.join(preset_names())}")
     given = functools.partial(load_config, study, changes=changes_of_config)
     configs = [given(target=target) for target in targets] or [given()]
     planned = work(configs)

@@ -66,7 +66,18 @@ def explain(error: Any) -> str:
         return f"{key} is {value!r}; it must match {limit}{f' ({about})' if about else ''}"
     if rule in ("minItems", "minProperties"):
         return f"{key} is empty; it must have at least {limit} entry"
+    if rule == "anyOf":
+        return f"{key} is {value!r}; it must be {' or '.join(map(_alternative, limit))}"
     return f"{key}: {error.message}"
+
+
+def _alternative(schema: dict[str, Any]) -> str:
+    """What one of several allowed kinds of value looks like."""
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    least = f" of at least {schema['minimum']}" if "minimum" in schema else ""
+    kind = schema.get("type", "another value")
+    return f"of type {' or '.join([kind] if isinstance(kind, str) else kind)}{least}"
 
 
 def _suggest(value: Any, known: Iterable[Any]) -> str:
