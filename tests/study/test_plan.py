@@ -183,6 +183,24 @@ def test_counts_are_printed_for_a_model_of_unknown_size_too(tmp_path: Path, caps
     assert "no estimate of hours and storage: the number of parameters of my-model is not known" in printed
 
 
+def test_files_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here = tmp_path / "here.jsonl"
+    here.write_text('{"text": "a"}')
+    study = {
+        "preset": "dclm-7b",
+        "sources": {"here": {"files": [str(here)]}, "gone": {"files": [str(tmp_path / "*.txt"), str(here)]}},
+        "tasks": {"piqa": {"files": {"validation": "no-such-rows.jsonl"}}},
+    }
+    path = tmp_path / "study.yaml"
+    path.write_text(json.dumps(study))
+    assert main(["plan", str(path), "--counts"]) == 0
+    printed = capsys.readouterr().out.partition("named by the configuration, but not on this machine\n")[2]
+    assert [line.split() for line in printed.splitlines()] == [
+        ["sources.gone", str(tmp_path / "*.txt")],
+        ["tasks.piqa", "no-such-rows.jsonl"],
+    ]
+
+
 def test_a_preset_is_named_as_for_snakemake(capsys: pytest.CaptureFixture[str]) -> None:
     path = str(workflow_root() / "presets" / "llama-2-7b.yaml")
     printed = []

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,9 @@ def run(options: argparse.Namespace) -> None:
     table({name: f"{count:,}" for name, count in counts(planned).items()})
     print("jobs by stage")
     table({name: f"{count:,}" for name, count in jobs(planned).items()})
+    if missing := absent(first):
+        print("named by the configuration, but not on this machine")
+        table(missing)
     if options.counts:
         return
     try:
@@ -90,6 +94,21 @@ def show(found: "Estimate") -> None:
     print("reckoned with (--set NAME=VALUE changes them; tokens of tasks: study/assumptions.yaml)")
     table({name: f"{a.value:,.4g}" for name, a in found.assumptions.items()},
           {name: f"{a.unit} ({a.origin})".strip() for name, a in found.assumptions.items()})  # fmt: skip
+
+
+def absent(config: dict[str, Any]) -> dict[str, str]:
+    """The local files that a configuration names and that are not there, by their key."""
+    entries = {"model": config["model"]}
+    for section in ("sources", "texts", "tasks"):
+        entries |= {f"{section}.{name}": spec for name, spec in config[section].items()}
+    found = {}
+    for key, spec in entries.items():
+        files = spec.get("files", [])
+        names = [*(files.values() if isinstance(files, dict) else files), spec.get("path")]
+        names.append(spec.get("archive", {}).get("file"))
+        if missing := [name for name in names if name and not glob.glob(name)]:  # noqa: PTH207 (absolute patterns)
+            found[key] = ", ".join(missing)
+    return found
 
 
 def table(values: dict[str, str], notes: dict[str, str] | None = None) -> None:
