@@ -39,6 +39,13 @@ localrules:
     target_index,
 
 
+onstart:
+    # With a limit of jobs a second, every round of the scheduler starts a timer that starts another round; every job that
+    # ends adds a round, and after some hundred jobs Snakemake is busy with nothing else. Its default limits no study.
+    if (limiter := workflow.scheduler.job_rate_limiter) and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 rule all:
     """The report of the study."""
     default_target: True
