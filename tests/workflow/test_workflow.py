@@ -132,6 +132,17 @@ def test_a_lost_file_is_made_again_with_the_same_bytes(finished_study: Workspace
     assert [path.read_bytes() for path in lost] == before
 
 
+def test_jobs_a_second_are_limited_only_where_that_is_asked_for(finished_study: Workspace) -> None:
+    told = finished_study.folder / "told.smk"
+    told.write_text('include: "Snakefile"\n\n\nonsuccess:\n    print("limit:", workflow.scheduler.job_rate_limiter)\n')
+    lost = finished_study.folder / "data/mine/sets/stories-p4-d0.2-n4-s0.parquet"
+    for arguments, unlimited in (((), True), (("--max-jobs-per-timespan", "7/1s"), False)):
+        lost.unlink()
+        result = finished_study.snakemake("--snakefile", "told.smk", *arguments, "--", "sets")
+        assert ("limit: None" in result.stdout) is unlimited
+        assert ("JobRateLimiter" in result.stdout) is not unlimited
+
+
 def test_temporary_statistics_go_with_their_last_mask_and_nothing_is_missing_then(finished_study: Workspace) -> None:
     data = finished_study.folder / "data/mine"
     statistics, masks = list(data.glob("statistics/*.safetensors")), list(data.glob("masks/*/owl-0.5.safetensors"))
