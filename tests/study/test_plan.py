@@ -79,6 +79,13 @@ def test_a_batch_is_as_large_as_its_caches_allow() -> None:
     assert fitting_batch(shape, 4, 2048, 2, 72e9) == 4
 
 
+@pytest.mark.parametrize("preset", ["dclm-7b", "llama-2-7b", "llama-2-13b", "llama-3-8b"])
+def test_generation_of_the_papers_presets_fits_into_80_gb(preset: str) -> None:
+    config = resolve_config({"preset": preset, "experiment": "sources"})
+    shape = known_shape(config["model"])
+    assert decode_bytes(shape, config["generation"]["batch_size"], config["calibration"]["length"], 2) < 72e9
+
+
 def test_every_job_of_the_estimate_is_a_job_of_the_plan() -> None:
     planned = work([target_config(BASE, target) for target in target_files()])
     counted = jobs(planned)
@@ -217,7 +224,7 @@ def test_a_preset_is_named_as_for_snakemake(capsys: pytest.CaptureFixture[str]) 
     assert main(["plan", "--config", "seeds: 3"]) == 2
     assert "--config seeds: 3: must be KEY=VALUE" in capsys.readouterr().err
     assert main(["plan", "dclm7b"]) == 2
-    assert "dclm7b: no such file, and no preset; presets are dclm-7b, " in capsys.readouterr().err
+    assert "dclm7b: no such file, and no preset (did you mean dclm-7b?); presets are" in capsys.readouterr().err
     assert main(["plan", "llama-3-7b"]) == 2
     assert "llama-3-7b" in capsys.readouterr().err
     assert main(["plan", "tiny", "--config", "seeds=5", "--target", "table1", "--counts"]) == 0

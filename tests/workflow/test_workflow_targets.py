@@ -84,7 +84,10 @@ def test_a_preset_is_chosen_by_its_file_or_by_its_name(workspace: Workspace, arg
 
 
 def test_an_unknown_target_is_answered_with_those_that_there_are(workspace: Workspace) -> None:
-    with pytest.raises(AssertionError, match=r"no target tabel2; there are all, .*paper, table1, table2, .*similarity"):
+    with pytest.raises(
+        AssertionError,
+        match=r"no target tabel2 .did you mean table2.*; there are all, .*paper, table1, table2, .*similarity",
+    ):
         dry_run(workspace, "--config", "preset=tiny", "--", "tabel2")
 
 

@@ -29,6 +29,7 @@ from calibrant.study.needs import report_files
 from calibrant.study.pool import repacked
 from calibrant.study.resources import gpus, request, shape_for_requests
 from calibrant.study.targets import PAPER, target_config, target_files
+from calibrant.study.validate import suggest
 
 GIVEN = config  # as it was given: targets put their own experiments into it
 CONFIG_NAME = " + ".join(str(file) for file in workflow.configfiles)
@@ -303,7 +304,7 @@ NO_FILE = rf"(?!({'|'.join(re.escape(path.name) for path in Path().iterdir())})$
 def unknown_target(wildcards):
     """Refuse a target that there is not."""
     known = ["all", "data", "sets", "masks", "evaluations", "paper", *TARGETS]
-    raise WorkflowError(f"no target {wildcards.word}; there are {', '.join(known)}")
+    raise WorkflowError(f"no target {wildcards.word}{suggest(wildcards.word, known)}; there are {', '.join(known)}")
 
 
 def similarity_options():

@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.study.plan import counts, jobs, work
     from calibrant.study.shapes import UnknownSizeError
     from calibrant.study.targets import PAPER, target_files
+    from calibrant.study.validate import suggest
 
     if options.machine is not None and options.machine not in machines():
         raise InputError(f"--machine {options.machine}: must be one of {', '.join(machines())}")
@@ -52,7 +53,8 @@ def run(options: argparse.Namespace) -> None:
     if study in preset_names() and not Path(study).is_file():
         study, changes_of_config = "config.yaml", {"preset": study, **changes_of_config}
     elif not Path(study).suffix and not Path(study).exists():
-        raise InputError(f"{study}: no such file, and no preset; presets are {', '.join(preset_names())}")
+        known = preset_names()
+        raise InputError(f"{study}: no such file, and no preset{suggest(study, known)}; presets are {', '.join(known)}")
     given = functools.partial(load_config, study, changes=changes_of_config)
     configs = [given(target=target) for target in targets] or [given()]
     planned = work(configs)

@@ -7,6 +7,7 @@ from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.study.merge import merge, read_yaml
+from calibrant.study.validate import suggest
 
 DEFAULT_COMPAT = "paper"
 
@@ -101,8 +102,9 @@ def _chosen(kind: str, config: Mapping[str, Any], name: str) -> str:
 
 
 def _file(kind: str, chosen: Any, name: str) -> dict[str, Any]:
-    if chosen not in _choices(kind):
-        raise InputError(f"{name}: {kind} is {chosen!r}; allowed: {', '.join(_choices(kind))}")
+    known = _choices(kind)
+    if chosen not in known:
+        raise InputError(f"{name}: {kind} is {chosen!r}{suggest(chosen, known)}; allowed: {', '.join(known)}")
     return read_yaml(_folder(kind) / f"{chosen}.yaml")
 
 

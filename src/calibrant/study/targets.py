@@ -10,6 +10,7 @@ from calibrant.study.config import resolve_config
 from calibrant.study.layers import layers, workflow_root
 from calibrant.study.merge import merge, read_yaml
 from calibrant.study.pool import ENOUGH
+from calibrant.study.validate import suggest
 
 # What an experiment with a layout may say. Everything else is the study's, the same for all its targets, which
 # therefore share the files of a run: a path says what distinguishes a run from others within a study.
@@ -49,8 +50,9 @@ def target_config(config: Mapping[str, Any], target: str, name: str = "config.ya
     """
     if target == PAPER:
         return _together([target_config(config, each, name) for each in target_files()])
-    if target not in target_files():
-        raise InputError(f"{name}: no target {target}; there are {', '.join(target_files())}")
+    known = [*target_files(), PAPER]
+    if target not in known:
+        raise InputError(f"{name}: no target {target}{suggest(target, known)}; there are {', '.join(known)}")
     kept = {key: value for key, value in config.items() if key not in EXPERIMENT_KEYS}
     if merge(layers(dict(config), name), dict(config)).get("generation", {}).get("samples") == ENOUGH:
         # Targets share the study's pools, so that these are enough for the study's own sets.

@@ -44,12 +44,12 @@ def explain(error: Any) -> str:
         known = list(error.schema.get("properties", {}))
         unknown = [k for k in value if k not in known]
         prefix = "" if key == "the file" else f"{key}."
-        return f"unknown key {prefix}{unknown[0]}{_suggest(unknown[0], known)}; allowed here: {', '.join(known)}"
+        return f"unknown key {prefix}{unknown[0]}{suggest(unknown[0], known)}; allowed here: {', '.join(known)}"
     if rule == "required":
         missing = [k for k in limit if k not in value]
         return f"{key} lacks the key {missing[0]}; it must have {', '.join(limit)}"
     if rule == "enum":
-        return f"{key} is {value!r}{_suggest(value, limit)}; allowed: {', '.join(map(str, limit))}"
+        return f"{key} is {value!r}{suggest(value, limit)}; allowed: {', '.join(map(str, limit))}"
     if rule == "type":
         kinds = [limit] if isinstance(limit, str) else limit
         return f"{key} is {value!r}; it must be of type {' or '.join(kinds)}"
@@ -80,7 +80,8 @@ def _alternative(schema: dict[str, Any]) -> str:
     return f"of type {' or '.join([kind] if isinstance(kind, str) else kind)}{least}"
 
 
-def _suggest(value: Any, known: Iterable[Any]) -> str:
+def suggest(value: Any, known: Iterable[Any]) -> str:
+    """For a message: the one of `known` that was probably meant; empty where none is near."""
     close = difflib.get_close_matches(str(value), [str(k) for k in known], n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
