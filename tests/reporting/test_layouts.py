@@ -314,6 +314,15 @@ def test_table_4_compares_every_rate_with_real_text() -> None:
     assert f"In mean accuracy (Wikipedia, Wanda, 60 %) {best} % has the best mean: +" in table.caption
 
 
+def test_table_4_leaves_out_methods_of_which_there_is_one_rate() -> None:
+    frame = make_frame(**{**FRAMES["table4"], "methods": ("wanda", "dsnot")})
+    fixed = (pl.col("method") == "dsnot") & (pl.col("drop").fill_null(0.2) != 0.2)
+    (table,) = LAYOUTS["table4"].build(make_inputs(frame.filter(~fixed))).tables["table4"]
+    assert {heading for heading, _ in rows_of(table)} == {"Wikipedia, Wanda, 60 %"}
+    (table,) = LAYOUTS["table4"].build(make_inputs(frame)).tables["table4"]
+    assert {heading for heading, _ in rows_of(table)} == {"Wikipedia, Wanda, 60 %", "Wikipedia, DSnoT, 60 %"}
+
+
 def test_published_values_stand_below_ours_and_only_for_their_model() -> None:
     llama = published_for("meta-llama/Llama-2-7b-hf")
     (table,) = build("table5", published=llama)[0].tables["table5"]

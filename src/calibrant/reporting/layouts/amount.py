@@ -167,9 +167,7 @@ def amount_drawing(name: str, amounts: Slices) -> Drawing:
     """The figure with its data and words; nothing to draw without slices."""
     caption = amount_caption(amounts) if amounts else ""
     figure = amount_figure(amounts) if amounts else None
-    seen = (
-        "Lines of the outcome against the number of samples, one per source with a shaded standard deviation; a panel "
-    )
+    seen = "Lines of the outcome against the number of samples, one per source with a shaded standard deviation; a "
     return Drawing(
         name,
         None if figure is None else (lambda: figure),

@@ -32,6 +32,9 @@ def filter_table(frame: pl.DataFrame, study: Study) -> list[Table]:
         for source in sources
         if any(Cell(method, sparsity, source, "synthetic") in r.cells for r in rates.values())
     ]
+    # Methods and sparsities of which the study has one rate only stand in the tables of performance.
+    varied = [k for k in keys if sum(Cell(k[1], k[0], k[2], "synthetic") in r.cells for r in rates.values()) > 1]
+    keys = varied or keys
     differences: dict[tuple[Measure, tuple[str, str, str], float], Estimate | None] = {
         (m, key, rate): at.difference(*key, m) for m in changed for key in keys for rate, at in rates.items()
     }
