@@ -6,6 +6,8 @@ snakemake-interface-executor-plugins): a file's time tells when asking is over, 
 """
 
 import asyncio
+import faulthandler
+import signal
 import sys
 from pathlib import Path
 
@@ -21,5 +23,6 @@ async def _sleep(executor: Executor) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1)  # the stacks of all threads, where it does not end when it should
     Executor.sleep = _sleep
     sys.exit(main())

@@ -98,6 +98,17 @@ def stop_generating(folder: Path) -> psutil.Process:
     raise AssertionError("no process generates")
 
 
+def interrupt(process: subprocess.Popen[str], log: Path) -> int:
+    """Ctrl-C, and once more where nothing comes of it, as a person would; the exit status."""
+    for seconds in (30, 60):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(seconds)
+        process.send_signal(signal.SIGUSR1)
+        time.sleep(1)
+    raise AssertionError(f"two interrupts did not end it\n{log.read_text()[-6000:]}")
+
+
 @pytest.fixture(scope="module")
 def observed(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> Observed:
     if reason := slurm.missing():
@@ -135,8 +146,7 @@ def observed(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> O
         before = asked.stat().st_mtime_ns
         wait_for(lambda: asked.stat().st_mtime_ns > before, process)
         began = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        cancelled_status = process.wait(60)
+        cancelled_status = interrupt(process, folder / "first.log")
         cancelled_seconds = time.monotonic() - began
         wait_for(lambda: not [job for job in slurm.jobs() if job.state == "COMPLETING"], None)
         cancelled, at_cancel = slurm.jobs(), waves(folder)
