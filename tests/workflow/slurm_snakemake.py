@@ -23,6 +23,7 @@ async def _sleep(executor: Executor) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
     faulthandler.register(signal.SIGUSR1)  # the stacks of all threads, where it does not end when it should
     Executor.sleep = _sleep
     sys.exit(main())
