@@ -88,6 +88,11 @@ def test_the_command_reads_tasks_and_texts(tmp_path: Path, capsys: pytest.Captur
         ("quiz", "task", 0), ("quiz", "task", 1), ("tale", "text", 1), ("tale", "text", 0)
     ]  # fmt: skip
     assert set(metadata["inputs"]) == {"sources", "data/quiz_test.jsonl", "texts/tale"}
+    # A task with five examples, whose rows are not there: an item is compared without them.
+    subject = {"question": planted, "subject": "anatomy", "choices": list("pqrs"), "answer": 1}
+    (tmp_path / "rows" / "mmlu_anatomy_test.jsonl").write_text(json.dumps(subject) + "\n")
+    assert main([*["mmlu_anatomy" if word == "quiz" else word for word in base], str(tmp_path / "mmlu.parquet")]) == 0
+    assert "mmlu_anatomy: mmlu_anatomy 0 shares 1.00 with d of web" in capsys.readouterr().out
     assert main([*base, str(tmp_path / "out.csv")]) == 2
     assert main([base[0], base[1], "--output", str(tmp_path / "x.parquet")]) == 2
     assert "give --tasks or --text" in capsys.readouterr().err

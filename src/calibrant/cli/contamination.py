@@ -44,7 +44,8 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.scoring.shingles import read_corpus, splitter
 
     data = RowFolder(Path(options.data)) if options.data is not None else None
-    items = task_items(load_tasks(names, data), options.limit) if names else []
+    # Items are the same whatever examples go before them, whose rows need not be there.
+    items = task_items(load_tasks(names, data, dict.fromkeys(names, 0)), options.limit) if names else []
     named = text_items([(None, path) for path in texts])
     items += named
     rows, hashes = [], []
