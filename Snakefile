@@ -23,6 +23,9 @@ include: "workflow/rules/similarity.smk"
 include: "workflow/rules/reporting.smk"
 
 
+CODE.save()  # once, when all rules have asked
+
+
 # On a cluster these run where Snakemake runs, the login node: what has to see a network, and what takes seconds.
 localrules:
     all,

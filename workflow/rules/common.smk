@@ -46,7 +46,7 @@ DATA = LAYOUT.data
 REPORT = LAYOUT.report
 GPU = {"gpu": gpus(config)} if gpus(config) else {}  # as a rule's resources; schedulers read 0 in ways of their own
 MODEL_SHAPE = shape_for_requests(config["model"], f"{DATA}/model")
-code_of = CodeDigests(memory=Path(".snakemake", "calibrant-code.json")).digest
+CODE = CodeDigests(memory=Path(".snakemake", "calibrant-code.json"))
 TORCH = installed_versions("torch", "transformers", "tokenizers", "safetensors")
 
 
@@ -88,7 +88,7 @@ def needed(target=""):
 
 def code(stage):
     """Digest of the library code that a stage uses: editing it reruns the stage, touching files does not."""
-    return code_of(f"calibrant.cli.{stage}")
+    return CODE.digest(f"calibrant.cli.{stage}")
 
 
 @cache

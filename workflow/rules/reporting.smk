@@ -15,7 +15,7 @@ rule index:
     params:
         config=json.dumps(config),
         packages=installed_versions("torch", "transformers", "lm_eval", "snakemake"),
-        code=code_of("calibrant.study.index"),
+        code=CODE.digest("calibrant.study.index"),
     shell:
         "python workflow/scripts/index.py --config {params.config:q} --model {input:q}/provenance.json"
         " --packages {params.packages:q} --output {output:q} &> {log:q}"
@@ -80,7 +80,7 @@ use rule index as target_index with:
     params:
         config=lambda wildcards: json.dumps(report_config(wildcards.target)),
         packages=installed_versions("torch", "transformers", "lm_eval", "snakemake"),
-        code=code_of("calibrant.study.index"),
+        code=CODE.digest("calibrant.study.index"),
 
 
 rule target_report:

@@ -13,7 +13,7 @@ rule tiny_material:
         "../../envs/cpu.yaml"
     params:
         output=lambda wildcards, output: str(Path(output.texts[0]).parent),
-        code=code_of("calibrant.models.tiny"),
+        code=CODE.digest("calibrant.models.tiny"),
         versions=TORCH,
     shell:
         "python workflow/scripts/tiny.py --output {params.output:q} --texts harbour orchard quarry meadow &> {log:q}"

@@ -8,6 +8,7 @@ import ast
 import contextlib
 import hashlib
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,7 +29,7 @@ class CodeDigests:
     """Digests of modules below `root`; what was learnt of each file is kept in `memory`.
 
     Parsing the library takes most of a second, which every job of a cluster would pay anew: a job there starts with
-    reading the workflow. The memory is keyed by the files' bytes, so that it is never out of date.
+    reading the workflow. The memory is keyed by the files' bytes, so that it is never out of date; `save` writes it.
     """
 
     def __init__(self, root: Path = SOURCE, memory: Path | None = None) -> None:
@@ -46,7 +47,6 @@ class CodeDigests:
     def digest(self, module: str) -> str:
         """Digest of `module` and of all modules below the root that it imports, directly or not."""
         trees = "".join(f"{name}:{found.digest}" for name, found in sorted(self._reached(module).items()))
-        self._save()
         return hashlib.sha256(trees.encode()).hexdigest()[:12]
 
     def closure(self, module: str) -> set[str]:
@@ -85,7 +85,8 @@ class CodeDigests:
         assert isinstance(imports, list)
         return _Module(str(digest), tuple(imports))
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Keep what was learnt; a memory that cannot be written costs time only."""
         if self._new and self._file is not None:
             with contextlib.suppress(InputError, OSError):
                 write_json(self._file, self._known)
@@ -114,7 +115,7 @@ def installed_versions(*packages: str) -> str:
 
 def _imports(tree: ast.Module, module: str, is_package: bool) -> list[str]:
     names: list[str] = []
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -126,3 +127,13 @@ def _imports(tree: ast.Module, module: str, is_package: bool) -> list[str]:
     # Importing a.b.c runs a/__init__.py and a/b/__init__.py too.
     found = {".".join(name.split(".")[: depth + 1]) for name in names if name for depth in range(name.count(".") + 1)}
     return sorted(found)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """All statements at any depth, without looking into expressions, which import nothing and are most of a tree."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, part, ())
