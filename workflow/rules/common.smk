@@ -6,7 +6,6 @@ import re
 import shlex
 import sys
 from functools import cache
-from glob import glob
 from pathlib import Path
 
 # Thousands of jobs are millions of objects that live to the end: at Python's own threshold, looking through them for garbage
@@ -25,6 +24,7 @@ from calibrant.study.config import resolve_config
 from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
 from calibrant.study.inspection import compared, heldout_set
 from calibrant.study.layout import Layout
+from calibrant.study.local import local_files
 from calibrant.study.needs import report_files
 from calibrant.study.pool import repacked
 from calibrant.study.resources import gpus, request, shape_for_requests
@@ -113,20 +113,12 @@ def spec(**sections):
     return json.dumps(sections, sort_keys=True)
 
 
-def local_files(entry):
-    """Files of this machine that a specification names: inputs, so that changing them reruns the download."""
-    if "path" in entry:
-        folder = Path(entry["path"])
-        weights = list(folder.glob("*.safetensors")) or [folder / "model.safetensors"]
-        return [local(str(p)) for p in sorted([folder / "config.json", *weights])]
-    named = entry.get("files", [])
-    patterns = list(named.values()) if isinstance(named, dict) else named
-    found = []
-    for pattern in patterns:
-        found += sorted(glob(pattern)) or [pattern]
-    archive = entry.get("archive", {}).get("file")
-    # Never in a storage provider: what this machine has is read where it lies.
-    return [local(file) for file in found + ([archive] if archive else [])]
+def own_files(entry):
+    """Files of this machine that a specification names: inputs, so that changing them reruns the download.
+
+    Never in a storage provider: what this machine has is read where it lies.
+    """
+    return [local(file) for file in local_files(entry)]
 
 
 def task_kind(name):

@@ -4,7 +4,7 @@
 rule download_model:
     """Fetch the model; a quantised archive is turned into an ordinary checkpoint once."""
     input:
-        local_files(config["model"]),
+        own_files(config["model"]),
     output:
         directory(f"{DATA}/model"),
     log:
@@ -25,7 +25,7 @@ rule download_model:
 rule download_source:
     """Fetch, clean and deduplicate the documents of source {wildcards.source}."""
     input:
-        lambda wildcards: local_files(config["sources"][wildcards.source]),
+        lambda wildcards: own_files(config["sources"][wildcards.source]),
     output:
         documents=f"{DATA}/sources/{{source}}/documents.parquet",
         heldout=f"{DATA}/sources/{{source}}/heldout.parquet",
@@ -48,7 +48,7 @@ rule download_source:
 rule download_text:
     """Fetch the text {wildcards.text}, on which perplexity is measured."""
     input:
-        lambda wildcards: local_files(config["texts"][wildcards.text]),
+        lambda wildcards: own_files(config["texts"][wildcards.text]),
     output:
         documents=f"{DATA}/texts/{{text}}/documents.parquet",
         provenance=f"{DATA}/texts/{{text}}/provenance.json",
@@ -78,7 +78,7 @@ for name in config["tasks"]:
             (
                 f"{DATA}/sources/{config['tasks'][name]['source']}/heldout.parquet"
                 if task_kind(name) == "built"
-                else local_files(config["tasks"][name])
+                else own_files(config["tasks"][name])
             ),
         output:
             task_files(name),

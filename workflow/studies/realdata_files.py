@@ -1,8 +1,8 @@
 """Put your copies of the corpora and task rows of realdata.yaml where it looks for them: python ... FOLDER.
 
 FOLDER holds `corpora` and `eval`. Corpora and most tasks are copied as they are; Alpaca is written with its template.
-Of MMLU the shortest question of 15 words or more of each subject is taken, choices counted: all 57 subjects are there, and
-a laptop gets through them three hundred times.
+Of MMLU the shortest question of 15 words or more of each subject is taken, choices counted: all 57 subjects are there,
+and a laptop gets through them three hundred times.
 """
 
 import gzip

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibrant.errors import InputError
+from calibrant.study.local import named_files
 
 if TYPE_CHECKING:
     from calibrant.study.estimate import Estimate
@@ -105,10 +106,8 @@ def absent(config: dict[str, Any]) -> dict[str, str]:
         entries |= {f"{section}.{name}": spec for name, spec in config[section].items()}
     found = {}
     for key, spec in entries.items():
-        files = spec.get("files", [])
-        names = [*(files.values() if isinstance(files, dict) else files), spec.get("path")]
-        names.append(spec.get("archive", {}).get("file"))
-        if missing := [name for name in names if name and not glob.glob(name)]:  # noqa: PTH207 (absolute patterns)
+        names = [*named_files(spec), *([spec["path"]] if "path" in spec else [])]
+        if missing := [name for name in names if not glob.glob(name)]:  # noqa: PTH207 (absolute patterns)
             found[key] = ", ".join(missing)
     return found
 
