@@ -40,36 +40,33 @@ def solve(weight: Tensor, statistics: Statistics, pattern: Pattern, settings: Se
         raise InputError(f"option sparsegpt.block_size={block}: must be a multiple of M in {pattern}")
     as_published = weight.dtype == torch.float32
     factor, dead = inverse_factor(statistics, settings, as_published)
-    W = weight.to(torch.float32).masked_fill(dead, 0)
+    # a column at a time is wanted from here on: transposed, each lies together
+    W = weight.to(torch.float32).masked_fill(dead, 0).T.contiguous()
     keep = torch.ones_like(W, dtype=torch.bool)
-    cols = W.shape[1]
-    for start in range(0, cols, block):
-        end = min(start + block, cols)
-        U1 = factor[start:end, start:end]
-        d = U1.diag()
-        # a column at a time is wanted from here on: transposed, each lies together
-        W1 = W[:, start:end].T.contiguous()
+    for start in range(0, len(W), block):
+        end = min(start + block, len(W))
+        W1, keep1, U1 = W[start:end], keep[start:end], factor[start:end, start:end]
+        d = U1.diag()[:, None]
         errors, step = torch.empty_like(W1), torch.empty_like(W1)
         if isinstance(pattern, Unstructured):
-            keep1 = prune_below_threshold(_saliency(W[:, start:end], d), pattern).T.contiguous()
-        else:
-            keep1 = torch.ones_like(W1, dtype=torch.bool)
-        pruned = (~keep1).to(torch.float32)
-        for i in range(end - start):
+            keep1[:] = prune_below_threshold(_saliency(W1, d), pattern)
+        divisors = torch.where(keep1, torch.inf, d)  # the error is w / d where w is pruned, nothing where it is kept
+        for i, (w, divisor, error) in enumerate(zip(W1, divisors, errors, strict=True)):
             if isinstance(pattern, NM) and i % pattern.m == 0:
                 group = slice(i, i + pattern.m)
-                keep1[group] = keep_n_of_m(_saliency(W1[group].T, d[group]), pattern.n).T
-                pruned[group] = ~keep1[group]
-            error, later = torch.mul(W1[i], pruned[i], out=errors[i]).div_(d[i]), W1[i + 1 :]
+                keep1[group] = keep_n_of_m(_saliency(W1[group], d[group]).T, pattern.n).T
+                divisors[group] = torch.where(keep1[group], torch.inf, d[group])
+            torch.div(w, divisor, out=error)
             if as_published:
-                later -= torch.mul(U1[i, i + 1 :, None], error, out=step[i + 1 :])
+                W1[i + 1 :] -= torch.mul(U1[i, i + 1 :, None], error, out=step[i + 1 :])
             else:
-                later.addcmul_(U1[i, i + 1 :, None], error, value=-1)
+                W1[i + 1 :].addcmul_(U1[i, i + 1 :, None], error, value=-1)
         W1 *= keep1
-        W[:, start:end] = W1.T
-        W[:, end:] -= errors.T.contiguous() @ factor[start:end, end:]
-        keep[:, start:end] = keep1.T
-    return keep, W
+        if as_published:
+            W[end:] -= (errors.T.contiguous() @ factor[start:end, end:]).T
+        else:
+            W[end:].addmm_(factor[start:end, end:].T, errors, alpha=-1)
+    return keep.T.contiguous(), W.T.contiguous()
 
 
 def _saliency(W: Tensor, d: Tensor) -> Tensor:
