@@ -10,6 +10,7 @@ PAPER_PRESETS := dclm-7b llama-2-7b llama-2-13b llama-3-8b
 
 ROWS ?= ../shared/realdata/eval
 BENCH := reports/benchmarks
+COMPRESSOR = $(if $(wildcard .venv-llmcompressor/.ready),--llmcompressor .venv-llmcompressor/bin/python)
 
 .PHONY: bench bench-llmcompressor study test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean storage-test
 
@@ -71,14 +72,17 @@ $(READY): envs/requirements.txt pyproject.toml
 bench: $(READY)
 	$(BIN)/snakemake --cores all --quiet all -- data/smollm2-135m/model data/smollm2-135m/texts/fiction/documents.parquet
 	rm -rf $(BENCH)
-	$(BIN)/python benchmarks/prune.py --cases wanda-2048 wanda-512 sublayer-512 sparsegpt-512 --repeats 2 --no-check \
-	  $(if $(wildcard .venv-llmcompressor/.ready),--llmcompressor .venv-llmcompressor/bin/python) --output $(BENCH)
+	$(BIN)/python benchmarks/prune.py --cases wanda-2048 --repeats 2 --no-check $(COMPRESSOR) --output $(BENCH)
+	$(BIN)/python benchmarks/prune.py --cases wanda-512 --repeats 1 --no-check $(COMPRESSOR) --output $(BENCH)/short
+	$(BIN)/python benchmarks/prune.py --cases sublayer-512 sparsegpt-512 --sequences 8 --repeats 2 --no-check --output $(BENCH)/updates
 	$(BIN)/python benchmarks/prune.py --cases wanda-512 sublayer-512 --sequences 4 --repeats 1 --output $(BENCH)/masks
-	$(BIN)/python benchmarks/generate.py --batches 32 64 128 --repeats 2 --output $(BENCH)
+	$(BIN)/python benchmarks/generate.py --batches 32 64 --repeats 2 --output $(BENCH)
+	$(BIN)/python benchmarks/generate.py --batches 128 --new 64 --repeats 1 --output $(BENCH)/wide
 	$(BIN)/python benchmarks/score.py --output $(BENCH)
-	@if [ -d $(ROWS) ]; then $(BIN)/python benchmarks/evaluate.py --data $(ROWS) --repeats 1 --output $(BENCH); \
+	@if [ -d $(ROWS) ]; then $(BIN)/python benchmarks/evaluate.py --data $(ROWS) --documents 24 --questions 1 --more 6 \
+	  --mmlu-batch-sizes 1 --repeats 1 --output $(BENCH); \
 	else echo "evaluation left out: $(ROWS) holds no task rows (make bench ROWS=FOLDER)"; fi
-	@cat $(BENCH)/*.md $(BENCH)/masks/*.md > $(BENCH)/all.md && echo "Tables and figures: $(BENCH)/all.md"
+	@cat $(BENCH)/*.md $(BENCH)/*/*.md > $(BENCH)/all.tmp && mv $(BENCH)/all.tmp $(BENCH)/all.md && echo "Tables and figures: $(BENCH)/all.md"
 
 # llm-compressor, with which benchmarks/prune.py compares, in an environment of its own. PyTorch comes first, the pinned
 # version: where only its CPU build is offered, as for .venv, none with CUDA is pulled in.
