@@ -141,6 +141,17 @@ def test_an_unexpected_error_is_status_1_with_its_traceback(tmp_path: Path) -> N
     assert "ZeroDivisionError" in done.stderr
 
 
+def test_a_reader_who_has_seen_enough_gets_no_traceback() -> None:
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "calibrant", "plan", "workflow/presets/tiny.yaml"]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == "calibrant plan: stopped, nobody reads its output any more\n"
+    assert process.returncode == 1
+
+
 def test_unknown_arguments_are_said_by_the_stage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["apply", "--model", "m", "--masks", "x", "--output", "o", "--threads", "1"]) == 2
     said = capsys.readouterr().err

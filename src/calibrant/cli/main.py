@@ -72,11 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         module.run(options)
+        sys.stdout.flush()
     except InputError as error:
         if options.debug:
             raise
         print(f"calibrant {options.stage}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # as in `calibrant plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        print(f"calibrant {options.stage}: stopped, nobody reads its output any more", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"calibrant {options.stage}: interrupted; the same command resumes", file=sys.stderr)
         return 1
