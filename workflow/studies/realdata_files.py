@@ -7,7 +7,6 @@ and a laptop gets through them three hundred times.
 
 import gzip
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -36,7 +35,7 @@ def main(folder: Path) -> None:
     """Fill `data/realdata`."""
     TARGET.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
-        shutil.copyfile(folder / name, TARGET / Path(name).name)
+        _put(Path(name).name, (folder / name).read_bytes())
     _write("alpaca.jsonl", ({"text": _alpaca(row)} for row in _rows(folder / "corpora/alpaca_9k.jsonl.gz")))
     chosen: dict[str, tuple[int, dict[str, str]]] = {}
     for row in _rows(folder / "eval/mmlu_test.jsonl.gz"):
@@ -59,7 +58,14 @@ def _alpaca(row: dict[str, str]) -> str:
 
 def _write(name: str, rows: Iterable[dict[str, str]]) -> None:
     text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
-    (TARGET / name).write_text(text, encoding="utf-8")
+    _put(name, text.encode())
+
+
+def _put(name: str, content: bytes) -> None:
+    """Leave a file alone that is right already: a newer one would have the study run again."""
+    path = TARGET / name
+    if not path.exists() or path.read_bytes() != content:
+        path.write_bytes(content)
 
 
 if __name__ == "__main__":
