@@ -82,7 +82,7 @@ bench: $(READY)
 	@if [ -d $(ROWS) ]; then $(BIN)/python benchmarks/evaluate.py --data $(ROWS) --documents 24 --questions 1 --more 6 \
 	  --mmlu-batch-sizes 1 --repeats 1 --output $(BENCH); \
 	else echo "evaluation left out: $(ROWS) holds no task rows (make bench ROWS=FOLDER)"; fi
-	@cat $(BENCH)/*.md $(BENCH)/*/*.md > $(BENCH)/all.tmp && mv $(BENCH)/all.tmp $(BENCH)/all.md && echo "Tables and figures: $(BENCH)/all.md"
+	@cat $(BENCH)/*.md $(BENCH)/*/*.md > $(BENCH)/all.md && echo "Tables and figures: $(BENCH)/all.md"
 
 # llm-compressor, with which benchmarks/prune.py compares, in an environment of its own. PyTorch comes first, the pinned
 # version: where only its CPU build is offered, as for .venv, none with CUDA is pulled in.

@@ -37,17 +37,20 @@ def main(folder: Path) -> None:
     for name in COPIED:
         _put(Path(name).name, (folder / name).read_bytes())
     _write("alpaca.jsonl", ({"text": _alpaca(row)} for row in _rows(folder / "corpora/alpaca_9k.jsonl.gz")))
-    chosen: dict[str, tuple[int, dict[str, str]]] = {}
+    questions: dict[str, list[dict[str, str]]] = {}
     for row in _rows(folder / "eval/mmlu_test.jsonl.gz"):
-        words = len(" ".join((row["question"], *row["choices"])).split())
-        if words >= 15 and words < chosen.get(row["subject"], (10**9,))[0]:
-            chosen[row["subject"]] = (words, row)
-    _write("mmlu_short.jsonl", (row for _, row in chosen.values()))
+        if _words(row) >= 15:
+            questions.setdefault(row["subject"], []).append(row)
+    _write("mmlu_short.jsonl", (min(rows, key=_words) for rows in questions.values()))
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     with gzip.open(path, "rt", encoding="utf-8") as file:
         yield from map(json.loads, file)
+
+
+def _words(row: dict[str, str]) -> int:
+    return len(" ".join((row["question"], *row["choices"])).split())
 
 
 def _alpaca(row: dict[str, str]) -> str:
