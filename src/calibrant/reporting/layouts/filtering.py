@@ -25,16 +25,14 @@ def filter_table(frame: pl.DataFrame, study: Study) -> list[Table]:
         list(dict.fromkeys(value for at in rates.values() for value in getattr(at, name)))
         for name in ("methods", "sources", "sparsities")
     )
-    keys = [
-        (sparsity, method, source)
+    found = {
+        (sparsity, method, source): sum(Cell(method, sparsity, source, "synthetic") in r.cells for r in rates.values())
         for sparsity in in_order(sparsities)
         for method in methods
         for source in sources
-        if any(Cell(method, sparsity, source, "synthetic") in r.cells for r in rates.values())
-    ]
+    }
     # Methods and sparsities of which the study has one rate only stand in the tables of performance.
-    varied = [k for k in keys if sum(Cell(k[1], k[0], k[2], "synthetic") in r.cells for r in rates.values()) > 1]
-    keys = varied or keys
+    keys = [key for key, count in found.items() if count > 1] or [key for key, count in found.items() if count]
     differences: dict[tuple[Measure, tuple[str, str, str], float], Estimate | None] = {
         (m, key, rate): at.difference(*key, m) for m in changed for key in keys for rate, at in rates.items()
     }
