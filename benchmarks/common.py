@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import torch
 
+from calibrant.models.freed_memory import keep_freed_memory
+
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "data/smollm2-135m/model"
 HOW_TO_GET_IT = ".venv/bin/snakemake --cores all data/smollm2-135m/model"
@@ -181,4 +183,5 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
         parser.error(f"--model {options.model}: no model there; the default one is made by: {HOW_TO_GET_IT}")
     if options.threads:
         torch.set_num_threads(options.threads)
+    keep_freed_memory()  # for everything that runs in this process, what Calibrant is compared with too
     return options

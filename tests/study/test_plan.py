@@ -8,12 +8,14 @@ import pytest
 
 from calibrant.cli.main import main
 from calibrant.errors import InputError
+from calibrant.models.side_by_side import AT_ONCE
 from calibrant.study.config import resolve_config, workflow_root
-from calibrant.study.cost import Rates, decode_bytes, decode_seconds, fitting_batch, passes
+from calibrant.study.cost import Rates, activation_bytes, decode_bytes, decode_seconds, fitting_batch, passes
 from calibrant.study.estimate import estimate
+from calibrant.study.machines import rates_of
 from calibrant.study.plan import counts, jobs, work
 from calibrant.study.shapes import Shape, known_shape, shape_of_size
-from calibrant.study.stage_needs import evaluation_tokens, stage_needs
+from calibrant.study.stage_needs import SIDE_BY_SIDE, evaluation_tokens, stage_needs
 from calibrant.study.targets import target_config, target_files
 
 BASE = {"preset": "dclm-7b", "experiment": "sources"}
@@ -114,6 +116,18 @@ def test_sparsegpt_costs_its_hessians_and_sublayer_mode_one_pass() -> None:
     assert stage_needs("prune", config, shape, rates).seconds < plain.seconds
     with pytest.raises(InputError, match="stage filter: there is no cost model"):
         stage_needs("filter", config, shape, rates)
+
+
+def test_threads_of_a_cpu_hold_activations_of_their_own() -> None:
+    config, shape = target_config(BASE, "table7"), shape_of_size(7e9)
+    memory = {}
+    for threads in (1, 2, 4, 16):
+        config["compute"]["threads"] = threads
+        memory[threads] = stage_needs("prune", config, shape, rates_of("cpu")).host
+    once = activation_bytes(shape, config["calibration"]["length"], 2)
+    assert memory[2] - memory[1] == pytest.approx(once)
+    assert memory[4] - memory[1] == memory[16] - memory[1] == pytest.approx(3 * once)
+    assert SIDE_BY_SIDE == AT_ONCE
 
 
 def test_shapes_have_the_published_numbers_of_parameters() -> None:

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from calibrant import __version__
 from calibrant.errors import InputError
+from calibrant.models.freed_memory import keep_freed_memory
 
 # Stage -> what it does, kept here so that `calibrant --help` imports no stage.
 STAGES = {
@@ -70,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     assert module is not None
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    keep_freed_memory()
     try:
         module.run(options)
         sys.stdout.flush()

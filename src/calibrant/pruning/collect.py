@@ -1,5 +1,6 @@
 """Run one decoder layer over the calibration set and collect the statistics of its linear layers' inputs."""
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -7,9 +8,10 @@ import torch
 from torch import Tensor
 
 from calibrant.errors import InputError
+from calibrant.models.side_by_side import AT_ONCE, side_by_side
 from calibrant.models.structure import DecoderLayer, Linear
 from calibrant.pruning.calls import LayerCall
-from calibrant.pruning.statistics import Kind, Statistics, new_statistics, update
+from calibrant.pruning.statistics import Kind, Observation, Statistics, add, new_statistics, observe, update
 from calibrant.pruning.watch import routed, watched
 
 
@@ -18,10 +20,15 @@ class _SeenEnoughError(Exception):
 
 
 def propagate(layer: DecoderLayer, calls: Sequence[LayerCall], hidden: Tensor, device: torch.device) -> None:
-    """Replace `hidden` [sequences, tokens, width] by the layer's outputs, one sequence at a time."""
-    with torch.no_grad():
-        for index, call in enumerate(calls):
-            hidden[index : index + 1] = call.run(layer.module, hidden[index : index + 1].to(device)).to(hidden.device)
+    """Replace `hidden` [sequences, tokens, width] by the layer's outputs; each sequence is a batch of its own."""
+
+    def run(index: int) -> None:
+        hidden[index : index + 1] = (
+            calls[index].run(layer.module, hidden[index : index + 1].to(device)).to(hidden.device)
+        )
+
+    for _ in side_by_side(run, range(len(calls)), device):
+        pass
 
 
 def collect(
@@ -64,15 +71,28 @@ def collect(
                 statistics[name] = new_statistics(linears[name].weight.shape[1], kinds, device)
             update(statistics[name], tensor)
 
+    # A Hessian is larger than what it is made of, and experts are watched in the caller's thread only.
+    at_once = 1 if "hessian" in kinds or routed(linears) else AT_ONCE
+    own = threading.local()
+
     def others(name: str, tensor: Tensor) -> None:
-        update(statistics[name], tensor)
+        if at_once == 1:
+            update(statistics[name], tensor)
+        else:
+            own.seen.append((name, observe(statistics[name], tensor)))
         if name == last and not move_on:
             raise _SeenEnoughError
 
-    def run(index: int) -> None:
-        output = calls[index].run(layer.module, hidden[index : index + 1].to(device))
+    def run(index: int) -> list[tuple[str, Observation]]:
+        seen: list[tuple[str, Observation]] = []
+        own.seen = seen
+        try:
+            output = calls[index].run(layer.module, hidden[index : index + 1].to(device))
+        except _SeenEnoughError:
+            return seen
         if move_on:
             hidden[index : index + 1] = output.to(hidden.device)
+        return seen
 
     with torch.no_grad():
         with watched(inputs.watched, first):
@@ -83,11 +103,9 @@ def collect(
         # with experts, which call is the last differs by sequence
         last = None if routed(linears) else next(reversed(statistics))
         with watched({name: linears[name] for name in statistics}, others):
-            for index in range(1, len(calls)):
-                try:
-                    run(index)
-                except _SeenEnoughError:
-                    continue
+            for seen in side_by_side(run, range(1, len(calls)), device, at_once):
+                for name, observation in seen:  # in the order of the sequences, whoever was first
+                    add(statistics[name], observation)
     return {name: _reached(name, statistics[leader]) for name, leader in inputs.all_leaders().items()}
 
 

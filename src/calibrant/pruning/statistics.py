@@ -50,30 +50,57 @@ def new_statistics(cols: int, kinds: Collection[Kind], device: torch.device) -> 
 
 
 def update(statistics: Statistics, inputs: Tensor) -> None:
-    """Add one sequence's inputs [..., cols] in place.
+    """Add one sequence's inputs [..., cols] in place."""
+    if statistics.hessian is not None:
+        _add_to_hessian(statistics.hessian, inputs.reshape(-1, inputs.shape[-1]), statistics.sequences)
+    add(statistics, observe(statistics, inputs))
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one sequence adds to the statistics, but for the Hessian: sums over its `tokens` tokens, each [cols]."""
+
+    tokens: int
+    squares: Tensor | None = None
+    sums: Tensor | None = None
+    variance: Tensor | None = None
+
+
+def observe(statistics: Statistics, inputs: Tensor) -> Observation:
+    """What one sequence's inputs [..., cols] are going to add; of `statistics` only its kinds are read."""
+    x = inputs.reshape(-1, inputs.shape[-1])
+    squares = None if statistics.squared_norm is None else _sum_of_squares(x)
+    if statistics.sums is None:
+        return Observation(len(x), squares)
+    x = x.to(torch.float32)
+    return Observation(len(x), squares, x.sum(0), x.var(0, unbiased=False) if len(x) else None)
+
+
+def add(statistics: Statistics, seen: Observation) -> None:
+    """Add what was observed of one sequence, in place.
 
     The running means are updated as in the published codes (scale by n/(n+1), then add 1/(n+1) of the new
     term), so that float32 results agree with theirs to the last bits.
     """
-    x = inputs.reshape(-1, inputs.shape[-1])
     old, new = statistics.sequences, statistics.sequences + 1
-    if statistics.squared_norm is not None:
-        statistics.squared_norm.mul_(old / new).add_(_sum_of_squares(x), alpha=1 / new)
-    if statistics.sums is not None or statistics.hessian is not None:
-        x = x.to(torch.float32)
-    if statistics.sums is not None:
-        statistics.sums.mul_(old / new).add_(x.sum(0), alpha=1 / new)
-    if statistics.variance is not None and len(x):
-        total = statistics.tokens + len(x)
-        spread = x.var(0, unbiased=False)
-        statistics.variance.mul_(statistics.tokens / total).add_(spread, alpha=len(x) / total)
-    if statistics.hessian is not None and inputs.dtype == torch.float32:
-        x = math.sqrt(2 / new) * x  # scaled before the product, as published: near-ties hang on the rounding
-        statistics.hessian.mul_(old / new).add_(x.T @ x)
-    elif statistics.hessian is not None:
-        _add_products(statistics.hessian, x, old / new, 2 / new)
+    if statistics.squared_norm is not None and seen.squares is not None:
+        statistics.squared_norm.mul_(old / new).add_(seen.squares, alpha=1 / new)
+    if statistics.sums is not None and seen.sums is not None:
+        statistics.sums.mul_(old / new).add_(seen.sums, alpha=1 / new)
+    if statistics.variance is not None and seen.variance is not None:
+        total = statistics.tokens + seen.tokens
+        statistics.variance.mul_(statistics.tokens / total).add_(seen.variance, alpha=seen.tokens / total)
     statistics.sequences = new
-    statistics.tokens += len(x)
+    statistics.tokens += seen.tokens
+
+
+def _add_to_hessian(hessian: Tensor, x: Tensor, old: int) -> None:
+    new = old + 1
+    if x.dtype == torch.float32:
+        x = math.sqrt(2 / new) * x  # scaled before the product, as published: near-ties hang on the rounding
+        hessian.mul_(old / new).add_(x.T @ x)
+    else:
+        _add_products(hessian, x.to(torch.float32), old / new, 2 / new)
 
 
 def _sum_of_squares(x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from calibrant.study.shapes import Shape
 
 STAGES = ("generate", "score", "dense statistics", "prune", "evaluate", "inspect")
 BYTES_A_NUMBER = {"auto": 2, "bfloat16": 2, "float16": 2, "float32": 4}
+SIDE_BY_SIDE = 4  # sequences that a CPU prunes with at a time, if it has the threads (models/side_by_side.py)
 BATCH_TOKENS = 4096  # tokens of a forward pass in scoring and evaluation (scoring/score.py, evaluation/scorer.py)
 TASK_LENGTH = 250  # tokens that an item's tokens attend to
 LAYERWISE = ("dense statistics", "prune", "inspect")
@@ -65,6 +66,9 @@ def stage_needs(
     else:
         hessians = _reads_hessians(stage, method, options)
         device = cost.layer_bytes(shape, length, size, hessians=hessians)
+        if rates.memory <= 0 and not hessians:
+            others = min(SIDE_BY_SIDE, int(config["compute"]["threads"])) - 1
+            device += others * cost.activation_bytes(shape, length, size)
         seconds, host = 0.0, 0.0
         if method != "magnitude":
             times = 1.0 if stage == "dense statistics" else cost.passes(shape, options.get("sequential", "layer"))
