@@ -1,4 +1,5 @@
-# Two commands: `make study` (CONFIG=my.yaml for your own) and `make test`. Both set up .venv first.
+# Two commands: `make study` (CONFIG=my.yaml for your own, TARGET="table2 figure4" for parts of the paper) and `make test`.
+# Both set up .venv first.
 # Tables and figures of the paper: `make reproduce-tiny` (minutes, nothing downloaded), `make reproduce-small` (an hour, the
 # laptop's model), `make paper-all ARGS=-n` (the paper's four models; leave out ARGS to run). See docs/targets.md.
 PYTHON ?= python3
@@ -15,7 +16,7 @@ COMPRESSOR = $(if $(wildcard .venv-llmcompressor/.ready),--llmcompressor .venv-l
 .PHONY: bench bench-llmcompressor study test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean storage-test
 
 study: $(READY)
-	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG))
+	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG)) $(foreach name,$(TARGET),--target $(name))
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not storage"

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,6 +97,15 @@ def test_sparsities_have_one_spelling(value: Any, text: str) -> None:
 def test_impossible_sparsities_are_refused(value: str) -> None:
     with pytest.raises(InputError, match=r"0\.6|2:4"):
         normal_sparsity(value)
+
+
+def test_patterns_without_quotes_are_recognised() -> None:
+    for pattern in ("2:4", "4:8", "1:4"):
+        (value,) = yaml.safe_load(f"[{pattern}]")
+        with pytest.raises(InputError, match=f'{value} is neither .* if {pattern} was meant, write "{pattern}"'):
+            normal_sparsity(value)
+    with pytest.raises(InputError, match="N:M \\(2:4\\)$"):
+        normal_sparsity(50)
 
 
 def test_every_run_is_made_once_and_has_its_own_name() -> None:

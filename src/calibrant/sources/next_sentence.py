@@ -68,7 +68,7 @@ def build_items(documents: Iterable[tuple[str, str]], count: int, seed: int) -> 
     if len(chosen) < count:
         raise InputError(
             f"only {len(chosen)} items can be built from {total} held-out documents (one a document), "
-            f"{count} were asked for; ask for fewer, or hold out more"
+            f"{count} were asked for; ask for fewer, or hold out more (a plain text file is one document)"
         )
     labels = rng.permutation(np.arange(count) % CHOICES)
     items = []

@@ -134,8 +134,17 @@ def normal_sparsity(value: Any, where: str = "sparsity") -> str:
     if not 0 < ratio < 1:
         raise InputError(
             f"{where}: {text} is neither a share of pruned weights between 0 and 1 (0.6) nor a pattern N:M (2:4)"
+            + _quotes_hint(value)
         )
     return format_number(ratio)
+
+
+def _quotes_hint(value: object) -> str:
+    """YAML reads 2:4 without quotes as two minutes and four seconds."""
+    if not isinstance(value, int) or not 0 < value // 60 < value % 60:
+        return ""
+    pattern = f"{value // 60}:{value % 60}"
+    return f'; if {pattern} was meant, write "{pattern}": without the quotes YAML makes {value} of it'
 
 
 def format_number(value: float) -> str:

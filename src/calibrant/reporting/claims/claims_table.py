@@ -29,7 +29,11 @@ def claims_table(judgements: Sequence[Judgement], outcome: Outcome) -> list[Tabl
     untested = [j for j in judgements if j.verdict == UNDECIDED and j.p is None]
     groups = (("Decided", decided), ("Tested, undecided", tested), ("Not tested in this study", untested))
     perplexity = outcome.measure.kind == "perplexity"
-    scale = "in per cent of the perplexity (logarithms)" if perplexity else "in percentage points"
+    scale = (
+        "in per cent of the perplexity (100 ln of the ratio: -260 is a factor of 13)"
+        if perplexity
+        else "in percentage points"
+    )
     caption = (
         f"Read from {outcome.measure.name}: differences {scale}, positive in the direction of the claim except where "
         "the claim is that texts are alike. Where a claim is about several differences, the one that decides is shown. "

@@ -168,7 +168,9 @@ def _judgement(
 def _why(answer: Answer, tested: int) -> str:
     if answer.p is not None and answer.p < ALPHA:
         return f"not below {ALPHA} after Holm's correction over {tested} claims"
-    return "the interval leaves both open" if answer.contrasts == 1 else "the intervals leave both open"
+    if answer.contrasts == 1:
+        return "the interval leaves both open"
+    return f"the intervals of {answer.contrasts} differences, corrected for their number, leave both open"
 
 
 def paper_numbers(claim: Claim, model_id: str) -> str:
