@@ -104,7 +104,7 @@ def test_patterns_without_quotes_are_recognised() -> None:
         (value,) = yaml.safe_load(f"[{pattern}]")
         with pytest.raises(InputError, match=f'{value} is neither .* if {pattern} was meant, write "{pattern}"'):
             normal_sparsity(value)
-    with pytest.raises(InputError, match="N:M \\(2:4\\)$"):
+    with pytest.raises(InputError, match=r"N:M \(2:4\)$"):
         normal_sparsity(50)
 
 
