@@ -104,6 +104,16 @@ def test_nothing_is_read_where_pruned_models_only_guess() -> None:
     assert judged(BY_NAME["alike_whatever_source"], world, frame, outcome="fiction").verdict == "holds"
 
 
+def test_guessing_is_recognised_by_the_number_of_items_too() -> None:
+    world = World(grid(origins=["synthetic"]), holds=lambda c: 25.0, fails=lambda c: 25.0)
+    frame = world.frame("holds", rng())
+    for items, guessing in ((57, True), (10**9, False)):
+        counted = frame.with_columns(pl.lit(None, pl.Float64).alias("stderr"), pl.lit(items, pl.Int64).alias("n"))
+        pruned = counted.with_columns((pl.col("value") + 1e-3 * (pl.col("method") != "dense")).alias("value"))
+        found = judged(BY_NAME["alike_whatever_source"], world, pruned)
+        assert ("most of these pruned models only guess" in found.reason) == guessing
+
+
 def test_nothing_is_read_from_a_task_on_which_the_dense_model_guesses() -> None:
     world = WORLDS["generated_beats_real"]
     guess = (pl.col("method") == "dense") & (pl.col("task") == "arc_easy")

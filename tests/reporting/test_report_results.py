@@ -150,6 +150,18 @@ def test_share_of_patterns() -> None:
     assert [share(s) for s in ("0.6", "2:4", "1:4", "4:8")] == [0.6, 0.5, 0.75, 0.5]
 
 
+def test_without_an_error_the_number_of_items_tells_what_is_chance(study: Any) -> None:
+    """MMLU evaluated on one question of each subject: a mean of 57 results that have no error."""
+    frame, whole = collect(read_index(study.write()).runs), Study("s", "m", tasks=(Task("piqa"),))
+    piqa = pl.col("task") == "piqa"
+    for items, chance in ((57, True), (100_000, False), (None, False)):  # of 51 % right
+        no_error = frame.with_columns(
+            pl.when(piqa).then(None).otherwise(pl.col("stderr")).alias("stderr"),
+            pl.when(piqa).then(pl.lit(items, pl.Int64)).otherwise(pl.col("n")).alias("n"),
+        )
+        assert ("piqa" in [m.task for m in Comparison(no_error, whole).at_chance]) == chance
+
+
 def test_comparison_orders_pairs_and_averages(study: Any) -> None:
     frame = collect(read_index(study.write()).runs)
     data = Comparison(frame, Study("s", "m", tasks=(Task("piqa"),)))

@@ -1,5 +1,6 @@
 """Results arranged for comparison: look up the seeds of a cell, and pair real with self-generated text."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -38,6 +39,15 @@ class Item:
     value: float
     stderr: float | None
     n: int | None
+
+    def error(self, chance: float) -> float | None:
+        """The standard error over items; where the results have none, that of guessing as many items.
+
+        A mean of subjects with a single item each has none of its own (MMLU, evaluated on one question of each).
+        """
+        if self.stderr is None and self.n:
+            return math.sqrt(chance * (1 - chance) / self.n)
+        return self.stderr
 
 
 class Comparison:
@@ -158,11 +168,13 @@ class Comparison:
     def is_at_chance(self, cell: Cell, measure: Measure) -> bool:
         """Whether the mean accuracy is within two standard errors (over items) of guessing.
 
-        False where the chance level, the value or its error is not known.
+        False where the chance level, the value, or both its error and the number of items are not known.
         """
+        if measure.chance is None:
+            return False
         items = list(self.items(cell, measure).values())
-        errors = [item.stderr for item in items if item.stderr is not None]
-        if measure.chance is None or not errors:
+        errors = [error for item in items if (error := item.error(measure.chance)) is not None]
+        if not errors:
             return False
         # The items are the same for every seed, so averaging over seeds does not shrink their error.
         return _mean([i.value for i in items]) <= measure.chance + 2 * _mean(errors)

@@ -173,7 +173,7 @@ def _item_row(data: Comparison, sparsity: str, measure: Measure) -> Row:
     errors = [i.stderr * measure.scale for group in found for i in group if i.stderr is not None]
     groups = [[i.value * measure.scale for i in group] for group in found if group]
     counts = [i.n for group in found for i in group if i.n is not None] + ([dense.n] if dense and dense.n else [])
-    known = dense is not None and dense.stderr is not None and measure.chance is not None
+    known = dense is not None and measure.chance is not None and dense.error(measure.chance) is not None
     above = ("no" if data.is_at_chance(DENSE, measure) else "yes") if known else None
     return Row(
         measure.label,

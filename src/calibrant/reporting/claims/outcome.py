@@ -98,10 +98,12 @@ def with_scores(frame: pl.DataFrame, outcome: Outcome) -> pl.DataFrame:
     )
     members = frame.join(wanted, on=["task", "metric"], how="inner", maintain_order="left")
     count = len(outcome.members)
+    of_guessing = (pl.col("chance") * (1 - pl.col("chance")) / pl.col("n")).sqrt()  # where a result has no error
+    error = pl.col("stderr").fill_null(of_guessing)
     runs = members.group_by(keys, maintain_order=True).agg(
         pl.col("value").mean(),
         pl.when(pl.col("chance").null_count() == 0).then(pl.col("chance").mean()).alias("chance"),
-        pl.when(pl.col("stderr").null_count() == 0).then((pl.col("stderr") ** 2).sum().sqrt() / count).alias("error"),
+        pl.when(error.null_count() == 0).then((error**2).sum().sqrt() / count).alias("error"),
         pl.len().alias("tasks"),
     )
     return runs.filter(pl.col("tasks") == count).select(
