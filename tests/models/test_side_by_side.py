@@ -1,6 +1,7 @@
 """Items side by side: their order, the threads of each, errors, and what the caller finds afterwards."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -53,6 +54,7 @@ def test_an_error_ends_it() -> None:
     def fails_at_three(item: int) -> None:
         if item == 3:
             raise ValueError("three")
+        time.sleep(0.005)  # work, so that not all of it is done before the caller hears of the error
         done.append(item)
 
     with pytest.raises(ValueError, match="three"):

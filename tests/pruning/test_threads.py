@@ -1,6 +1,5 @@
 """Sequences that run side by side give the statistics and masks of one thread, to the bit."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,13 +7,6 @@ import torch
 
 from calibrant.pruning.api import prune
 from calibrant.pruning.dense import write_dense_statistics
-
-
-@pytest.fixture(autouse=True)
-def threads_are_given_back() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

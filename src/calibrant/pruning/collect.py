@@ -23,9 +23,8 @@ def propagate(layer: DecoderLayer, calls: Sequence[LayerCall], hidden: Tensor, d
     """Replace `hidden` [sequences, tokens, width] by the layer's outputs; each sequence is a batch of its own."""
 
     def run(index: int) -> None:
-        hidden[index : index + 1] = (
-            calls[index].run(layer.module, hidden[index : index + 1].to(device)).to(hidden.device)
-        )
+        output = calls[index].run(layer.module, hidden[index : index + 1].to(device))
+        hidden[index : index + 1] = output.to(hidden.device)
 
     for _ in side_by_side(run, range(len(calls)), device):
         pass
