@@ -1,12 +1,12 @@
 """Killed runs: the same command goes on and ends with the same bytes."""
 
-import os
+import multiprocessing
 import random
-import signal
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from calibrant.pruning import api, partial
 from calibrant.pruning.masks import weights_path
@@ -89,24 +89,36 @@ def test_work_of_other_settings_is_not_used(
 
 
 def test_kill_9_at_random_moments(tiny_model_dir: Path, tiny_calibration: Path, tmp_path: Path) -> None:
-    def start(output: Path) -> int:
-        """Prune in a forked process, which spares the imports."""
-        if child := os.fork():
-            return child
-        try:
-            api.prune(tiny_model_dir, tiny_calibration, "owl", "0.5", output=output, device="cpu", progress=False)
-            os._exit(0)
-        finally:
-            os._exit(1)
+    # Forked by a server that has the imports paid and no threads: a fork of this process, which has, may hang.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["calibrant.pruning.api"])
 
-    began = time.monotonic()
-    assert os.waitpid(start(tmp_path / "whole.safetensors"), 0)[1] == 0
-    duration = time.monotonic() - began
+    def start(output: Path) -> multiprocessing.context.ForkServerProcess:
+        process = context.Process(
+            target=_prune_owl, args=(tiny_model_dir, tiny_calibration, output, torch.get_num_threads())
+        )
+        process.start()
+        return process
+
+    def end(output: Path) -> float:
+        began = time.monotonic()
+        process = start(output)
+        process.join()
+        assert process.exitcode == 0
+        return time.monotonic() - began
+
+    end(tmp_path / "imports.safetensors")
+    duration = end(tmp_path / "whole.safetensors")
     output = tmp_path / "killed.safetensors"
-    for _ in range(5):
+    for seed in range(5):
         running = start(output)
-        time.sleep(random.Random(running).uniform(0.1, 0.9) * duration)
-        os.kill(running, signal.SIGKILL)
-        os.waitpid(running, 0)
-    assert os.waitpid(start(output), 0)[1] == 0
+        time.sleep(random.Random(seed).uniform(0.1, 0.9) * duration)
+        running.kill()
+        running.join()
+    end(output)
     assert output.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
+def _prune_owl(model: Path, calibration: Path, output: Path, threads: int) -> None:
+    torch.set_num_threads(threads)
+    api.prune(model, calibration, "owl", "0.5", output=output, device="cpu", progress=False)
