@@ -15,7 +15,7 @@ from calibrant.errors import InputError
 from calibrant.pruning.api import prune
 from calibrant.pruning.apply import apply_masks, load_pruned_model
 from calibrant.pruning.export import write_pruned_checkpoint
-from calibrant.pruning.masks import pack, read_masks, unpack, weights_path, write_masks
+from calibrant.pruning.masks import pack, read_masks, unpack, weights_path, write_masks, zero_pruned
 from calibrant.pruning.tensor_files import stream_tensors, write_tensors
 
 
@@ -35,6 +35,21 @@ def test_packing_is_numpys(cols: int) -> None:
     mask = random_mask(5, cols)
     assert np.array_equal(pack(mask).numpy(), np.packbits(mask.numpy(), axis=1))
     assert torch.equal(unpack(pack(mask), cols), mask)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.float8_e4m3fn])
+def test_zeros_and_not_a_bit_more(dtype: torch.dtype) -> None:
+    values = torch.randn(6, 40, generator=torch.Generator().manual_seed(0))
+    values[0, :6] = torch.tensor([torch.nan, torch.inf, -torch.inf, -0.0, 1e-40, -1.0])
+    whole = values.to(dtype)
+    weight, mask = whole[:, 2:35], random_mask(6, 33)  # part of a parameter, as an expert's weight is
+    before, version = whole.clone(), whole._version
+    zero_pruned(weight, mask)
+    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[dtype.itemsize]
+    expected = before.view(integers)
+    expected[:, 2:35][~mask] = 0
+    assert torch.equal(whole.view(integers), expected)
+    assert whole._version > version, "a layout of the weights that is kept elsewhere follows this count"
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

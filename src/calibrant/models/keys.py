@@ -1,7 +1,7 @@
 """From a checkpoint's names to a model's parameters, by transformers' own conversion rules."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,11 @@ class KeyMap:
     dimensions, gate and up projections one after the other; those keys keep their expert and part.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, conversions: Sequence[Any] | None = None) -> None:
+        """`conversions` are the model's, for callers that have them already."""
         self._parameters: dict[str, Tensor] = model.state_dict()
         self._prefix = model.base_model_prefix
-        conversions = get_model_conversion_mapping(model)
+        conversions = get_model_conversion_mapping(model) if conversions is None else conversions
         self._renamings = [entry for entry in conversions if isinstance(entry, WeightRenaming)]
         self._converters = [entry for entry in conversions if isinstance(entry, WeightConverter)]
 

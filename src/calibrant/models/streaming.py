@@ -66,7 +66,8 @@ class StreamedModel:
         self.model.eval().requires_grad_(False)
         self.model.tie_weights()
         self.shards = _shard_of_each_key(self.path)
-        self.places = KeyMap(self.model).places(self.shards)
+        self.conversions = get_model_conversion_mapping(self.model)  # slow to make
+        self.places = KeyMap(self.model, self.conversions).places(self.shards)
         self.sources: dict[str, list[str]] = {}  # parameter -> the checkpoint keys that make it
         for key, place in self.places.items():
             self.sources.setdefault(place.parameter, []).append(key)
@@ -111,7 +112,7 @@ class StreamedModel:
                 dtype=self.dtype,
                 dtype_plan=self.model._get_dtype_plan(self.dtype),
                 device_map={"": self.device},
-                weight_mapping=get_model_conversion_mapping(self.model),
+                weight_mapping=self.conversions,
             )
             _convert(self.model, dict(tensors), config)
         for name, buffer in self.model.named_buffers():
@@ -132,9 +133,7 @@ class StreamedModel:
         """A converter that splits a key fills several parameters, of which only the first is known by name."""
         tied = set(getattr(self.model, "all_tied_weights_keys", {}) or {})
         missing = sorted({name for name, _ in self.model.named_parameters()} - set(self.sources) - tied)
-        splits = any(
-            len(getattr(entry, "target_patterns", ())) > 1 for entry in get_model_conversion_mapping(self.model)
-        )
+        splits = any(len(getattr(entry, "target_patterns", ())) > 1 for entry in self.conversions)
         if missing and not splits:
             raise InputError(f"model {self.path}: {len(missing)} weights are missing, the first is {missing[0]}")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from calibrant.errors import InputError
 from calibrant.models.keys import KeyMap, Place
 from calibrant.models.load import fingerprint, load_model, model_id, resolve
-from calibrant.pruning.masks import MaskFile, read_masks, weights_path
+from calibrant.pruning.masks import MaskFile, read_masks, weights_path, zero_pruned
 
 
 def apply_masks(model: nn.Module, masks_path: str | Path) -> None:
@@ -31,7 +31,7 @@ def apply_to_weights(weights: Mapping[str, Tensor], file: MaskFile) -> None:
                 for name, weight in weights.items():
                     weight.copy_(updated.get_tensor(f"{name}.weight"))
         for name, weight in weights.items():
-            weight.masked_fill_(~file.masks[name].to(weight.device), 0)
+            zero_pruned(weight, file.masks[name])
 
 
 def load_pruned_model(

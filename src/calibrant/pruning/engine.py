@@ -12,6 +12,7 @@ from calibrant.models.structure import DecoderLayer, Linear, find_decoder_layers
 from calibrant.pruning.calls import Allocate, LayerCall, record_calls
 from calibrant.pruning.collect import collect, propagate
 from calibrant.pruning.in_turn import prune_in_turn
+from calibrant.pruning.masks import zero_pruned
 from calibrant.pruning.methods import Method
 from calibrant.pruning.patterns import NM, Pattern
 from calibrant.pruning.select import check_divisible, select
@@ -126,7 +127,7 @@ def apply_decisions(linears: Mapping[str, Linear], decisions: Mapping[str, Decis
         linear = linears[name]
         if decision.weight is not None:
             linear.weight.copy_(decision.weight)
-        linear.weight.masked_fill_(~decision.mask.to(linear.weight.device), 0)
+        zero_pruned(linear.weight, decision.mask)
 
 
 def prune_layer(

@@ -14,7 +14,7 @@ from calibrant.errors import InputError
 from calibrant.models.load import fingerprint, model_id, resolve, weight_files
 from calibrant.models.streaming import StreamedModel
 from calibrant.pruning.apply import check_model, find_weights
-from calibrant.pruning.masks import MaskFile, read_masks, weights_path
+from calibrant.pruning.masks import MaskFile, read_masks, weights_path, zero_pruned
 from calibrant.pruning.tensor_files import stream_tensors
 
 COPIED = (".json", ".txt", ".model", ".jinja", ".tiktoken")  # configuration and tokenizer; never code or pickles
@@ -77,6 +77,7 @@ def _write_shard(shard: Path, output: Path, file: MaskFile, names: dict[str, str
             if updated is not None:
                 with safe_open(updated, framework="pt") as weights:
                     tensor = weights.get_tensor(f"{names[key]}.weight").to(tensor.dtype)
-            return tensor.masked_fill(~file.masks[names[key]], 0)
+            zero_pruned(tensor, file.masks[names[key]])
+            return tensor
 
         stream_tensors(output, entries, read, {"format": "pt", **(source.metadata() or {})})

@@ -49,7 +49,7 @@ def prune_lowest_per_row(score: Tensor, count: int) -> Tensor:
         return torch.ones_like(score, dtype=torch.bool)
     threshold = kth_smallest(score, count)
     pruned = score <= threshold
-    tied = (pruned.sum(1) > count).nonzero().flatten()
+    tied = (pruned.sum(1, dtype=torch.int32) > count).nonzero().flatten()
     if len(tied):
         below = score[tied] < threshold[tied]
         equal = score[tied] == threshold[tied]
