@@ -12,7 +12,7 @@ from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table, write_table
 from calibrant.errors import InputError
 from calibrant.reporting.comparison import Cell, Comparison, share
-from calibrant.reporting.index import Study, Task, parse_index, read_index
+from calibrant.reporting.index import Study, Task, default_label, parse_index, read_index
 from calibrant.reporting.measures import find_measures, in_sentence
 from calibrant.reporting.records import brief
 from calibrant.reporting.results import COLUMNS, achieved_sparsity, collect, read_evaluation, write_results
@@ -228,3 +228,11 @@ def test_scores_of_other_samples_are_refused(study: Any) -> None:
     write_table(index.scores[0].path, table, {"inputs": {"samples": sha256_file(index.samples[2].path)}})
     with pytest.raises(InputError, match=r"was made from samples with sha256 .* which is not .*; score those samples"):
         check_scores(index)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("parlspeech_uk", "Parlspeech uk"), ("c4", "C4"), ("dclm_pool", "DCLM pool"), ("redpajama", "RedPajama")],
+)
+def test_sources_have_readable_names(name: str, label: str) -> None:
+    assert default_label(name) == label

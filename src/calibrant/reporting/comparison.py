@@ -1,6 +1,5 @@
 """Results arranged for comparison: look up the seeds of a cell, and pair real with self-generated text."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from calibrant.reporting.measures import (
     AVERAGE_READABLE,
     Measure,
     average_of,
+    error_of_guessing,
     find_measures,
 )
 from calibrant.reporting.statistics import Estimate
@@ -41,12 +41,9 @@ class Item:
     n: int | None
 
     def error(self, chance: float) -> float | None:
-        """The standard error over items; where the results have none, that of guessing as many items.
-
-        A mean of subjects with a single item each has none of its own (MMLU, evaluated on one question of each).
-        """
+        """The standard error over items; where the results have none, that of guessing as many items."""
         if self.stderr is None and self.n:
-            return math.sqrt(chance * (1 - chance) / self.n)
+            return float(error_of_guessing(chance, self.n))
         return self.stderr
 
 

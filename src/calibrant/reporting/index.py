@@ -243,9 +243,15 @@ def _pairs(entries: Any) -> tuple[tuple[str, str], ...]:
     return tuple((e["name"], words[e["value"]] if isinstance(e["value"], bool) else str(e["value"])) for e in entries)
 
 
+SPELLINGS = {"dclm": "DCLM", "slimpajama": "SlimPajama", "redpajama": "RedPajama", "fineweb": "FineWeb"}
+
+
 def default_label(name: str) -> str:
-    """`parlspeech_uk` -> `Parlspeech uk`: spaces for underscores, a capital first letter, the rest as it is."""
-    text = name.replace("_", " ").strip()
+    """`parlspeech_uk` -> `Parlspeech uk`, `dclm_pool` -> `DCLM pool`: known corpora as their authors spell them.
+
+    Spaces for underscores, a capital first letter, the rest as it is.
+    """
+    text = " ".join(SPELLINGS.get(word, word) for word in name.split("_") if word)
     return text[:1].upper() + text[1:]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -138,6 +139,14 @@ def chance_of(task: str) -> float | None:
     if task.startswith("next_sentence_"):
         return 1 / 4
     return CHANCE["mmlu"] if task.startswith("mmlu_") else CHANCE.get(task)
+
+
+def error_of_guessing(chance: Any, n: Any) -> Any:
+    """Standard error of the accuracy of guessing `n` items, numbers or columns (binomial).
+
+    Where results have no error of their own: a mean of subjects with one item each (MMLU, one question of each).
+    """
+    return (chance * (1 - chance) / n) ** 0.5
 
 
 def average_of(members: Sequence[Measure], name: str, label: str) -> Measure:

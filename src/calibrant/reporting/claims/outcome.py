@@ -9,7 +9,7 @@ from calibrant.errors import InputError
 from calibrant.reporting.comparison import Comparison
 from calibrant.reporting.findings import EFFECT
 from calibrant.reporting.index import Study
-from calibrant.reporting.measures import AVERAGE, Measure, average_of, find_measures
+from calibrant.reporting.measures import AVERAGE, Measure, average_of, error_of_guessing, find_measures
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,7 @@ def with_scores(frame: pl.DataFrame, outcome: Outcome) -> pl.DataFrame:
     )
     members = frame.join(wanted, on=["task", "metric"], how="inner", maintain_order="left")
     count = len(outcome.members)
-    of_guessing = (pl.col("chance") * (1 - pl.col("chance")) / pl.col("n")).sqrt()  # where a result has no error
-    error = pl.col("stderr").fill_null(of_guessing)
+    error = pl.col("stderr").fill_null(error_of_guessing(pl.col("chance"), pl.col("n")))
     runs = members.group_by(keys, maintain_order=True).agg(
         pl.col("value").mean(),
         pl.when(pl.col("chance").null_count() == 0).then(pl.col("chance").mean()).alias("chance"),
