@@ -19,6 +19,7 @@ from calibrant.reporting.measures import Measure
 from calibrant.reporting.table import number
 
 Slices = Mapping[float, Comparison]
+MARKER = drawing.MARKERS[0]  # one for all sources, so that the legend holds: a panel has a single one
 SHORT = (1, 4)  # the prefixes that section 6.2 calls optimal
 SCHEMA: dict[str, Any] = {
     **dict.fromkeys(("measure", "method", "sparsity", "source", "origin"), pl.String),
@@ -82,7 +83,7 @@ def prefix_figure(prefixes: Slices) -> Figure | None:
                 if column == 0:
                     axes.set_ylabel(drawing.axis_label(measure))
         handles: list[Any] = [
-            Line2D([], [], color=style.INK, marker="o", markersize=5, label="self-generated"),
+            Line2D([], [], color=style.INK, marker=MARKER, markersize=5, label="self-generated"),
             Line2D([], [], color=style.INK, linestyle=drawing.DASHES[1], linewidth=1.2, label="real text"),
             Patch(facecolor=style.INK, alpha=0.16, label="± one standard deviation over seeds"),
         ]
@@ -92,7 +93,7 @@ def prefix_figure(prefixes: Slices) -> Figure | None:
 
 
 def _panel(axes: Axes, prefixes: Slices, cell: Cell, measure: Measure, mark: drawing.Mark) -> None:
-    solid = drawing.Mark(mark.colour, mark.marker, "-")
+    solid = drawing.Mark(mark.colour, MARKER, "-")
     synthetic = cell._replace(origin="synthetic")
     points = [(place(p), e) for p, at in prefixes.items() if (e := at.estimate(synthetic, measure)) is not None]
     # The step from no prefix to one token is no step of a log axis: no line joins them.
