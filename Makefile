@@ -80,7 +80,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/generate.py --batches 32 64 --repeats 2 --output $(BENCH)
 	$(BIN)/python benchmarks/generate.py --batches 128 --new 64 --repeats 1 --output $(BENCH)/wide
 	$(BIN)/python benchmarks/score.py --output $(BENCH)
-	@if [ -d $(ROWS) ]; then $(BIN)/python benchmarks/evaluate.py --data $(ROWS) --documents 24 --questions 1 --more 6 \
+	@if [ -d $(ROWS) ]; then $(BIN)/python benchmarks/evaluate.py --data $(ROWS) --questions 1 --more 6 \
 	  --mmlu-batch-sizes 1 --repeats 1 --output $(BENCH); \
 	else echo "evaluation left out: $(ROWS) holds no task rows (make bench ROWS=FOLDER)"; fi
 	@cat $(BENCH)/*.md $(BENCH)/*/*.md > $(BENCH)/all.md && echo "Tables and figures: $(BENCH)/all.md"

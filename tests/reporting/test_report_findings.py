@@ -105,6 +105,20 @@ def test_tasks_at_chance_are_named_and_left_out_of_the_average(study: Any) -> No
     assert len(data.outcomes[-1].members) == 2
 
 
+def test_no_difference_is_read_where_most_pruned_models_guess(study: Any) -> None:
+    index = read_index(study.write())
+    frame = collect(index.runs).filter(pl.col("task").is_in(["fiction", "next_sentence_web"]))
+    for guessed in (False, True):
+        pruned = pl.col("source").is_not_null() & (pl.col("task") == "next_sentence_web")
+        value = pl.when(pruned & guessed).then(0.25).otherwise(pl.col("value"))
+        data = Comparison(frame.with_columns(value.alias("value")), index.study)
+        assert not data.at_chance  # the dense model knows the task either way
+        texts = [f.text for f in findings.findings(data, NO_SCORES)]
+        assert any("accuracy on" in text and "than real text" in text for text in texts) != guessed
+        assert any("most pruned models are within two standard errors of guessing" in text for text in texts) == guessed
+        assert any("perplexity on fiction than real text" in text for text in texts)
+
+
 def test_magnitude_is_counted(make_study: Callable[..., Any]) -> None:
     _, data = load(make_study(methods=("wanda", "dsnot")))
     found = method_findings.against_magnitude(data, "0.6")

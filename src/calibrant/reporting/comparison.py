@@ -176,6 +176,11 @@ class Comparison:
         # The items are the same for every seed, so averaging over seeds does not shrink their error.
         return _mean([i.value for i in items]) <= measure.chance + 2 * _mean(errors)
 
+    def mostly_guessing(self, sparsity: str, measure: Measure) -> bool:
+        """Whether most models that data pruned so far are at chance: a difference among them is one of guesses."""
+        cells = [c for c in self.cells if c.sparsity == sparsity and c.source is not None]
+        return 2 * sum(self.is_at_chance(cell, measure) for cell in cells) > len(cells)
+
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
