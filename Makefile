@@ -16,6 +16,7 @@ COMPRESSOR = $(if $(wildcard .venv-llmcompressor/.ready),--llmcompressor .venv-l
 .PHONY: bench bench-llmcompressor study test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean storage-test
 
 study: $(READY)
+	@$(if $(PRESET),echo "make study: PRESET is not read; CONFIG=workflow/presets/$(PRESET).yaml is" >&2; exit 2,:)
 	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG)) $(foreach name,$(TARGET),--target $(name))
 
 test: $(READY)
@@ -103,5 +104,6 @@ lock:
 	 .venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > envs/requirements.txt
 	rm -rf .venv-lock
 
+# The environments. Results lie in data/STUDY and reports/STUDY, to be removed by hand.
 clean:
-	rm -rf $(VENV) .venv-llmcompressor .snakemake data/* reports/*
+	rm -rf $(VENV) .venv-llmcompressor

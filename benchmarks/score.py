@@ -1,7 +1,7 @@
 """Perplexity and Min-K%++ of samples, against a loop that takes one sample at a time and holds its whole logits.
 
-Samples are stretches of a text (`--text`, one of the study's by default), of `--length` tokens or, with `--ragged`, of
-lengths between a quarter of that and all of it.
+Samples are stretches of a text (`--text`, one of the default study's), all of `--length` tokens, and then of lengths
+between a quarter of that and all of it.
 """
 
 import math

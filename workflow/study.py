@@ -23,6 +23,7 @@ from calibrant.errors import InputError
 from calibrant.study.config import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
+PRESETS = ROOT / "workflow" / "presets"
 
 
 def other_runs() -> list[int]:
@@ -92,6 +93,12 @@ def main() -> int:
     parser.add_argument("--target", action="append", default=[], help="a table or figure, or paper for all; repeatable")
     parser.add_argument("rest", nargs="*", help="further arguments for Snakemake, after --")
     options = parser.parse_args()
+    if options.config and not Path(options.config).exists() and (PRESETS / f"{options.config}.yaml").exists():
+        print(
+            f"make study: {options.config} is a preset: CONFIG={PRESETS.relative_to(ROOT)}/{options.config}.yaml",
+            file=sys.stderr,
+        )
+        return 2
     try:
         base = ROOT / "config.yaml"
         name = load_config(options.config or base, base)["study"]
@@ -113,7 +120,11 @@ def main() -> int:
     with warm_server():
         status = run_to_its_end([*command, *options.rest, *(["--", *options.target] if options.target else [])])
     if status:
-        print("make study: stopped before the end; run it again to go on where it was", file=sys.stderr)
+        print(
+            "make study: stopped before the end. If a message above says what is wrong, mend that (a job's own is in "
+            f"data/{name}/logs); then, as after an interruption, the same command goes on where it was",
+            file=sys.stderr,
+        )
         return status
     if options.target:
         if "paper" in options.target:

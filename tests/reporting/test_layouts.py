@@ -256,6 +256,19 @@ def test_tasks_at_chance_are_named_and_never_marked() -> None:
     assert not keys & {"boolq_acc", "winogrande_acc", "piqa_acc", "average"}
 
 
+@pytest.mark.parametrize("name", ["table1", "table2", "table6"])
+def test_sparsity_that_was_not_met_is_named(name: str) -> None:
+    asked = pl.col("sparsity").cast(pl.Float64, strict=False).fill_null(0.5)  # 2:4
+    for short in (0.001, 0.03):
+        achieved = asked - pl.when(pl.col("method") == "owl").then(short).otherwise(0.0)
+        frame = make_frame(**FRAMES[name]).with_columns(achieved.alias("achieved_sparsity"))
+        for table in LAYOUTS[name].build(make_inputs(frame)).tables[name]:
+            assert ("Pruned otherwise than asked" in table.caption) == (short > 0.005)
+            assert "Wanda, 60 %:" not in table.caption
+            if name in ("table2", "table6") and short > 0.005:
+                assert "OWL, 60 %: 57.0 %" in table.caption
+
+
 def test_tables_6_and_7_have_five_rows_a_method() -> None:
     (table,) = build("table6")[0].tables["table6"]
     for method in ("Wanda", "DSnoT", "OWL"):

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibrant.errors import InputError
-from calibrant.study.config import load_config, merge, resolve_config
+from calibrant.pruning.methods import METHODS, options_of
+from calibrant.pruning.patterns import parse_sparsity
+from calibrant.study.config import load_config, merge, resolve_config, schema
 from calibrant.study.grid import normal_sparsity, runs
 
 BASE: dict[str, Any] = {"preset": "smollm2-135m", "experiment": "sources"}
@@ -16,6 +18,23 @@ BASE: dict[str, Any] = {"preset": "smollm2-135m", "experiment": "sources"}
 
 def config(**changes: Any) -> dict[str, Any]:
     return {**BASE, **changes}
+
+
+def test_the_schema_knows_the_options_that_methods_have() -> None:
+    """It stands apart from them, since reading a configuration must not take PyTorch's import."""
+    methods = {
+        option.name: option
+        for name in METHODS
+        for sparsity in ("0.5", "2:4")
+        for option in options_of(name, parse_sparsity(sparsity))
+    }
+    known = schema()["properties"]["pruning"]["properties"]["options"]["properties"]
+    assert set(known) == set(methods)
+    for name, option in methods.items():
+        if option.choices and not isinstance(option.default, bool):
+            assert tuple(known[name]["enum"]) == option.choices
+        else:
+            assert known[name].get("minimum") == option.low
 
 
 def test_default_study_is_valid_and_complete() -> None:
@@ -36,6 +55,9 @@ def test_default_study_is_valid_and_complete() -> None:
         ({"calibration": {"samples": 0}}, ["calibration.samples is 0", "at least 1"]),
         ({"calibration": {"samples": "many"}}, ["calibration.samples is 'many'", "integer"]),
         ({"filter": {"drop": 1}}, ["filter.drop is 1", "less than 1"]),
+        ({"pruning": {"options": {"dsnot.scop": "all"}}}, ["pruning.options.dsnot.scop", "did you mean dsnot.scope?"]),
+        ({"pruning": {"options": {"sequential": "each"}}}, ["pruning.options.sequential is 'each'", "layer, sublayer"]),
+        ({"pruning": {"options": {"owl.lambda": -1}}}, ["pruning.options.owl.lambda is -1", "at least 0"]),
         ({"preset": "smolm"}, ["preset is 'smolm'", "smollm2-135m"]),
         ({"experiment": "nothing"}, ["experiment is 'nothing'", "sources"]),
         ({"grids": [{"methods": ["wandaa"], "sparsities": ["0.6"]}]}, ["grids.0.methods.0", "did you mean wanda?"]),

@@ -78,7 +78,8 @@ def run(options: argparse.Namespace) -> None:
 
 def show(found: "Estimate") -> None:
     """Print an estimate with all that it rests on."""
-    print(f"hours of one {found.machine}, one job after the other, and memory of a job; an estimate")
+    what = {"gpu": "gpu (A100)", "h100": "gpu (H100)"}.get(found.machine, found.machine)
+    print(f"hours of one {what}, one job after the other, and memory of a job; an estimate")
     if found.stages:
         rows = [["", "jobs", "s a job", "hours", "GB on device", "devices", "GB on host"]]
         for name, stage in found.stages.items():

@@ -106,16 +106,22 @@ def compose(method: str, sparsity: str, options: Mapping[str, str] | None = None
     criterion = CRITERIA[criterion_name]
     allocation = ALLOCATIONS[parts.allocation]
     refinement = REFINEMENTS[parts.refinement]
-    accepted = (
-        *((chooser,) if chooser else ()),
-        *criterion.options,
-        *allocation.options(pattern),
+    settings = read_options(method, options_of(method, pattern, criterion_name), given)
+    pattern, settings["group"] = _resolve_group(method, criterion, pattern, given, refinement is not None)
+    return Method(method, criterion, allocation, refinement, pattern, settings)
+
+
+def options_of(method: str, pattern: Pattern, criterion: str | None = None) -> tuple[Option, ...]:
+    """The options of a method; `criterion` is the name of the one chosen, its usual one by default."""
+    parts = METHODS[method]
+    refinement = REFINEMENTS[parts.refinement]
+    return (
+        *((parts.criterion_option,) if parts.criterion_option else ()),
+        *CRITERIA[criterion or parts.criterion].options,
+        *ALLOCATIONS[parts.allocation].options(pattern),
         *(refinement.options if refinement else ()),
         *COMMON,
     )
-    settings = read_options(method, accepted, given)
-    pattern, settings["group"] = _resolve_group(method, criterion, pattern, given, refinement is not None)
-    return Method(method, criterion, allocation, refinement, pattern, settings)
 
 
 def _resolve_group(

@@ -62,7 +62,7 @@ def filter_table(frame: pl.DataFrame, study: Study) -> list[Table]:
                 "Dropped: the share of the generated samples of highest perplexity that is left out before drawing.",
                 f"Δ: minus real text, paired by seed, with its Student t interval; {MARK} p < 0.05 in a paired t test "
                 "after Holm's correction over that column.",
-                rows.chance_note(data),
+                rows.notes(data),
                 *(_best_rate(rates, keys, m) for m in changed),
             ),
             "Calibration data",

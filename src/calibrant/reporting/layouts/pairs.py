@@ -47,7 +47,7 @@ def _table(data: Comparison, sparsity: str, published: pl.DataFrame | None) -> T
             "w/ Syn: text that the model wrote from prefixes of the source above. Δ: w/ Syn minus real, paired by "
             f"seed, with its Student t interval; {MARK} behind Δ: p < 0.05 in a paired t test after Holm's correction "
             "over that column.",
-            rows.chance_note(data),
+            rows.notes(data),
             _count(differences, apart, changed),
         ),
         "Calibration data",

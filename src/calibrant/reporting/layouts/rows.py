@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from calibrant.reporting import statistics
-from calibrant.reporting.comparison import DENSE, Cell, Comparison, method_label, sparsity_label
+from calibrant.reporting.comparison import DENSE, Cell, Comparison, method_label, share, sparsity_label
 from calibrant.reporting.layouts.best import Seeds, best_rows, paired
 from calibrant.reporting.measures import AVERAGE, Measure
 from calibrant.reporting.result_tables import ALPHA
@@ -18,6 +18,7 @@ BEST = (
     "p < 0.05 after Holm's correction over all pairs of the column; where no value has it, none is held apart."
 )
 SPREAD = "Mean ± standard deviation over the seeds of the calibration set; ↓ lower is better, ↑ higher is better."
+DRIFT = 0.005  # of all weights; rounding down in every row leaves less than that in real models
 CHANCE = "On {} the dense model only guesses: nothing is marked there, nor on an average with it."
 
 
@@ -39,6 +40,21 @@ def direction(measure: Measure) -> str:
 def chance_note(data: Comparison) -> str:
     """A sentence on the tasks on which nothing is read, empty where there is none."""
     return CHANCE.format(", ".join(m.label for m in data.at_chance)) if data.at_chance else ""
+
+
+def sparsity_note(data: Comparison) -> str:
+    """A sentence on methods that pruned more or less than was asked, by over half a point; empty without any."""
+    found = []
+    for sparsity, method in data.combinations():
+        achieved = [v for cell, v in data.achieved.items() if (cell.method, cell.sparsity) == (method, sparsity)]
+        if achieved and abs(sum(achieved) / len(achieved) - share(sparsity)) > DRIFT:
+            found.append(f"{setting(method, sparsity)}: {number(100 * sum(achieved) / len(achieved), 1)} %")
+    return f"Pruned otherwise than asked, which helps or harms by itself: {', '.join(found)}." if found else ""
+
+
+def notes(data: Comparison) -> str:
+    """What a reader of a table must know beside its numbers: tasks at chance, sparsities that were not met."""
+    return caption(chance_note(data), sparsity_note(data))
 
 
 def caption(*sentences: str) -> str:

@@ -66,7 +66,7 @@ def _by_method(
     return Table(
         f"{_capital(measure.name)} at {sparsity_label(sparsity)} by method and calibration text",
         rows.caption(rows.SPREAD, syn_note(data), rows.BEST.replace("in that column", "in its row")
-                     .replace("of the column", "of the table"), rows.chance_note(data)),
+                     .replace("of the column", "of the table"), rows.notes(data)),
         "Method",
         [Column("seeds", "Seeds", decimals=0), *columns],
         [Section("", shown)],
@@ -101,7 +101,7 @@ def by_measure(data: Comparison, published: pl.DataFrame | None = None, *, perpl
         tables.append(
             Table(
                 f"Kinds of calibration text at {sparsity_label(sparsity)} sparsity",
-                rows.caption(rows.SPREAD, syn_note(data), rows.BEST, rows.chance_note(data)),
+                rows.caption(rows.SPREAD, syn_note(data), rows.BEST, rows.notes(data)),
                 "Calibration data",
                 [Column("seeds", "Seeds", decimals=0), *rows.measure_columns(measures)],
                 [*([Section("", reference)] if reference else []), *sections],
@@ -148,7 +148,7 @@ def _by_sparsity(data: Comparison, measure: Measure, published: pl.DataFrame | N
     ]
     return Table(
         f"{_capital(measure.name)} by sparsity and calibration text",
-        rows.caption(rows.SPREAD, syn_note(data), rows.BEST, rows.chance_note(data)),
+        rows.caption(rows.SPREAD, syn_note(data), rows.BEST, rows.notes(data)),
         "Calibration data",
         [Column("seeds", "Seeds", decimals=0), *columns],
         sections,
