@@ -37,6 +37,11 @@ def test_the_schema_knows_the_options_that_methods_have() -> None:
             assert known[name].get("minimum") == option.low
 
 
+@pytest.mark.parametrize("tasks", [{"piqa": {}}, {"mmlu_anatomy": {"hub": True}}, {"lambada_openai": {}}])
+def test_tasks_of_lm_eval_are_accepted(tasks: dict[str, Any]) -> None:
+    assert set(tasks) <= set(resolve_config(config(tasks=tasks))["tasks"])
+
+
 def test_default_study_is_valid_and_complete() -> None:
     resolved = resolve_config(BASE)
     assert resolved["study"] == "smollm2-135m"
@@ -55,6 +60,7 @@ def test_default_study_is_valid_and_complete() -> None:
         ({"calibration": {"samples": 0}}, ["calibration.samples is 0", "at least 1"]),
         ({"calibration": {"samples": "many"}}, ["calibration.samples is 'many'", "integer"]),
         ({"filter": {"drop": 1}}, ["filter.drop is 1", "less than 1"]),
+        ({"tasks": {"piqqa": {}}}, ["tasks.piqqa is no task of lm-eval", "did you mean piqa?", "files"]),
         ({"pruning": {"options": {"dsnot.scop": "all"}}}, ["pruning.options.dsnot.scop", "did you mean dsnot.scope?"]),
         ({"pruning": {"options": {"sequential": "each"}}}, ["pruning.options.sequential is 'each'", "layer, sublayer"]),
         ({"pruning": {"options": {"owl.lambda": -1}}}, ["pruning.options.owl.lambda is -1", "at least 0"]),

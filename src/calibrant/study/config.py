@@ -9,7 +9,8 @@ from calibrant.errors import InputError
 from calibrant.study.layers import layers, preset_names, workflow_root
 from calibrant.study.merge import merge, read_yaml
 from calibrant.study.pool import ENOUGH, enough
-from calibrant.study.validate import fill_defaults, validate
+from calibrant.study.task_names import FOLDERS, declared, is_known
+from calibrant.study.validate import fill_defaults, suggest, validate
 
 __all__ = ["load_config", "merge", "preset_names", "read_yaml", "resolve_config", "study_keys", "workflow_root"]
 
@@ -133,6 +134,11 @@ def check_specs(config: dict[str, Any], name: str) -> None:
         if archive and ("package" in archive) == ("file" in archive):
             raise InputError(f"{name}: {key}.archive must have either package or file")
     for key, spec in config["tasks"].items():
+        if not spec.get("kind") and not spec.get("files") and not is_known(key):
+            raise InputError(
+                f"{name}: tasks.{key} is no task of lm-eval{suggest(key, [*FOLDERS, *declared()])}; give a name that "
+                "it has, or rows of your own with files"
+            )
         if spec.get("kind") == "next_sentence":
             if spec.get("source") not in config["sources"]:
                 _unknown_source(f"tasks.{key}.source", spec.get("source"), config, name)
