@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+comma := ,
 
 PAPER_PRESETS := dclm-7b llama-2-7b llama-2-13b llama-3-8b
 
@@ -17,7 +18,7 @@ COMPRESSOR = $(if $(wildcard .venv-llmcompressor/.ready),--llmcompressor .venv-l
 
 study: $(READY)
 	@$(if $(PRESET),echo "make study: PRESET is not read; CONFIG=workflow/presets/$(PRESET).yaml is" >&2; exit 2,:)
-	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG)) $(foreach name,$(TARGET),--target $(name))
+	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG)) $(foreach name,$(subst $(comma), ,$(TARGET)),--target $(name))
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not storage"

@@ -66,7 +66,7 @@ def summarize_target(index: Index, output: Path) -> TargetPage:
         records=[brief(kind, name, content) for (kind, name), content in contents.items()],
         runs=len(index.runs),
     )
-    write_text(output / "summary.md", page.render("target.md.j2", vars(shown)))
+    write_text(output / "summary.md", page.render("target.md.j2", vars(shown), plots=plots))
     write_json(output / "provenance.json", provenance(index, contents))
     colours = style.colours([name for name, _ in index.study.sources])
     # Last, so that a page is never beside older tables.
