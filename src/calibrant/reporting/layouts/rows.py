@@ -48,7 +48,8 @@ def sparsity_note(data: Comparison) -> str:
     for sparsity, method in data.combinations():
         achieved = [v for cell, v in data.achieved.items() if (cell.method, cell.sparsity) == (method, sparsity)]
         if achieved and abs(sum(achieved) / len(achieved) - share(sparsity)) > DRIFT:
-            found.append(f"{setting(method, sparsity)}: {number(100 * sum(achieved) / len(achieved), 1)} %")
+            pruned = number(100 * sum(achieved) / len(achieved), 1)
+            found.append(f"{method_label(method)} {pruned} % for {sparsity_label(sparsity)}")
     return f"Pruned otherwise than asked, which helps or harms by itself: {', '.join(found)}." if found else ""
 
 
