@@ -20,10 +20,9 @@ import psutil
 from calibrant.artefacts.atomic import TEMPORARY
 from calibrant.cli.warm import ENVIRONMENT, VARIABLE
 from calibrant.errors import InputError
-from calibrant.study.config import load_config
+from calibrant.study.config import load_config, preset_names
 
 ROOT = Path(__file__).resolve().parents[1]
-PRESETS = ROOT / "workflow" / "presets"
 
 
 def other_runs() -> list[int]:
@@ -93,10 +92,9 @@ def main() -> int:
     parser.add_argument("--target", action="append", default=[], help="a table or figure, or paper for all; repeatable")
     parser.add_argument("rest", nargs="*", help="further arguments for Snakemake, after --")
     options = parser.parse_args()
-    if options.config and not Path(options.config).exists() and (PRESETS / f"{options.config}.yaml").exists():
+    if options.config in preset_names() and not Path(options.config).exists():
         print(
-            f"make study: {options.config} is a preset: CONFIG={PRESETS.relative_to(ROOT)}/{options.config}.yaml",
-            file=sys.stderr,
+            f"make study: {options.config} is a preset: CONFIG=workflow/presets/{options.config}.yaml", file=sys.stderr
         )
         return 2
     try:

@@ -8,9 +8,9 @@ from lm_eval.tasks import TaskManager
 
 from calibrant.errors import InputError
 from calibrant.evaluation import index
-from calibrant.evaluation.index import FOLDERS, root
 from calibrant.evaluation.rows import RowFolder
 from calibrant.evaluation.tasks import load_tasks, undisturbed
+from calibrant.study.task_names import FOLDERS, root
 
 
 def requests(task: Any, limit: int | None = None) -> list[tuple[str, str]]:

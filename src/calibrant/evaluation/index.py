@@ -4,9 +4,7 @@ import functools
 
 from lm_eval.tasks import TaskManager
 
-from calibrant.study.task_names import FOLDERS, declared, folder, root
-
-__all__ = ["FOLDERS", "declared", "everything", "folder", "manager", "root"]
+from calibrant.study.task_names import declared, folder, root
 
 
 def manager(name: str) -> TaskManager | None:

@@ -24,6 +24,7 @@ from lm_eval.utils import env as templates
 from calibrant.errors import InputError
 from calibrant.evaluation import index
 from calibrant.evaluation.rows import Row, RowFolder, check_choice_rows
+from calibrant.study.task_names import FOLDERS, declared, folder
 
 FEWSHOT_DEFAULTS = {"mmlu": 5}  # paper, section 3; every other task 0
 FEWSHOT_SEED = 1234  # lm-eval's own default
@@ -100,7 +101,7 @@ class _Loader:
 
     def load(self, name: str) -> list[Any]:
         """The task, group, or tasks of a tag."""
-        own = None if index.folder(name) else self._own_rows(name)
+        own = None if folder(name) else self._own_rows(name)
         if own is not None:
             self.seen.add(name)
             return [_own_task(name, own, self.data, self.fewshot.get(name, 0))]
@@ -117,7 +118,7 @@ class _Loader:
 
     def _unknown(self, name: str) -> str:
         local = self.data.names() if self.data else []
-        close = difflib.get_close_matches(name, [*index.FOLDERS, *local, *index.declared()], n=3)
+        close = difflib.get_close_matches(name, [*FOLDERS, *local, *declared()], n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         if name.startswith("next_sentence_") and self.data:
             hint = f"; {self.data.path / f'{name}_test.jsonl'} is missing"
@@ -166,7 +167,7 @@ class _Loader:
             for name in reversed(lineage):
                 if name in table:
                     return table[name]
-        if index.folder(lineage[0]) == index.FOLDERS["mmlu"]:  # a subject or group of mmlu asked for alone
+        if folder(lineage[0]) == FOLDERS["mmlu"]:  # a subject or group of mmlu asked for alone
             return FEWSHOT_DEFAULTS["mmlu"]
         return int(config.get("num_fewshot") or 0)
 
@@ -220,7 +221,7 @@ def _rows(lineage: tuple[str, ...], subset: str, split: str, data: RowFolder) ->
     path = data.find(lineage[-1], split)
     if path is not None:
         return data.read(path)
-    of_mmlu = index.folder(lineage[-1]) == index.FOLDERS["mmlu"] or lineage[0] == FLAN
+    of_mmlu = folder(lineage[-1]) == FOLDERS["mmlu"] or lineage[0] == FLAN
     groups = [*reversed(lineage[:-1]), *(["mmlu"] if of_mmlu else [])]
     for group in groups:
         path = data.find(group, split)

@@ -29,7 +29,7 @@ class TargetPage:
     title: str
     facts: list[tuple[str, str]]
     tables: list[Table]
-    figures: list[page.Plot]
+    figures: dict[str, page.Plot]
     records: list[Record]
     runs: int
 
@@ -62,11 +62,11 @@ def summarize_target(index: Index, output: Path) -> TargetPage:
         title=index.study.title or str(index.layout and index.layout.name),
         facts=facts(index, frame),
         tables=[table for tables in products.tables.values() for table in tables],
-        figures=list(plots.values()),
+        figures=plots,
         records=[brief(kind, name, content) for (kind, name), content in contents.items()],
         runs=len(index.runs),
     )
-    write_text(output / "summary.md", page.render("target.md.j2", vars(shown), plots=plots))
+    write_text(output / "summary.md", page.render("target.md.j2", vars(shown)))
     write_json(output / "provenance.json", provenance(index, contents))
     colours = style.colours([name for name, _ in index.study.sources])
     # Last, so that a page is never beside older tables.
