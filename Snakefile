@@ -25,6 +25,12 @@ include: "workflow/rules/reporting.smk"
 
 CODE.save()  # once, when all rules have asked
 
+from calibrant.system import sees_processes
+
+if not sees_processes():  # Snakemake times a job by looking at its process, and a job that it cannot see would fail
+    for each in workflow.rules:
+        each._benchmark = None
+
 
 # On a cluster these run where Snakemake runs, the login node: what has to see a network, and what takes seconds.
 localrules:
@@ -35,6 +41,7 @@ localrules:
     evaluations,
     tiny_material,
     download_model,
+    number_format,
     download_source,
     download_text,
     filter,

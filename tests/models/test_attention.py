@@ -132,6 +132,17 @@ def test_other_number_formats_go_to_pytorch(dtype: torch.dtype) -> None:
     assert torch.equal(attended, sdpa_attention_forward(module(2), q, k, v, None)[0])
 
 
+@pytest.mark.parametrize(("queries", "blocks"), [(255, False), (256, True), (767, True), (768, False)])
+def test_float32_takes_blocks_where_they_gain(queries: int, blocks: bool) -> None:
+    """And is then no further from the exact result than PyTorch's kernel, but for the last bit."""
+    q, k, v = draw(1, 2, 2, queries, queries, 16, 16)
+    attended, _ = attention_forward(module(2), q, k, v, None)
+    kernel, _ = sdpa_attention_forward(module(2), q, k, v, None)
+    assert torch.equal(attended, kernel) != blocks
+    true = exact(q.double(), k.double(), v.double())
+    assert (attended - true).norm() <= 2 * (kernel - true).norm()
+
+
 @pytest.mark.parametrize(("queries", "keys"), [(1, 60), (20, 60), (8, 8)])
 def test_decoding_and_short_texts_go_to_pytorch(queries: int, keys: int) -> None:
     q, k, v = (tensor.bfloat16() for tensor in draw(1, 2, 2, queries, keys, 16, 16))
@@ -179,7 +190,8 @@ def test_padding_and_windows_stay_with_pytorch() -> None:
 
 def test_models_it_is_not_for_keep_what_they_have() -> None:
     llama = tiny(tf.LlamaConfig(**SMALL))
-    assert use_attention(llama, CPU, torch.float32) == "sdpa"
+    assert use_attention(llama, CPU, torch.float16) == "sdpa"
+    assert use_attention(llama, CPU, torch.float32, "sdpa") == "sdpa"
     assert use_attention(llama, torch.device("cuda"), torch.bfloat16) == "sdpa"
     falcon = tiny(tf.FalconConfig(vocab_size=97, hidden_size=32, num_hidden_layers=1, num_attention_heads=4)).bfloat16()
     assert use_attention(falcon, CPU, torch.bfloat16) == "sdpa"

@@ -48,7 +48,8 @@ def test_same_masks(
     expected = published.prune(network, ids, RATIO, getattr(published, kind), sequential == "sublayer")
     output = tmp_path / "masks.safetensors"
     options = {"sequential": sequential}
-    prune(tiny_model_dir, tiny_calibration, method, str(RATIO), options, output=output, device="cpu", progress=False)
+    pytorchs = {"device": "cpu", "dtype": "float32", "attention": "sdpa", "products": "plain"}
+    prune(tiny_model_dir, tiny_calibration, method, str(RATIO), options, output=output, progress=False, **pytorchs)
     masks = dict(read_masks(output).masks)
     assert masks.keys() == expected.keys()
     for name, mask in masks.items():

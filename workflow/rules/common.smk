@@ -173,6 +173,16 @@ def compute_options():
     return f"--dtype {compute['dtype']} --device {compute['device']}"
 
 
+def number_format():
+    """The file that says what `auto` is in this study: an input of every rule that runs the model. None otherwise."""
+    return LAYOUT.number_format() if config["compute"]["dtype"] == "auto" else []
+
+
+def resolved(wildcards, input):
+    """The option that hands that file on."""
+    return f"--resolved {shlex.quote(str(input.number_format))}" if input.number_format else ""
+
+
 def generation_options():
     chosen = config["generation"]
     names = (

@@ -22,6 +22,24 @@ rule download_model:
         "python workflow/scripts/download.py {params.spec:q} --output {params.output:q} --only model &> {log:q}"
 
 
+rule number_format:
+    """Resolve the number format auto, once for the whole study and on the machine where it begins."""
+    input:
+        f"{DATA}/model",
+    output:
+        LAYOUT.number_format(),
+    log:
+        f"{DATA}/logs/download/number-format.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        device=config["compute"]["device"],
+        code=CODE.digest("calibrant.models.resolved"),
+    shell:
+        "python workflow/scripts/number_format.py --model {input:q} --device {params.device:q} --output {output:q} 2>&1"
+        " | tee {log:q} >&2"
+
+
 rule download_source:
     """Fetch, clean and deduplicate the documents of source {wildcards.source}."""
     input:

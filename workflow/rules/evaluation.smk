@@ -6,6 +6,7 @@ rule evaluate:
     input:
         masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
         model=f"{DATA}/model",
+        number_format=number_format(),
         texts=text_files(),
         tasks=all_task_files(),
     output:
@@ -28,17 +29,19 @@ rule evaluate:
         options=evaluation_options(),
         files=item_files,
         compute=compute_options(),
+        resolved=resolved,
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
     shell:
         "python workflow/scripts/evaluate.py --model {input.model:q} --masks {input.masks:q}"
-        " {params.options} {params.files} {params.compute} --threads {threads} --output {output.results:q} &> {log:q}"
+        " {params.options} {params.files} {params.compute} {params.resolved} --threads {threads} --output {output.results:q} &> {log:q}"
 
 
 rule evaluate_dense:
     """Evaluate the model as it is."""
     input:
         model=f"{DATA}/model",
+        number_format=number_format(),
         texts=text_files(),
         tasks=all_task_files(),
     output:
@@ -59,8 +62,9 @@ rule evaluate_dense:
         options=evaluation_options(),
         files=item_files,
         compute=compute_options(),
+        resolved=resolved,
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
     shell:
-        "python workflow/scripts/evaluate.py --model {input.model:q} {params.options} {params.files} {params.compute}"
+        "python workflow/scripts/evaluate.py --model {input.model:q} {params.options} {params.files} {params.compute} {params.resolved}"
         " --threads {threads} --output {output.results:q} &> {log:q}"

@@ -8,6 +8,7 @@ rule inspect:
     input:
         masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
         model=f"{DATA}/model",
+        number_format=number_format(),
         sets=inspected_sets,
     output:
         figures=f"{DATA}/inspections/{{calibration}}/{{method}}-{{sparsity}}.json",
@@ -28,11 +29,12 @@ rule inspect:
         sequences=config["inspect"]["sequences"],
         tokens=config["inspect"]["tokens"],
         compute=compute_options(),
+        resolved=resolved,
         code=code("inspect"),
         versions=TORCH,
     shell:
         "python workflow/scripts/inspect_masks.py {input.masks:q} --model {input.model:q} {params.sets}"
-        " --sequences {params.sequences} --tokens {params.tokens} {params.compute} --threads {threads}"
+        " --sequences {params.sequences} --tokens {params.tokens} {params.compute} {params.resolved} --threads {threads}"
         " --output {output.figures:q} &> {log:q}"
 
 

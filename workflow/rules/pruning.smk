@@ -7,6 +7,7 @@ rule dense_statistics:
     input:
         calibration=f"{DATA}/sets/{{calibration}}.parquet",
         model=f"{DATA}/model",
+        number_format=number_format(),
     output:
         statistics_output(f"{DATA}/statistics/{{calibration}}.safetensors"),
     log:
@@ -24,11 +25,12 @@ rule dense_statistics:
         kinds=dense_kinds(),
         exclude=config["pruning"]["options"].get("exclude", ""),
         compute=compute_options(),
+        resolved=resolved,
         code=code("statistics"),
         versions=TORCH,
     shell:
         "python workflow/scripts/dense_statistics.py --model {input.model:q} --calibration {input.calibration:q}"
-        " --kinds {params.kinds} --exclude={params.exclude:q} {params.compute} --threads {threads}"
+        " --kinds {params.kinds} --exclude={params.exclude:q} {params.compute} {params.resolved} --threads {threads}"
         " --output {output:q} &> {log:q}"
 
 
@@ -37,6 +39,7 @@ rule prune:
     input:
         calibration=f"{DATA}/sets/{{calibration}}.parquet",
         model=f"{DATA}/model",
+        number_format=number_format(),
         statistics=dense_statistics,
     output:
         f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
@@ -56,12 +59,13 @@ rule prune:
         options=pruning_options,
         statistics=lambda wildcards, input: f"--statistics {input.statistics}" if input.statistics else "",
         compute=compute_options(),
+        resolved=resolved,
         code=code("prune"),
         versions=TORCH,
     shell:
         "python workflow/scripts/prune.py --model {input.model:q} --calibration {input.calibration:q}"
         " --method {wildcards.method} --sparsity {params.sparsity} {params.options} {params.statistics}"
-        " {params.compute}"
+        " {params.compute} {params.resolved}"
         " --threads {threads} --output {output:q} &> {log:q}"
 
 
@@ -69,6 +73,7 @@ rule prune_without_data:
     """Prune by magnitude to {wildcards.sparsity}."""
     input:
         model=f"{DATA}/model",
+        number_format=number_format(),
     output:
         f"{DATA}/masks/none/magnitude-{{sparsity}}.safetensors",
     log:
@@ -85,8 +90,9 @@ rule prune_without_data:
     params:
         sparsity=sparsity,
         compute=compute_options(),
+        resolved=resolved,
         code=code("prune"),
         versions=TORCH,
     shell:
         "python workflow/scripts/prune.py --model {input.model:q} --method magnitude --sparsity {params.sparsity}"
-        " {params.compute} --threads {threads} --output {output:q} &> {log:q}"
+        " {params.compute} {params.resolved} --threads {threads} --output {output:q} &> {log:q}"

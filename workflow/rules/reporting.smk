@@ -5,7 +5,8 @@ REPORT_FILES = [f"{REPORT}/{name}" for name in ("index.html", "summary.md", "res
 rule index:
     """List every run of the study and where its results lie."""
     input:
-        f"{DATA}/model",
+        model=f"{DATA}/model",
+        number_format=number_format(),
     output:
         LAYOUT.index(),
     log:
@@ -15,10 +16,11 @@ rule index:
     params:
         config=json.dumps(config),
         packages=installed_versions("torch", "transformers", "lm_eval", "snakemake"),
+        resolved=resolved,
         code=CODE.digest("calibrant.study.index"),
     shell:
-        "python workflow/scripts/index.py --config {params.config:q} --model {input:q}/provenance.json"
-        " --packages {params.packages:q} --output {output:q} &> {log:q}"
+        "python workflow/scripts/index.py --config {params.config:q} --model {input.model:q}/provenance.json"
+        " {params.resolved} --packages {params.packages:q} --output {output:q} &> {log:q}"
 
 
 rule summarize:
@@ -80,6 +82,7 @@ use rule index as target_index with:
     params:
         config=lambda wildcards: json.dumps(report_config(wildcards.target)),
         packages=installed_versions("torch", "transformers", "lm_eval", "snakemake"),
+        resolved=resolved,
         code=CODE.digest("calibrant.study.index"),
 
 

@@ -6,6 +6,7 @@ rule generate:
     input:
         documents=f"{DATA}/sources/{{source}}/documents.parquet",
         model=f"{DATA}/model",
+        number_format=number_format(),
     output:
         f"{DATA}/generated/{{source}}-p{{prefix}}.parquet",
     log:
@@ -23,12 +24,13 @@ rule generate:
         length=config["calibration"]["length"],
         options=generation_options(),
         compute=compute_options(),
+        resolved=resolved,
         code=code("generate"),
         versions=TORCH,
     shell:
         "python workflow/scripts/generate.py --documents {input.documents:q} --model {input.model:q}"
         " --prefix-length {wildcards.prefix} --length {params.length} --source {wildcards.source}"
-        " {params.options} {params.compute} --threads {threads} --output {output:q} &> {log:q}"
+        " {params.options} {params.compute} {params.resolved} --threads {threads} --output {output:q} &> {log:q}"
 
 
 rule score:
@@ -36,6 +38,7 @@ rule score:
     input:
         samples=f"{DATA}/{{kind}}/{{name}}.parquet",
         model=f"{DATA}/model",
+        number_format=number_format(),
     output:
         f"{DATA}/scores/{{kind}}/{{name}}.parquet",
     log:
@@ -53,9 +56,10 @@ rule score:
         span=config["scoring"]["span"],
         min_k=config["scoring"]["min_k"],
         compute=compute_options(),
+        resolved=resolved,
         code=code("score"),
         versions=TORCH,
     shell:
         "python workflow/scripts/score.py --samples {input.samples:q} --model {input.model:q}"
-        " --span {params.span} --min-k {params.min_k} {params.compute} --threads {threads}"
+        " --span {params.span} --min-k {params.min_k} {params.compute} {params.resolved} --threads {threads}"
         " --output {output:q} &> {log:q}"

@@ -9,7 +9,10 @@ from calibrant.study.index import study_index
 parser = argparse.ArgumentParser()
 parser.add_argument("--config", required=True, help="resolved configuration as JSON")
 parser.add_argument("--model", required=True, help="the model's provenance.json")
+parser.add_argument("--resolved", help="what compute.dtype: auto was resolved to")
 parser.add_argument("--packages", default="")
 parser.add_argument("--output", required=True)
 options = parser.parse_args()
-write_json(options.output, study_index(json.loads(options.config), read_json(options.model), options.packages))
+resolved = read_json(options.resolved) if options.resolved else None
+config, model = json.loads(options.config), read_json(options.model)
+write_json(options.output, study_index(config, model, options.packages, resolved))

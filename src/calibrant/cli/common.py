@@ -7,20 +7,36 @@ from calibrant.errors import InputError
 
 
 def add_compute_arguments(parser: argparse.ArgumentParser) -> None:
-    """--dtype, --device and --threads."""
-    parser.add_argument("--dtype", default="auto", help="float32, bfloat16 or auto (the checkpoint's own)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    """--dtype, --resolved, --device and --threads; `apply_compute_arguments` acts on them."""
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        help="float32, bfloat16, float16 or auto: the checkpoint's own where the device computes it well, else float32",
+    )
+    parser.add_argument(
+        "--resolved",
+        metavar="FILE",
+        help="what auto was resolved to where the study began (its number-format.json); auto is then that",
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, mps (Apple's GPU) or auto")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves PyTorch's default")
 
 
 def add_attention_argument(parser: argparse.ArgumentParser) -> None:
-    """--attention."""
+    """--attention and --products."""
     parser.add_argument(
         "--attention",
         default="auto",
         choices=("auto", "sdpa"),
-        help="sdpa: PyTorch's kernel; auto takes a faster one for bfloat16 on the CPU, which rounds differently "
+        help="sdpa: PyTorch's kernel; auto takes a faster one on the CPU, which rounds differently "
         "(docs/performance.md)",
+    )
+    parser.add_argument(
+        "--products",
+        default="auto",
+        choices=("auto", "plain"),
+        help="plain: PyTorch's matrix products; auto takes faster ones for float32 on x86 processors, which round "
+        "differently (docs/performance.md)",
     )
 
 
@@ -35,17 +51,26 @@ def add_activations_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def apply_threads(threads: int) -> None:
-    """Limit PyTorch to `threads` CPU threads (0: leave its default).
+def apply_compute_arguments(options: argparse.Namespace) -> None:
+    """Limit PyTorch to --threads CPU threads (0: leave its default), and put what --resolved says into --dtype.
 
-    Results in bfloat16 can depend on the number of threads, so the workflow fixes it per rule.
+    Results can depend on the number of threads and on the number format, so the workflow fixes both for a study.
+
+    Raises:
+        InputError: a negative number of threads, an explicit --dtype beside --resolved, or a file that is none of ours.
     """
-    if threads < 0:
-        raise InputError(f"--threads {threads}: must be 0 (PyTorch's default) or more")
-    if threads:
+    if options.threads < 0:
+        raise InputError(f"--threads {options.threads}: must be 0 (PyTorch's default) or more")
+    if options.resolved is not None:
+        if options.dtype != "auto":
+            raise InputError(f"--resolved says what auto is, and --dtype is {options.dtype}; give one of them")
+        from calibrant.models.resolved import resolved_dtype
+
+        options.dtype = resolved_dtype(options.resolved, options.device)
+    if options.threads:
         import torch
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(options.threads)
 
 
 def existing_file(path: str, what: str) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from calibrant.artefacts.atomic import prepare_parent, read_json, write_json
 from calibrant.artefacts.provenance import write_provenance
-from calibrant.cli.common import add_compute_arguments, apply_threads, existing_file
+from calibrant.cli.common import add_compute_arguments, apply_compute_arguments, existing_file
 from calibrant.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1" if Path(options.model).is_dir() else "0")
         os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval's bars; ours appear on terminals
-    apply_threads(options.threads)
+    apply_compute_arguments(options)
     from calibrant.evaluation.evaluate import evaluate_many
 
     results = evaluate_many(

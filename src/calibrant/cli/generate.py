@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from calibrant.cli.common import add_compute_arguments, apply_threads
+from calibrant.cli.common import add_compute_arguments, apply_compute_arguments
 from calibrant.errors import InputError
 
 
@@ -45,9 +45,9 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.calibration.draws import check_counts
     from calibrant.calibration.schema import write_samples
     from calibrant.calibration.tokens import special_ids
-    from calibrant.models.devices import choose_device, choose_dtype
+    from calibrant.models.devices import choose_device
     from calibrant.models.load import (
-        dtype_name,
+        checkpoint_dtype,
         fingerprint,
         load_config,
         load_model,
@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> None:
         resolve,
         tokenizer_sha256,
     )
+    from calibrant.models.number_formats import choose_number_format, dtype_name
     from calibrant.synthesis.engine import Engine, engine_name, make_engine
     from calibrant.synthesis.generate import choose_batch_size, end_statistics, generate_rows, to_table
     from calibrant.synthesis.meter import Meter
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"--tensor-parallel {options.tensor_parallel}: must be 1, or more with --engine vllm")
     if not options.output.endswith(".parquet"):
         raise InputError(f"--output {options.output}: generated samples are a .parquet file")
-    apply_threads(options.threads)
+    apply_compute_arguments(options)
     documents = read_documents(options.documents, options.source)
     path = resolve(options.model)
     config = load_config(path)
@@ -104,7 +105,9 @@ def run(options: argparse.Namespace) -> None:
     device = choose_device(options.device)
     engine: Engine
     if engine_name(options.engine, config, options.model) == "vllm":
-        dtype = dtype_name(choose_dtype(options.dtype, config.dtype))
+        chosen = choose_number_format(options.dtype, checkpoint_dtype(config), device)
+        chosen.say()
+        dtype = dtype_name(chosen.dtype)
         engine = VllmEngine(path, config, dtype, total, options.tensor_parallel, options.seed)
     else:
         model = load_model(path, dtype=options.dtype, device=options.device)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from calibrant.cli.common import add_compute_arguments, apply_threads
+from calibrant.cli.common import add_compute_arguments, apply_compute_arguments
 from calibrant.errors import InputError
 
 
@@ -36,9 +36,15 @@ def run(options: argparse.Namespace) -> None:
     """Print the description."""
     path = Path(options.path)
     _check(options, path)
-    apply_threads(options.threads)
+    apply_compute_arguments(options)
     import calibrant.pruning.describe as describe
 
+    if options.model is not None:  # the record names the format, not auto
+        from calibrant.models.load import resolve
+        from calibrant.models.number_formats import dtype_name
+        from calibrant.models.resolved import resolve_dtype
+
+        options.dtype = dtype_name(resolve_dtype(resolve(options.model), options.dtype, options.device).dtype)
     if path.is_dir():
         print(describe.model(path))
     elif path.suffix == ".parquet":

@@ -7,7 +7,7 @@ from calibrant.cli.common import (
     add_activations_argument,
     add_attention_argument,
     add_compute_arguments,
-    apply_threads,
+    apply_compute_arguments,
     existing_file,
 )
 from calibrant.errors import InputError
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
         existing_file(options.calibration, "calibration set")
     if options.statistics is not None:
         existing_file(options.statistics, "statistics")
-    apply_threads(options.threads)
+    apply_compute_arguments(options)
     from calibrant.models.devices import hold_instruction_set
     from calibrant.pruning.api import prune
 
@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> None:
         statistics=options.statistics,
         activations=options.activations,
         attention=options.attention,
+        products=options.products,
         dtype=options.dtype,
         device=options.device,
     )

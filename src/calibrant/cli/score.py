@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from calibrant.cli.common import add_compute_arguments, apply_threads
+from calibrant.cli.common import add_compute_arguments, apply_compute_arguments
 from calibrant.errors import InputError
 
 
@@ -29,7 +29,8 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.artefacts.digest import sha256_file
     from calibrant.artefacts.parquet import write_table
     from calibrant.calibration.schema import check_vocabulary, read_samples
-    from calibrant.models.load import dtype_name, fingerprint, load_config, load_model, model_id, resolve
+    from calibrant.models.load import fingerprint, load_config, load_model, model_id, resolve
+    from calibrant.models.number_formats import dtype_name
     from calibrant.scoring.score import (
         check_settings,
         first_scored,
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"--batch-tokens {options.batch_tokens}: must be 1 or more")
     if not options.output.endswith(".parquet"):
         raise InputError(f"--output {options.output}: scores are a .parquet file")
-    apply_threads(options.threads)
+    apply_compute_arguments(options)
     samples = read_samples(options.samples)
     sequences = samples.sequences
     ids = samples.table["sample_id"].to_pylist()

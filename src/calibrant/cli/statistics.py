@@ -6,7 +6,7 @@ from calibrant.cli.common import (
     add_activations_argument,
     add_attention_argument,
     add_compute_arguments,
-    apply_threads,
+    apply_compute_arguments,
     existing_file,
 )
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Collect and write."""
     existing_file(options.calibration, "calibration set")
-    apply_threads(options.threads)
+    apply_compute_arguments(options)
     from calibrant.models.devices import hold_instruction_set
     from calibrant.pruning.dense import write_dense_statistics
 
@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> None:
         device=options.device,
         activations=options.activations,
         attention=options.attention,
+        products=options.products,
     )
     linears, distinct = len(metadata["leaders"]), len(metadata["counts"])
     print(f"{options.output}: {', '.join(metadata['kinds'])} of {distinct} distinct inputs of {linears} linear layers")

@@ -29,7 +29,6 @@ from calibrant.evaluation.text import (
 )
 from calibrant.models.devices import on_gpu
 from calibrant.models.load import (
-    dtype_name,
     fingerprint,
     load_model,
     load_tokenizer,
@@ -37,6 +36,7 @@ from calibrant.models.load import (
     resolve,
     tokenizer_sha256,
 )
+from calibrant.models.number_formats import dtype_name
 from calibrant.pruning.apply import apply_masks, check_model
 from calibrant.pruning.masks import read_masks
 
@@ -107,7 +107,7 @@ def evaluate_many(
         model: hub id or local directory.
         masks: mask files of that model, in the order of the results.
         settings: what to evaluate.
-        dtype: number format; `auto` is the checkpoint's.
+        dtype: number format, as `models.number_formats.choose_number_format` takes it.
         device: as `models.devices.choose_device` takes it.
 
     Yields:

@@ -1,4 +1,4 @@
-"""Causal attention over blocks of queries, for bfloat16 on the CPU, where PyTorch's own kernel is slow.
+"""Causal attention over blocks of queries, on the CPU, where PyTorch's own kernel is slow: bfloat16, some of float32.
 
 Plain matrix products and a softmax, which oneDNN and PyTorch run at their full rate; scores above the diagonal
 are never computed, but for the diagonal blocks'. `devices.choose_attention` says where it is used.
@@ -17,7 +17,11 @@ from calibrant.models.devices import BLOCK_ATTENTION, choose_attention
 
 BLOCK = 128  # queries; measured best from 256 to 2048 tokens
 SCORES = 3 << 20  # bytes of scores at a time: about what stays in the cache from one pass over them to the next
-SHORTEST = 16  # tokens; below that there is nothing to gain
+SHORTEST = 16  # queries in bfloat16; below that there is nothing to gain
+LENGTHS = {  # queries for which there is something to gain: from, up to
+    torch.bfloat16: (SHORTEST, None),
+    torch.float32: (256, 767),  # PyTorch's kernel takes 64 queries at a time there, and more for longer sequences
+}
 UNKNOWN = ("position_bias", "softcap", "s_aux", "cache", "head_mask")  # arguments that change what is computed
 
 log = logging.getLogger(__name__)
@@ -90,8 +94,6 @@ def why_not(
     others: dict[str, Any],
 ) -> str | None:
     """Why `block_attention` does not do for a call of a transformers model, or None if it does."""
-    if query.shape[2] < SHORTEST:
-        return f"fewer than {SHORTEST} queries"
     if attention_mask is not None:
         return "a mask other than the causal one (padding, a window, packed sequences)"
     if not (getattr(module, "is_causal", True) if is_causal is None else is_causal):
@@ -104,6 +106,9 @@ def why_not(
         return "gradients"
     if choose_attention(query.device, query.dtype) != BLOCK_ATTENTION:
         return f"{query.dtype} on {query.device.type}"
+    shortest, longest = LENGTHS[query.dtype]
+    if query.shape[2] < shortest or (longest is not None and query.shape[2] > longest):
+        return f"{query.shape[2]} queries in {query.dtype}"
     window = others.get("sliding_window")
     if window is not None and window < query.shape[2]:
         return "a sliding window"

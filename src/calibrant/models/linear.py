@@ -7,12 +7,14 @@ element-wise product) is applied before it is rounded, which costs nothing and i
 """
 
 import functools
+import threading
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 _ROWS = 64  # for how many rows the layout is chosen: a batch of decoding
+LAID_OUT_ROWS = 512  # the same for `lay_out`: a sequence
 
 
 class Linear:
@@ -45,15 +47,58 @@ class Linear:
         return result
 
 
+class LaidOutForward:
+    """The forward of an `nn.Linear` whose weight is laid out once, and again when it is replaced or changed."""
+
+    def __init__(self, module: nn.Linear) -> None:
+        self.module = module
+        self.forget()
+        self._lock = threading.Lock()  # sequences may run side by side
+
+    def forget(self) -> None:
+        """Let go of the layout, a copy of the weight."""
+        self._of: Tensor | None = None
+        self._version = -1
+        self._layout: Tensor | None = None
+
+    def __call__(self, input: Tensor) -> Tensor:
+        """The product of `input` [..., in]: [..., out]."""
+        weight = self.module.weight
+        with self._lock:
+            if self._of is not weight or self._version != weight._version:
+                self._layout = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), LAID_OUT_ROWS)
+                self._of, self._version = weight, weight._version
+            layout = self._layout
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(input, layout, self.module.bias, "none", [], "")
+        return product
+
+
+def lay_out(model: nn.Module) -> list[LaidOutForward]:
+    """Let every `nn.Linear` of a model multiply by a weight that is laid out for oneDNN, where that works here.
+
+    The modules, their hooks and their weights stay what they are. In float32 products differ from PyTorch's in the
+    order of their additions.
+    """
+    if not _works_in(torch.float32):
+        return []
+    forwards = []
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            forward = LaidOutForward(module)
+            module.forward = forward  # type: ignore[method-assign]
+            forwards.append(forward)
+    return forwards
+
+
 def packable(weight: Tensor) -> bool:
     """Whether the packed product exists here: bfloat16 on a CPU with oneDNN's bfloat16 kernels."""
-    return weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and _works()
+    return weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and _works_in(torch.bfloat16)
 
 
 @functools.cache
-def _works() -> bool:
+def _works_in(dtype: torch.dtype) -> bool:
     # The operators are not part of PyTorch's public interface: try them once, and do without when they are gone.
-    x, weight = torch.ones(2, 32, dtype=torch.bfloat16), torch.ones(32, 32, dtype=torch.bfloat16)
+    x, weight = torch.ones(2, 32, dtype=dtype), torch.ones(32, 32, dtype=dtype)
     try:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, 2)
         product = torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")

@@ -14,7 +14,9 @@ from calibrant.artefacts.atomic import read_json
 from calibrant.artefacts.digest import sha256_file, sha256_json
 from calibrant.artefacts.provenance import read_provenance
 from calibrant.errors import InputError
-from calibrant.models.devices import choose_device, choose_dtype
+from calibrant.models.device_check import prefer_apple_gpu
+from calibrant.models.devices import choose_device
+from calibrant.models.number_formats import choose_number_format
 
 VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 TOKENIZER_FILES = (
@@ -132,6 +134,12 @@ def load_config(path: str | Path) -> Any:
         raise InputError(f"model {path}: its config.json cannot be used ({_reason(error)})") from error
 
 
+def checkpoint_dtype(config: Any) -> torch.dtype | None:
+    """The number format of a checkpoint's weights by its transformers configuration; None when it names none."""
+    found = getattr(config, "dtype", None)
+    return found if isinstance(found, torch.dtype) else None
+
+
 def load_tokenizer(path: str | Path) -> Any:
     """The fast tokenizer of a model directory.
 
@@ -150,6 +158,8 @@ def load_tokenizer(path: str | Path) -> Any:
 def load_model(path: str | Path, *, dtype: str = "auto", device: str = "auto") -> nn.Module:
     """Load a whole causal language model for inference: eval mode, no gradients, no remote code, no pickle.
 
+    `dtype` and `device` as `number_formats.choose_number_format` and `devices.choose_device` take them.
+
     Raises:
         InputError: not a causal language model, or its weights are missing, incomplete, damaged or of other shapes.
     """
@@ -161,13 +171,14 @@ def load_model(path: str | Path, *, dtype: str = "auto", device: str = "auto") -
     require_causal_head(path, config)
     weight_files(path)
     target = choose_device(device)
-    chosen = choose_dtype(dtype, getattr(config, "dtype", None))
+    chosen = choose_number_format(dtype, checkpoint_dtype(config), target)
+    chosen.say()
     try:
         with _quiet_transformers():
             model, info = AutoModelForCausalLM.from_pretrained(
                 path,
                 config=config,
-                dtype=chosen,
+                dtype=chosen.dtype,
                 trust_remote_code=False,
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,  # they are refused below, by name
@@ -186,7 +197,7 @@ def load_model(path: str | Path, *, dtype: str = "auto", device: str = "auto") -
         log.warning("model %s: %d weights of the files are not used, the first is %s", path, len(unused), unused[0])
     model.eval().requires_grad_(False)
     loaded: nn.Module = model.to(target)
-    return loaded
+    return prefer_apple_gpu(loaded) if device == "auto" else loaded
 
 
 @contextlib.contextmanager
@@ -217,11 +228,6 @@ def require_causal_head(path: str | Path, config: Any) -> None:
             f"model {path}: architecture {names[0]} has no causal language-model head; "
             "give a checkpoint whose architecture ends in ForCausalLM or LMHeadModel"
         )
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """`torch.bfloat16` -> `bfloat16`, as metadata and messages write it."""
-    return str(dtype).removeprefix("torch.")
 
 
 def read_raw_config(path: str | Path) -> dict[str, Any]:

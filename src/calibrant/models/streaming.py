@@ -19,8 +19,9 @@ from transformers.utils import logging as transformers_logging
 
 from calibrant.errors import InputError
 from calibrant.models.attention import use_attention
-from calibrant.models.devices import on_gpu
+from calibrant.models.devices import choose_products, on_gpu, pins
 from calibrant.models.keys import KeyMap
+from calibrant.models.linear import lay_out
 from calibrant.models.load import load_config, require_causal_head, weight_files
 
 
@@ -39,8 +40,9 @@ class StreamedModel:
         device: torch.device,
         attention: str = "auto",
         read_ahead: bool | None = None,
+        products: str = "auto",
     ) -> None:
-        """Open a model directory without reading weights; `attention` as for `devices.choose_attention`.
+        """Open a model directory without reading weights; `attention` and `products` as `devices` chooses them.
 
         `read_ahead` is whether `prefetch` does anything; None for a GPU only. A CPU has nothing to gain: its
         system reads files ahead by itself, and a second layer in memory would raise the peak.
@@ -63,6 +65,9 @@ class StreamedModel:
             reason = str(error).splitlines()[0]
             raise InputError(f"model {path}: cannot be loaded as a causal language model ({reason})") from error
         self.attention = use_attention(self.model, device, dtype, attention)
+        laid_out = choose_products(device, dtype, products) == "packed"
+        self._laid_out = lay_out(self.model) if laid_out else []
+        self.products = "packed" if self._laid_out else "plain"
         self.model.eval().requires_grad_(False)
         self.model.tie_weights()
         self.shards = _shard_of_each_key(self.path)
@@ -96,7 +101,7 @@ class StreamedModel:
         with ExitStack() as stack:
             files = self._open(keys, stack)
             tensors = {key: files[self.shards[key]].get_tensor(key) for key in keys}
-        return {key: tensor.pin_memory() for key, tensor in tensors.items()} if on_gpu(self.device) else tensors
+        return {key: tensor.pin_memory() for key, tensor in tensors.items()} if pins(self.device) else tensors
 
     def load(self, prefix: str) -> None:
         """Read the parameters and saved buffers whose names start with `prefix` onto the device, in the dtype."""
@@ -123,6 +128,8 @@ class StreamedModel:
 
     def release(self, prefix: str) -> None:
         """Drop the parameters whose names start with `prefix`; buffers stay."""
+        for forward in self._laid_out:
+            forward.forget()
         for name, parameter in self.model.named_parameters():
             if name.startswith(prefix) and not parameter.is_meta:
                 owner, _, leaf = name.rpartition(".")

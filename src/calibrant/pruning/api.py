@@ -1,6 +1,6 @@
 """Prune a model: from its directory and a calibration set to a mask file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def prune(
     dtype: str = "auto",
     device: str = "auto",
     attention: str = "auto",
+    products: str = "auto",
     activations: Place = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -49,9 +50,10 @@ def prune(
         output: the mask file; updated weights go to `*.weights.safetensors` beside it.
         statistics: a file of `dense.write_dense_statistics` for this model and calibration set, so that OWL's
             pass over the dense model, or the only pass of `sequential=dense`, is not made again; same result.
-        dtype: `float32`, `bfloat16`, `float16`, or `auto` (the checkpoint's own).
+        dtype: as `models.number_formats.choose_number_format` takes it.
         device: as `models.devices.choose_device` takes it.
         attention: `sdpa` for PyTorch's kernel always, `auto` for a faster one where there is one (docs/performance.md).
+        products: `plain` for PyTorch's products always, `auto` for faster ones where there are (docs/performance.md).
         activations: where the calibration set's activations lie: `memory`, `disk`, or `auto` (disk when they
             would take more than a quarter of the free memory); same result.
         progress: show layers, achieved sparsity and time left on stderr.
@@ -63,7 +65,7 @@ def prune(
         InputError: bad settings, a model or calibration set that cannot be used, or numbers that overflow.
     """
     composed = compose(method, sparsity, options)
-    streamed = open_model(model, dtype, device, attention)
+    streamed = open_model(model, dtype, device, attention, products, composed.needs)
     inputs = _inputs(calibration, composed, streamed)
     targets = find_targets(streamed, composed)
     described = {
@@ -74,7 +76,8 @@ def prune(
         "settings": dict(composed.settings),
         "requested_sparsity": composed.pattern.sparsity,
     }
-    dense = _dense(statistics, composed, described)
+    given = [name for name, value in (("attention", attention), ("products", products)) if value != "auto"]
+    dense = _dense(statistics, composed, described, given)
     partial = Partial(output, {**described, "threads": torch.get_num_threads()})
     with torch.no_grad():
         _run(streamed, targets, composed, inputs, dense, partial, Activations(partial.folder, activations), progress)
@@ -92,7 +95,9 @@ def _inputs(calibration: str | Path | None, method: Method, streamed: StreamedMo
     return read_inputs(calibration, streamed.path)
 
 
-def _dense(path: str | Path | None, method: Method, described: Mapping[str, Any]) -> DenseStatistics | None:
+def _dense(
+    path: str | Path | None, method: Method, described: Mapping[str, Any], given: Sequence[str]
+) -> DenseStatistics | None:
     """The file of dense statistics, when one is given and the method can use it."""
     if path is None:
         return None
@@ -102,7 +107,7 @@ def _dense(path: str | Path | None, method: Method, described: Mapping[str, Any]
             f"statistics {path}: method {method.name} with sequential={method.sequential} takes nothing from the dense "
             "model's statistics; leave them out, or choose owl or sequential=dense"
         )
-    return DenseStatistics(path, described, needs)
+    return DenseStatistics(path, described, needs, given)
 
 
 def _run(

@@ -31,8 +31,8 @@ IDENTITY = (
     "calibration_sha256",
     "dtype",
     "device",
-    "attention",
 )  # what a pruning run must share with them
+KERNELS = ("attention", "products")  # the same of these, where the run was told which
 
 
 def write_dense_statistics(
@@ -45,6 +45,7 @@ def write_dense_statistics(
     dtype: str = "auto",
     device: str = "auto",
     attention: str = "auto",
+    products: str = "auto",
     activations: Place = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def write_dense_statistics(
         dtype: as for `prune`.
         device: as for `prune`.
         attention: as for `prune`.
+        products: as for `prune`.
         activations: `memory`, `disk` or `auto`.
         progress: show a bar on stderr.
 
@@ -74,7 +76,7 @@ def write_dense_statistics(
     unknown = sorted(set(kinds) - set(KINDS))
     if unknown or not kinds:
         raise InputError(f"kinds {', '.join(unknown) or 'none'}: must be among {', '.join(KINDS)}")
-    streamed = open_model(model, dtype, device, attention)
+    streamed = open_model(model, dtype, device, attention, products, kinds)
     inputs = read_inputs(calibration, streamed.path)
     described = {
         "library_version": __version__,
@@ -127,8 +129,13 @@ def _write_layer(file: Path, statistics: Mapping[str, Statistics]) -> None:
 class DenseStatistics:
     """A file of `write_dense_statistics`, read a decoder layer at a time."""
 
-    def __init__(self, path: str | Path, of: Mapping[str, Any], needs: Collection[Kind]) -> None:
+    def __init__(
+        self, path: str | Path, of: Mapping[str, Any], needs: Collection[Kind], given: Collection[str] = ()
+    ) -> None:
         """Open the file for a run on this model and calibration set (`inputs.identity`).
+
+        `given` are those of KERNELS that the run was told. Where it was left to choose, statistics of other kernels
+        serve: SparseGPT chooses otherwise than methods without Hessians do (`inputs.open_model`).
 
         Raises:
             InputError: not such a file, of another model or calibration set, or without the kinds that are needed.
@@ -137,11 +144,11 @@ class DenseStatistics:
         self.metadata = read_metadata(path, "statistics")
         if "leaders" not in self.metadata:
             raise InputError(f"statistics {path}: not a file of `calibrant statistics`")
-        for key in IDENTITY:
+        for key in (*IDENTITY, *(key for key in KERNELS if key in given)):
             if self.metadata.get(key) != of[key]:
                 raise InputError(
                     f"statistics {path}: {key} is {self.metadata.get(key)}, this run's is {of[key]}; "
-                    "collect them with the same model, calibration set, dtype, device and attention"
+                    "collect them with the same model, calibration set, dtype, device, attention and products"
                 )
         missing = sorted(set(needs) - set(self.metadata["kinds"]))
         if missing:

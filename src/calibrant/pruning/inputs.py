@@ -1,5 +1,6 @@
 """What a pruning stage starts from: a model opened for streaming and a calibration set, each with its identity."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from torch import Tensor
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.calibration.schema import check_vocabulary, read_calibration_set
-from calibrant.models.devices import choose_device, choose_dtype
-from calibrant.models.load import dtype_name, fingerprint, load_config, model_id, resolve
+from calibrant.models.devices import choose_device
+from calibrant.models.load import checkpoint_dtype, fingerprint, load_config, model_id, resolve
+from calibrant.models.number_formats import choose_number_format, dtype_name
 from calibrant.models.streaming import StreamedModel
+from calibrant.pruning.statistics import Kind
 
 
 @dataclass(frozen=True)
@@ -22,15 +25,29 @@ class Inputs:
     sha256: str
 
 
-def open_model(model: str | Path, dtype: str, device: str, attention: str = "auto") -> StreamedModel:
+def open_model(
+    model: str | Path,
+    dtype: str,
+    device: str,
+    attention: str = "auto",
+    products: str = "auto",
+    kinds: Collection[Kind] = (),
+) -> StreamedModel:
     """A model folder or hub id, opened without reading weights.
 
+    Where Hessians are collected in float32, `auto` keeps PyTorch's own attention and products: SparseGPT's masks hang
+    on the last bits of its inputs, and the published ones are made with these.
+
     Raises:
-        InputError: it cannot be used, or an unknown dtype, device or attention.
+        InputError: it cannot be used, or an unknown dtype, device, attention or products.
     """
     path = resolve(model)
-    number_format = choose_dtype(dtype, getattr(load_config(path), "dtype", None))
-    return StreamedModel(path, number_format, choose_device(device), attention)
+    place = choose_device(device)
+    number_format = choose_number_format(dtype, checkpoint_dtype(load_config(path)), place)
+    number_format.say()
+    if "hessian" in kinds and number_format.dtype == torch.float32:
+        attention, products = ("sdpa" if attention == "auto" else attention), "plain"
+    return StreamedModel(path, number_format.dtype, place, attention, products=products)
 
 
 def read_inputs(calibration: str | Path, model: Path) -> Inputs:
@@ -55,4 +72,5 @@ def identity(streamed: StreamedModel, inputs: Inputs | None) -> dict[str, Any]:
         "dtype": dtype_name(streamed.dtype),
         "device": streamed.device.type,
         "attention": streamed.attention,
+        "products": streamed.products,
     }

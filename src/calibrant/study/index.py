@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,19 @@ from calibrant.study.layout import Layout, reads
 from calibrant.study.targets import PAPER, target_files
 
 
-def study_index(config: dict[str, Any], model_record: dict[str, Any], packages: str = "") -> dict[str, Any]:
+def study_index(
+    config: dict[str, Any],
+    model_record: dict[str, Any],
+    packages: str = "",
+    resolved: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Describe a resolved study.
 
     Args:
         config: a configuration as `resolve_config` returns it.
         model_record: the model's provenance sidecar.
         packages: versions of what the results depend on besides Calibrant.
+        resolved: what `compute.dtype: auto` was resolved to (`models.resolved.write_resolved`).
     """
     layout = Layout(config["study"])
     found = runs(config)
@@ -30,7 +36,7 @@ def study_index(config: dict[str, Any], model_record: dict[str, Any], packages: 
             "name": config["study"],
             "title": config["title"],
             "model": {"id": str(model_record.get("id", "model")), **_present(config["model"], "note", "licence")},
-            "settings": settings(config, keys),
+            "settings": settings(config, keys, resolved),
             "sources": [{"name": name} for name in config["sources"]],
             "trained_on": config["trained_on"],
             "tasks": [_task(name, spec) for name, spec in config["tasks"].items()],
@@ -110,7 +116,9 @@ def _setting(config: dict[str, Any], name: str, value: Any) -> Any:
     return found
 
 
-def settings(config: dict[str, Any], keys: list[SetKey]) -> list[dict[str, Any]]:
+def settings(
+    config: dict[str, Any], keys: list[SetKey], resolved: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """What a reader must know to judge the numbers, in the order of the stages."""
     calibration, generation, evaluation = config["calibration"], config["generation"], config["evaluation"]
     written = [key for key in keys if key.origin == "synthetic"] or keys
@@ -137,7 +145,7 @@ def settings(config: dict[str, Any], keys: list[SetKey]) -> list[dict[str, Any]]
         + (f"the first {evaluation['text_tokens']} tokens of each text" if evaluation["text_tokens"] else "whole texts")
         + ("; the mean of the documents' perplexities" if evaluation["text_average"] == "document" else ""),
         "Task items": f"at most {evaluation['limit']} a task" if evaluation["limit"] else "all",
-        "Number format": str(config["compute"]["dtype"]),
+        "Number format": number_format(config, resolved),
     }
     if not keys:
         del pairs["Calibration sets"], pairs["Seeds"]
@@ -145,6 +153,11 @@ def settings(config: dict[str, Any], keys: list[SetKey]) -> list[dict[str, Any]]
     if options:
         pairs["Method options"] = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
     return [{"name": name, "value": value} for name, value in pairs.items()]
+
+
+def number_format(config: dict[str, Any], resolved: Mapping[str, Any] | None) -> str:
+    """The study's format, as it was given, or what `auto` was resolved to and why."""
+    return f"{resolved['dtype']} (auto: {resolved['reason']})" if resolved else str(config["compute"]["dtype"])
 
 
 def sampler(calibration: dict[str, Any], sources: list[str]) -> str:

@@ -30,6 +30,10 @@ class Layout:
         """Folder of tables, figures and the report."""
         return f"reports/{self.study}"
 
+    def number_format(self) -> str:
+        """What `compute.dtype: auto` was resolved to, once for the study."""
+        return f"{self.data}/number-format.json"
+
     def index(self, target: str = "") -> str:
         """The list of runs that a report is made of: the study's own, or a target's."""
         return f"{self.data}/index/{target}.json" if target else f"{self.data}/index.json"
