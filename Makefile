@@ -14,20 +14,24 @@ ROWS ?= ../shared/realdata/eval
 BENCH := reports/benchmarks
 COMPRESSOR = $(if $(wildcard .venv-llmcompressor/.ready),--llmcompressor .venv-llmcompressor/bin/python)
 
-.PHONY: bench bench-llmcompressor study test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean storage-test
+.PHONY: bench bench-llmcompressor study test portable-test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean storage-test
 
 study: $(READY)
 	@$(if $(PRESET),echo "make study: PRESET is not read; CONFIG=workflow/presets/$(PRESET).yaml is" >&2; exit 2,:)
 	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG)) $(foreach name,$(subst $(comma), ,$(TARGET)),--target $(name))
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not storage"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not storage and not portable"
 
 # The profile slurm on a one-node Slurm with two pretend GPUs, which the test starts: needs root and the packages slurm-wlm
 # and munge, which CALIBRANT_SLURM=1 lets it install. Lists the jobs in reports/slurm-jobs.md.
 slurm-test: $(READY)
 	$(BIN)/python -m pip install --quiet --requirement envs/requirements-slurm.txt
 	CALIBRANT_SLURM_LOG=reports/slurm-jobs.md $(BIN)/python -m pytest -n 0 -m slurm tests/workflow/test_slurm.py
+
+# A study with /proc hidden, as other systems have none, ends with the same files: needs root, skips elsewhere. Minutes.
+portable-test: $(READY)
+	$(BIN)/python -m pytest -n 0 -m portable tests/workflow/test_without_proc.py
 
 # A small study with its files in a bucket, which a local server plays. Installs more than the study needs.
 storage-test: $(READY)

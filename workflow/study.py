@@ -18,15 +18,18 @@ from pathlib import Path
 import psutil
 
 from calibrant.artefacts.atomic import TEMPORARY
-from calibrant.cli.warm import ENVIRONMENT, VARIABLE
+from calibrant.cli.warm import ENVIRONMENT, VARIABLE, left_out, why_not
 from calibrant.errors import InputError
 from calibrant.study.config import load_config, preset_names
+from calibrant.system import sees_processes
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def other_runs() -> list[int]:
-    """Process ids of other Snakemakes whose working folder is this checkout."""
+def other_runs() -> list[int] | None:
+    """Process ids of other Snakemakes whose working folder is this checkout; None where none can be looked at."""
+    if not sees_processes():
+        return None
     found = []
     for process in psutil.process_iter():
         try:
@@ -50,9 +53,16 @@ def remove_unfinished(*folders: Path) -> None:
 
 @contextlib.contextmanager
 def warm_server() -> Iterator[None]:
-    """A server that has torch loaded, for the jobs of this machine (calibrant.cli.warm); gone when we are."""
+    """A server that has torch loaded, for the jobs of this machine (calibrant.cli.warm); gone when we are.
+
+    Where none can be, one line says so, and jobs load torch themselves.
+    """
     with tempfile.TemporaryDirectory(prefix="calibrant-") as folder:
         address = str(Path(folder) / "socket")
+        if reason := why_not(address):
+            print(left_out(reason), file=sys.stderr, flush=True)
+            yield
+            return
         lifeline, ours = os.pipe()
         command = [sys.executable, "-m", "calibrant.cli.warm", address, str(lifeline)]
         environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT / "src")}
@@ -103,7 +113,8 @@ def main() -> int:
     except InputError as error:
         print(f"make study: {error}", file=sys.stderr)
         return 2
-    if alive := other_runs():
+    alive = other_runs()
+    if alive:
         print(
             f"make study: another Snakemake (process {alive[0]}) is running here; wait for it or stop it",
             file=sys.stderr,
@@ -113,6 +124,13 @@ def main() -> int:
     command += ["--configfile", options.config] if options.config else []
     locks = ROOT / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):
+        if alive is None:
+            print(
+                "make study: an earlier run left its locks here, and this system does not show whether it still runs. "
+                "If it does not: .venv/bin/snakemake --unlock, then the same command",
+                file=sys.stderr,
+            )
+            return 1
         subprocess.run([*command, "--unlock"], cwd=ROOT, check=True)
         remove_unfinished(ROOT / "data" / name, ROOT / "reports" / name)
     with warm_server():

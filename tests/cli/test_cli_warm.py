@@ -1,6 +1,7 @@
 """The warm server runs a stage as the script itself would, and leaves nothing behind."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from without_proc import cannot_hide_proc, without_proc
 
-from calibrant.cli.warm import OFFLINE_VARIABLE, VARIABLE, follow_offline, run_stage
+from calibrant.cli.warm import OFFLINE_VARIABLE, VARIABLE, follow_offline, left_out, run_stage, why_not
 
 SERVER = "import sys; from calibrant.cli.warm import serve; serve(sys.argv[1], int(sys.argv[2]), modules=['json'])"
 SCRIPT = "import sys; from calibrant.cli.warm import run_stage; sys.exit(run_stage(sys.argv[1:]))"
@@ -37,6 +39,8 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     address = str(tmp_path / "socket")
+    if reason := why_not(address):
+        pytest.skip(left_out(reason))
     read, write = os.pipe()
     process = subprocess.Popen([sys.executable, "-c", SERVER, address, str(read)], pass_fds=[read])
     os.close(read)
@@ -133,3 +137,55 @@ def test_libraries_that_a_server_imported_follow_the_job(
     follow_offline()
     assert datasets.config.HF_HUB_OFFLINE is offline
     assert huggingface_hub.constants.HF_HUB_OFFLINE is offline
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="there is no warm server elsewhere")
+
+
+@linux
+def test_a_path_too_long_for_a_socket_is_known_beforehand(tmp_path: Path) -> None:
+    just, over = (f"{tmp_path}/".ljust(length, "s") for length in (107, 108))
+    assert why_not(just) is None
+    assert "TMPDIR" in str(why_not(over))
+    with socket.socket(socket.AF_UNIX) as listener:
+        with pytest.raises(OSError, match="too long"):
+            listener.bind(over)
+        listener.bind(just)
+
+
+def test_other_systems_have_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert "only Linux" in str(why_not(str(tmp_path / "socket")))
+
+
+def test_without_proc_there_is_no_server(tmp_path: Path) -> None:
+    if reason := cannot_hide_proc():
+        pytest.skip(reason)
+    script = "from calibrant.cli.warm import why_not; print(why_not('socket'))"
+    command = without_proc(sys.executable, "-c", script)
+    result = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True)
+    assert "/proc/self/task" in result.stdout
+
+
+@linux
+def test_imports_that_start_threads_leave_the_server_out(tmp_path: Path) -> None:
+    (tmp_path / "busy.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    )
+    read, write = os.pipe()
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", SERVER.replace("json", "busy"), str(tmp_path / "socket"), str(read)],
+            cwd=tmp_path,
+            pass_fds=[read],
+            text=True,
+            capture_output=True,
+            timeout=20,
+        )
+    finally:
+        os.close(read)
+        os.close(write)
+    assert result.returncode == 0
+    assert result.stderr.startswith("calibrant: no warm server: its imports have started threads (")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "socket").exists()

@@ -32,7 +32,7 @@ NEON, NEON_BF16 = arm("neon", "fp16_arith"), arm("neon", "fp16_arith", "bf16", "
 M1, M2 = (arm("neon", *more, architecture="arm64") for more in ((), ("bf16",)))
 T4, A100 = (Hardware("nvidia", compute_capability=version) for version in ((7, 5), (8, 0)))
 P100 = Hardware("nvidia", compute_capability=(6, 0))
-UNSURE = (NEON_BF16, M2, Hardware("apple"), x86("avx2", "avx_ne_convert"), arm(architecture="riscv64"))
+UNSURE = (NEON_BF16, M2, Hardware("apple"), x86("avx2", "avx_ne_convert"), arm(architecture="riscv64"), x86())
 
 
 def never(dtype: torch.dtype, device: torch.device) -> float:

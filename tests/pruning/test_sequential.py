@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -199,10 +198,16 @@ def test_activations_on_disk_give_the_same_bytes(
 
 
 def test_large_sets_go_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activations.psutil, "virtual_memory", lambda: SimpleNamespace(available=4000))
+    monkeypatch.setattr(activations, "free_memory", lambda: 4000)
     made = activations.Activations(tmp_path, "auto")
     small, large = made.empty((10, 10), torch.bfloat16), made.empty((10, 51), torch.bfloat16)
     assert [file.stat().st_size for file in tmp_path.iterdir()] == [2 * 10 * 51]
     large.fill_(1.5)
     assert bool((made.copy(large) == 1.5).all())
     assert small.shape == (10, 10)
+
+
+def test_where_free_memory_is_unknown_every_set_goes_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activations, "free_memory", lambda: None)
+    activations.Activations(tmp_path, "auto").empty((1, 2), torch.bfloat16)
+    assert [file.stat().st_size for file in tmp_path.iterdir()] == [4]

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from workspace import Workspace
+from workspace import Workspace, artefacts
 
 pytestmark = [pytest.mark.smoke, pytest.mark.slow]
 
 SEED = 17
 KILLS = 5
-UNDECLARED = {"logs", "benchmarks"}  # under data/: what is allowed to differ
 
 
 def start(workspace: Workspace) -> subprocess.Popen[bytes]:
@@ -41,17 +40,6 @@ def kill_all(process: subprocess.Popen[bytes]) -> None:
             member.send_signal(signal.SIGKILL)
     process.wait()
     psutil.wait_procs(tree, timeout=10)
-
-
-def artefacts(workspace: Workspace) -> dict[str, Path]:
-    """Everything that the study declares, by name; Snakemake's own report has the time in it."""
-    found = {}
-    for root in ("data/tiny", "reports/tiny"):
-        for path in (workspace.folder / root).rglob("*"):
-            name = path.relative_to(workspace.folder)
-            if path.is_file() and not UNDECLARED & set(name.parts) and path.name != "snakemake-report.html":
-                found[str(name)] = path
-    return found
 
 
 def complete(workspace: Workspace) -> dict[str, int]:

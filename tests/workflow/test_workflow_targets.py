@@ -21,6 +21,7 @@ pytestmark = pytest.mark.smoke
 # Rules of each of the plan's stages.
 STAGES = {
     "download": r"download_.*",
+    "number format": "number_format",
     "sample": "sample",
     "generate": "generate",
     "score": "score",

@@ -11,12 +11,18 @@ from pathlib import Path
 import yaml
 from support import make_text
 
+UNDECLARED = {"logs", "benchmarks"}  # under data/: what is allowed to differ
+
 
 @dataclass
 class Workspace:
-    """A folder that holds Snakefile, workflow, library and configuration."""
+    """A folder that holds Snakefile, workflow, library and configuration.
+
+    within: a command that runs the one that it is given, in front of every Python.
+    """
 
     folder: Path
+    within: tuple[str, ...] = ()
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake here with the default profile and my.yaml over config.yaml."""
@@ -32,7 +38,7 @@ class Workspace:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
         environment |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(self.folder / "src")}
         result = subprocess.run(
-            [sys.executable, *arguments], cwd=self.folder, env=environment, text=True, capture_output=True
+            [*self.within, sys.executable, *arguments], cwd=self.folder, env=environment, text=True, capture_output=True
         )
         if check and result.returncode:
             logs = "\n".join(p.read_text() for p in self.folder.glob("data/*/logs/**/*.log"))
@@ -46,6 +52,17 @@ class Workspace:
 
     def configure(self, config: dict[str, object]) -> None:
         (self.folder / "my.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def artefacts(workspace: Workspace) -> dict[str, Path]:
+    """Everything that the study tiny declares, by name; Snakemake's own report has the time in it."""
+    found = {}
+    for root in ("data/tiny", "reports/tiny"):
+        for path in (workspace.folder / root).rglob("*"):
+            name = path.relative_to(workspace.folder)
+            if path.is_file() and not UNDECLARED & set(name.parts) and path.name != "snakemake-report.html":
+                found[str(name)] = path
+    return found
 
 
 def write_documents(path: Path, count: int, seed: int) -> None:

@@ -4,8 +4,8 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
+from calibrant.calibration.schema import written_in
 from calibrant.errors import InputError
 
 SEPARATOR = "\n\n"  # joins documents into a stream, wherever one is made
@@ -35,6 +36,7 @@ class Documents:
     token_ids: list[list[int]] | None = None
     tokenizer_sha256: str | None = None
     path: str = ""
+    written: Mapping[str, str] = field(default_factory=dict)  # for generated rows, the number format (`written_in`)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -150,6 +152,7 @@ def _read_parquet(path: Path, source: str | None, sha256: str) -> Documents:
         tokens,
         metadata.get("tokenizer_sha256"),
         str(path),
+        written_in(metadata),
     )
 
 

@@ -1,5 +1,6 @@
 """The calibration set: one row per token sequence, as Parquet that any tool can read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,13 @@ def read_calibration_set(path: str | Path) -> SampleSet:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return samples
+
+
+def written_in(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """`{"dtype": ...}`, the number format in which a model wrote a set's rows, from its metadata; {} for real text."""
+    settings = metadata.get("settings")
+    found = metadata.get("dtype", settings.get("dtype") if isinstance(settings, Mapping) else None)
+    return {} if found is None else {"dtype": str(found)}
 
 
 def check_vocabulary(path: str | Path, ids: npt.NDArray[np.int64], vocab_size: int) -> None:

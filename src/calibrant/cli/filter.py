@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.artefacts.digest import sha256_file
     from calibrant.artefacts.parquet import read_table, write_table
     from calibrant.calibration.filtering import complete, filter_samples, take_samples
-    from calibrant.calibration.schema import read_samples, write_samples
+    from calibrant.calibration.schema import read_samples, write_samples, written_in
 
     if not options.output.endswith(".parquet"):
         raise InputError(f"--output {options.output}: a calibration set is a .parquet file")
@@ -53,6 +53,7 @@ def run(options: argparse.Namespace) -> None:
     }
     metadata = {
         **{key: value for key, value in earlier.items() if value is not None},
+        **written_in(samples.metadata),
         "stage": "filter",
         "seed": options.seed if options.take is not None else None,
         "settings": {"drop": options.drop, "take": options.take},

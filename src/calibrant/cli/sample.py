@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> None:
         "tokenizer_sha256": tokenizer_hash,
         "source": documents.source,
         "origin": documents.origin,
+        **documents.written,
         "seed": options.seed,
         "settings": settings,
         "inputs": {"documents": documents.sha256},

@@ -6,7 +6,8 @@ arguments, folder and output streams there, and waits. The child runs what the s
 are the same with and without. When a script is killed its socket closes, and the server kills the child.
 
 The server must have a single thread when it forks: it imports, and computes nothing. Start it with ENVIRONMENT,
-which keeps numpy's linear algebra from starting threads when it is imported.
+which keeps numpy's linear algebra from starting threads when it is imported. Where that cannot be made sure
+(`why_not`), there is no server, and every script imports for itself.
 """
 
 import contextlib
@@ -37,7 +38,9 @@ HEAVY = (
     "lm_eval.evaluator_utils",
 )
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
+THREADS = Path("/proc/self/task")
 FORK_SAFE_THREADS = ("jemalloc_bg_thd",)  # pyarrow's allocator, which has handlers for fork
+LONGEST_ADDRESS = 107  # bytes of a Unix socket's path on Linux
 
 
 def run_stage(arguments: Sequence[str]) -> int:
@@ -63,13 +66,39 @@ def run_stage(arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
+def why_not(address: str) -> str | None:
+    """Why no warm server can listen at `address` on this machine; None where one can.
+
+    Forking is safe while there is one thread. Only Linux's /proc tells how many there are, and macOS's frameworks must
+    not be used in a child that was forked after they were loaded.
+    """
+    if sys.platform != "linux":
+        return "only Linux lets a process that has PyTorch loaded be forked safely"
+    try:
+        _threads()
+    except OSError:
+        return f"{THREADS}, which tells whether it may fork, cannot be read"
+    if len(os.fsencode(address)) > LONGEST_ADDRESS:
+        return f"its socket {address} would have a path of more than {LONGEST_ADDRESS} bytes; set a shorter TMPDIR"
+    return None
+
+
+def left_out(reason: str) -> str:
+    """The line for a user whose jobs have no warm server."""
+    return f"calibrant: no warm server: {reason}. Jobs start some seconds later and give the same files"
+
+
 def serve(address: str, lifeline: int, modules: Sequence[str] = HEAVY) -> None:
-    """Accept stages on a Unix socket until the other end of the pipe `lifeline` closes."""
+    """Accept stages on a Unix socket until the other end of the pipe `lifeline` closes.
+
+    Says so and returns when an import has started threads, beside which forking is not safe.
+    """
     for name in modules:
         importlib.import_module(name)
-    threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    threads = _threads()
     if len([name for name in threads if name not in FORK_SAFE_THREADS]) != 1:
-        raise RuntimeError(f"the warm server has threads after its imports, {threads}; forking would not be safe")
+        print(left_out(f"its imports have started threads ({', '.join(threads)})"), file=sys.stderr)
+        return
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(64)
@@ -108,6 +137,11 @@ def follow_offline() -> None:
     for name in OFFLINE_READERS:
         if name in sys.modules:
             vars(sys.modules[name])[OFFLINE_VARIABLE] = offline
+
+
+def _threads() -> list[str]:
+    """The names of this process's threads."""
+    return [(task / "comm").read_text().strip() for task in THREADS.iterdir()]
 
 
 def _ask(connection: socket.socket, arguments: Sequence[str]) -> int:

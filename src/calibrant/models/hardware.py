@@ -1,6 +1,7 @@
 """What a device says of itself, on which the number format depends.
 
-PyTorch asks the processor, not the operating system's files, so this is the same on Linux, macOS and Windows.
+PyTorch is asked, so this is the same on Linux, macOS and Windows. A processor without features is one that PyTorch
+could not ask, as on Linux without /proc.
 """
 
 import platform

@@ -56,6 +56,8 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def suited(dtype: torch.dtype, device: Hardware) -> bool | None:
     """Whether a device computes a 16-bit format at float32's rate or better; None where only a measurement tells."""
+    if device.kind == "processor" and not device.features:
+        return None  # as on Linux without /proc, where PyTorch reads them
     has = device.features.__contains__
     brain = dtype == torch.bfloat16
     if device.kind == "nvidia":

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import psutil  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
+from calibrant.system import free_memory
+
 Place = Literal["memory", "disk", "auto"]
 PLACES: tuple[Place, ...] = ("auto", "memory", "disk")
-MEMORY_SHARE = 4  # `auto` keeps activations in memory up to this part (a quarter) of what is free
+MEMORY_SHARE = 4  # `auto` keeps activations in memory up to this part (a quarter) of what is free; none if nobody knows
 
 
 class Activations:
@@ -41,5 +42,6 @@ class Activations:
 
     def _on_disk(self, size: int) -> bool:
         if self._place == "auto":
-            return bool(size > psutil.virtual_memory().available / MEMORY_SHARE)
+            free = free_memory()
+            return free is None or size > free / MEMORY_SHARE
         return self._place == "disk"

@@ -84,6 +84,7 @@ def jobs(work: Work) -> dict[str, int]:
     counted = {
         # A report names every source and text, used or not; only evaluations need tasks.
         "download": 1 + len(config["sources"]) + len(config["texts"]) + (len(built) if work.runs else 0),
+        "number format": int(config["compute"]["dtype"] == "auto"),
         "sample": real,
         "generate": len(work.pools),
         "score": len(work.scored),
