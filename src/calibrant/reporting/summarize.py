@@ -18,6 +18,7 @@ from calibrant.reporting.data_table import data_table, documents_table
 from calibrant.reporting.difference_figure import difference_data, difference_figure
 from calibrant.reporting.distribution_figure import distribution_figure
 from calibrant.reporting.figures import Drawing, write_figures
+from calibrant.reporting.formats import mixture
 from calibrant.reporting.index import Index, Inspections, Study, TableFile
 from calibrant.reporting.inspections import read_layers, read_overlaps
 from calibrant.reporting.layer_figure import layer_drawing
@@ -98,7 +99,7 @@ def summarize(index: Index, output: Path, *, real_text: bool = True, rows: int =
         question=index.study.question or page.QUESTION,
         facts=page.facts(data, index.study, len(index.runs)),
         findings=findings.findings(data, scores),
-        limitations=[*findings.limitations(data), *index.study.limitations],
+        limitations=[*mixture(index.runs), *findings.limitations(data), *index.study.limitations],
         figures=plots,
         claims=claims,
         performance=performance,

@@ -1,0 +1,24 @@
+"""Files of several number formats in one study are named on its page."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calibrant.reporting.index import read_index
+from calibrant.reporting.summarize import summarize
+
+
+@pytest.mark.parametrize(("others", "said"), [("float32", False), ("bfloat16", True)])
+def test_a_mixture_of_formats_is_named(make_study: Callable[..., Any], tmp_path: Path, others: str, said: bool) -> None:
+    study = make_study(seeds=1, sparsities=("0.6",))
+    index = read_index(study.write())
+    for number, run in enumerate(index.runs):
+        record = {"settings": {"dtype": others if number == 3 else "float32"}}
+        Path(run.evaluation).with_suffix(".provenance.json").write_text(json.dumps(record))
+    page = summarize(index, tmp_path / "report")
+    sentence = f"{len(index.runs) - 1} evaluations in float32" if said else "several number formats"
+    assert any(sentence in text for text in page.limitations) == said
+    assert ("1 evaluations in bfloat16" in (tmp_path / "report" / "summary.md").read_text()) == said
