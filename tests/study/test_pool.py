@@ -19,7 +19,7 @@ GRID = {"methods": ["wanda"], "sparsities": ["0.6"], "origins": ["synthetic"], "
 
 def study(**changes: Any) -> dict[str, Any]:
     given = {"preset": "smollm2-135m", "experiment": "sources", "seeds": 3, "grids": [GRID]}
-    return {**given, "generation": {"samples": "enough"}, **changes}
+    return {**given, "calibration": {"length": 512}, "generation": {"samples": "enough"}, **changes}
 
 
 @given(needed=st.integers(1, 3000), drop=st.sampled_from([0.0, 0.01, 0.2, 0.29, 0.5, 0.97]))

@@ -223,7 +223,7 @@ def test_a_preset_with_its_own_text_keeps_it_under_either_compat() -> None:
     for compat in ("paper", "authors"):
         config = resolve_config(given("smollm2-135m", compat=compat))
         assert list(config["texts"]) == ["fiction"]
-        assert list(config["tasks"]) == ["next_sentence_news"]
+        assert list(config["tasks"]) == []
 
 
 def test_an_unknown_target_or_layout_or_parameter_is_refused() -> None:
