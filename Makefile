@@ -74,20 +74,27 @@ $(READY): envs/requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Calibrant beside other tools, all in one run of under 45 minutes; run nothing else meanwhile. ROWS is a folder with rows of
-# published tasks, without which the evaluation's part is left out; `make bench-llmcompressor` beforehand adds that tool.
+# Calibrant beside other tools, all in one run of under 45 minutes, in the number format that auto is here; run nothing else
+# meanwhile. ROWS is a folder with rows of published tasks, without which the evaluation's part is left out; MMLU=1 adds
+# 5-shot MMLU to it. `make bench-llmcompressor` beforehand adds that tool.
+# One set of sizes for all processors. Minutes on two cores with AVX2 in float32 (30 GFLOP/s each), reckoned from trials of
+# a few layers, tokens and documents on one thread, line by line: prune 6.5, 2.6, 3.8, 4.8 (with llm-compressor 5.5 and 1
+# more in the first two); generate 3, 2.6, 1.7; score 2.3; evaluate 3.2 (MMLU 20). In all 31, with llm-compressor 37.
 bench: $(READY)
 	$(BIN)/snakemake --cores all --quiet all -- data/smollm2-135m/model data/smollm2-135m/texts/fiction/documents.parquet
 	rm -rf $(BENCH)
-	$(BIN)/python benchmarks/prune.py --cases wanda-2048 --repeats 2 --no-check $(COMPRESSOR) --output $(BENCH)
-	$(BIN)/python benchmarks/prune.py --cases wanda-512 --repeats 1 --no-check $(COMPRESSOR) --output $(BENCH)/short
-	$(BIN)/python benchmarks/prune.py --cases sublayer-512 sparsegpt-512 --sequences 8 --repeats 2 --no-check --output $(BENCH)/updates
-	$(BIN)/python benchmarks/prune.py --cases wanda-512 sublayer-512 --sequences 4 --repeats 1 --output $(BENCH)/masks
-	$(BIN)/python benchmarks/generate.py --batches 32 64 --repeats 2 --output $(BENCH)
-	$(BIN)/python benchmarks/generate.py --batches 128 --new 64 --repeats 1 --output $(BENCH)/wide
-	$(BIN)/python benchmarks/score.py --output $(BENCH)
-	@if [ -d $(ROWS) ]; then $(BIN)/python benchmarks/evaluate.py --data $(ROWS) --questions 1 --more 6 \
-	  --mmlu-batch-sizes 1 --repeats 1 --output $(BENCH); \
+	$(BIN)/python benchmarks/prune.py --cases wanda-2048 --sequences 2 --repeats 2 --no-check $(COMPRESSOR) --output $(BENCH)
+	$(BIN)/python benchmarks/prune.py --cases wanda-512 --sequences 8 --repeats 1 --no-check $(COMPRESSOR) --output $(BENCH)/short
+	$(BIN)/python benchmarks/prune.py --cases sublayer-512 sparsegpt-512 --sequences 4 --repeats 1 --no-check --output $(BENCH)/updates
+	$(BIN)/python benchmarks/prune.py --cases sublayer-512 --sequences 4 --repeats 1 --output $(BENCH)/masks
+	$(BIN)/python benchmarks/generate.py --batches 32 --new 64 --repeats 2 --output $(BENCH)
+	$(BIN)/python benchmarks/generate.py --batches 64 --new 32 --repeats 2 --output $(BENCH)/wide
+	$(BIN)/python benchmarks/generate.py --batches 128 --new 16 --repeats 1 --output $(BENCH)/wider
+	$(BIN)/python benchmarks/score.py --samples 4 --repeats 2 --output $(BENCH)
+	@if [ -d $(ROWS) ]; then $(BIN)/python benchmarks/evaluate.py --data $(ROWS) --tasks hellaswag,piqa,arc_easy,arc_challenge \
+	  --documents 16 --batch-sizes 1,16 --repeats 1 --output $(BENCH) \
+	  $(if $(MMLU),&& $(BIN)/python benchmarks/evaluate.py --data $(ROWS) --tasks mmlu --questions 1 --more 6 \
+	    --mmlu-batch-sizes 1 --repeats 1 --output $(BENCH)/mmlu); \
 	else echo "evaluation left out: $(ROWS) holds no task rows (make bench ROWS=FOLDER)"; fi
 	@cat $(BENCH)/*.md $(BENCH)/*/*.md > $(BENCH)/all.md && echo "Tables and figures: $(BENCH)/all.md"
 

@@ -16,11 +16,16 @@ from typing import Any
 import psutil
 import torch
 
+from calibrant.errors import InputError
 from calibrant.models.freed_memory import keep_freed_memory
+from calibrant.models.hardware import hardware
+from calibrant.models.number_formats import dtype_name
+from calibrant.models.resolved import resolve_dtype
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "data/smollm2-135m/model"
 HOW_TO_GET_IT = ".venv/bin/snakemake --cores all data/smollm2-135m/model"
+CPU = torch.device("cpu")
 PACKAGES = ("calibrant", "torch", "transformers", "numpy", "lm_eval")
 
 
@@ -110,8 +115,8 @@ def compare(
     return comparison, results
 
 
-def machine() -> dict[str, Any]:
-    """Where and with what this runs; nothing that names the machine."""
+def machine(dtype: str | None = None) -> dict[str, Any]:
+    """Where and with what this runs, and in which number format; nothing that names the machine."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -119,10 +124,12 @@ def machine() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
-        "processor": _processor(),
+        "processor": processor(),
+        "instruction_sets": hardware(CPU).text,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "memory_GiB": round(psutil.virtual_memory().total / 2**30, 1),
+        "number_format": dtype,
+        "memory_GiB": memory(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -131,8 +138,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
+def processor(info: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name: as PyTorch knows it, else as the system does."""
+    if name := str(torch.cpu.get_capabilities().get("cpu_name") or "").strip():
+        return name
     if info.exists():
         for line in info.read_text().splitlines():
             if line.startswith("model name"):
@@ -140,8 +149,24 @@ def _processor() -> str:
     return platform.processor() or "unknown processor"
 
 
+def memory() -> float | None:
+    """GiB of this machine; None where the system does not say. psutil reads /proc on Linux, which may not be there."""
+    try:
+        found = psutil.virtual_memory().total
+    except (OSError, psutil.Error):
+        try:
+            found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, ValueError, AttributeError):
+            return None
+    return round(found / 2**30, 1)
+
+
 def report(
-    name: str, comparisons: Sequence[Comparison], output: Path | None, facts: Mapping[str, Any] | None = None
+    name: str,
+    comparisons: Sequence[Comparison],
+    output: Path | None,
+    facts: Mapping[str, Any] | None = None,
+    dtype: str | None = None,
 ) -> None:
     """Print Markdown: the machine, a table for each comparison, other facts; the same as JSON and Markdown files.
 
@@ -150,8 +175,9 @@ def report(
         comparisons: the tables.
         output: folder for `NAME.json` and `NAME.md`; None writes no files.
         facts: what was checked beside the times, printed as a list.
+        dtype: the number format of all of them, where it is one.
     """
-    where = machine()
+    where = machine(dtype)
     header = "; ".join(f"{key} {value}" for key, value in where.items() if value is not None)
     parts = [f"## {name}", header, *(comparison.markdown() for comparison in comparisons)]
     if facts:
@@ -167,9 +193,12 @@ def report(
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """The options that every benchmark has: --model, --repeats, --threads, --output."""
+    """The options that every benchmark has: --model, --dtype, --repeats, --threads, --output."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", type=Path, default=MODEL, help="model folder (default: the embedded SmolLM2-135M)")
+    parser.add_argument(
+        "--dtype", default="auto", help="bfloat16, float32, float16 or auto (default), what a study would take here"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="rounds that count (default 3)")
     parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
     parser.add_argument("--output", type=Path, help="folder for JSON and Markdown files")
@@ -177,11 +206,20 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Read the command line, set the threads, and say how to get the model when it is not there."""
+    """Read the command line, set the threads, and say how to get the model when it is not there.
+
+    `dtype` is then the name of the number format that --dtype is on this processor.
+    """
     options = parser.parse_args()
     if not (options.model / "config.json").exists():
         parser.error(f"--model {options.model}: no model there; the default one is made by: {HOW_TO_GET_IT}")
     if options.threads:
         torch.set_num_threads(options.threads)
+    try:
+        chosen = resolve_dtype(options.model, options.dtype, "cpu")
+    except InputError as error:
+        parser.error(str(error))
+    chosen.say()
+    options.dtype = dtype_name(chosen.dtype)
     keep_freed_memory()  # for everything that runs in this process, what Calibrant is compared with too
     return options

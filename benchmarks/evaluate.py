@@ -42,7 +42,6 @@ def main() -> None:
     parser.add_argument("--more", type=int, default=8, help="of each MMLU subject, ours alone (0: skip)")
     parser.add_argument("--batch-sizes", default="1,16,64", help="of hf (default 1,16,64)")
     parser.add_argument("--mmlu-batch-sizes", default="1,16", help="64 would need some 12 GB for logits alone")
-    parser.add_argument("--dtype", default="auto")
     options = parse(parser)
     comparisons, facts = [], {}
     model = load_model(options.model, dtype=options.dtype, device="cpu")
@@ -55,7 +54,7 @@ def main() -> None:
         comparisons.append(comparison)
         facts.update(found)
     facts.update(_parity(options, tokenizer))
-    report("evaluate", comparisons, options.output, facts)
+    report("evaluate", comparisons, options.output, facts, options.dtype)
 
 
 def _task(
@@ -67,7 +66,9 @@ def _task(
     cases["calibrant"] = lambda: _ours(model, tokenizer, tasks, documents)[0]
     _ours(model, tokenizer, tasks, 1)  # rows are prepared once for all cases
     amount = documents * len(tasks.tasks)
-    title = f"{name}, {documents} questions of each subject" if len(tasks.tasks) > 1 else f"{name}, {amount} documents"
+    many = len(tasks.tasks) > 1
+    title = f"{name}, {documents} questions of each subject" if many else f"{name}, {amount} documents"
+    title += f", {options.dtype}"
     comparison, results = compare(title, cases, repeats=options.repeats, warm_up=0, amount=amount, unit="documents")
     for case, accuracy in results.items():
         comparison.notes[case] = f"accuracy {accuracy:.4f}"
@@ -121,12 +122,12 @@ def _answers(tasks: TaskSet) -> Answers:
 
 
 def _parity(options: argparse.Namespace, tokenizer: Any) -> dict[str, Any]:
-    """How far float32 and bfloat16 are from float64, for hf and for us."""
+    """How far float32 and the number format that was timed are from float64, for hf and for us."""
     names = ["mmlu_anatomy" if name == MMLU else name for name in options.tasks.split(",")]
     tasks = load_tasks(names, RowFolder(options.data))
     limit = 2
     found: dict[str, Answers] = {}
-    for dtype in ("float32", "bfloat16"):
+    for dtype in dict.fromkeys(("float32", options.dtype)):
         model = load_model(options.model, dtype=dtype, device="cpu")
         found[f"hf {dtype}"] = _hf(model, tokenizer, tasks, limit, 1)[1]
         found[f"calibrant {dtype}"] = _ours(model, tokenizer, tasks, limit)[1]

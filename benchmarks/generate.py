@@ -106,9 +106,9 @@ def main() -> None:
     tokenizer = load_tokenizer(path)
     special = special_ids(tokenizer)
     vocabulary = Vocabulary(tuple(special), len(tokenizer))
-    model: Any = load_model(path, dtype="bfloat16")
+    model: Any = load_model(path, dtype=options.dtype, device="cpu")
     model.set_attn_implementation("sdpa")  # what transformers takes by itself
-    engine = make_engine("auto", load_model(path, dtype="bfloat16"), load_config(path), path)
+    engine = make_engine("auto", load_model(path, dtype=options.dtype, device="cpu"), load_config(path), path)
     comparisons, facts = [], {"engine": engine.name, "prefix": f"{PREFIX} tokens", "new tokens a row": options.new}
     for batch in options.batches:
         ids = torch.randint(1000, 40000, (batch, PREFIX), generator=torch.Generator().manual_seed(batch))
@@ -124,13 +124,13 @@ def main() -> None:
         for case in cases.values():
             case(8)  # what a first call costs is no part of a rate
         runs = {name: partial(case, options.new) for name, case in cases.items()}
-        title, amount = f"{batch} rows x {options.new} new tokens", batch * options.new
+        title, amount = f"{batch} rows x {options.new} new tokens, {options.dtype}", batch * options.new
         comparison, results = compare(title, runs, repeats=options.repeats, warm_up=0, amount=amount, unit="tokens")
         for name, rows in results.items():
             if rows is not None:
                 check(name, rows, (batch, PREFIX + options.new), special)
         comparisons.append(comparison)
-    report("generate", comparisons, options.output, facts)
+    report("generate", comparisons, options.output, facts, options.dtype)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from llmcompressor.modifiers.pruning import WandaPruningModifier  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
 
-def run(model: str, ids: str, sparsity: float, threads: int) -> None:
+def run(model: str, ids: str, sparsity: float, threads: int, dtype: str) -> None:
     torch.set_num_threads(threads)
     rows = json.loads(Path(ids).read_text())
-    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16)
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype))
     data = Dataset.from_dict({"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]})
     recipe = WandaPruningModifier(sparsity=sparsity, mask_structure="0:0", targets=["Linear"], ignore=["re:.*lm_head"])
     oneshot(

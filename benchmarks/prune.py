@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/prune.py --output data/benchmarks
 
-Checks in the same run that masks are the same: to the bit in float32; in bfloat16 the share of weights that differ
-stands beside the share that another batch size makes differ in the published loop itself.
+Checks in the same run how far masks are the same: in float32 with PyTorch's attention and products to the bit; else the
+share of weights that differ stands beside the share that another batch size makes differ in the published loop itself.
 """
 
 import argparse
@@ -18,20 +18,26 @@ from typing import Any
 import published
 import pyarrow as pa
 import torch
-from common import ROOT, Comparison, arguments, compare, parse, report
+from common import CPU, ROOT, Comparison, arguments, compare, parse, report
 from torch import Tensor, nn
 
 from calibrant.artefacts.parquet import write_table
 from calibrant.models.attention import use_attention
+from calibrant.models.devices import BLOCK_ATTENTION, choose_attention, choose_products
 from calibrant.models.load import load_model, load_tokenizer
+from calibrant.models.number_formats import DTYPES
 from calibrant.pruning.api import prune
 from calibrant.pruning.masks import read_masks
 
 RATIO = 0.6
 SHAPES = {"2048": (8, 2048), "512": (32, 512)}  # sequences, tokens
 CASES = ("wanda-2048", "wanda-512", "sublayer-2048", "sublayer-512", "sparsegpt-512")
+WARM_UP = 64  # tokens of a first run that is not counted
 HELD_OUT = 4096  # tokens at the end of the text, on which perplexity is measured
-PUBLISHED, OURS, OURS_SDPA = "published loop", "Calibrant", "Calibrant, PyTorch's attention"
+PUBLISHED, OURS, OURS_PLAIN = "published loop", "Calibrant", "Calibrant, PyTorch's attention and products"
+# Masks that are compared and not timed.
+TWO, SQUARES = "published loop, two sequences a batch", "published loop with sums of squares"
+EXACT, OURS_EXACT = "published loop in float32", "Calibrant in float32, the same"
 Masks = Mapping[str, Tensor]
 
 
@@ -45,14 +51,14 @@ def main() -> None:
     options = parse(parser)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        model = first_layers(options.model, options.layers, folder / "model") if options.layers else options.model
+        model = first_layers(options, folder / "model") if options.layers else options.model
         bench = Bench(model, folder, options)
         tables, facts = [], {}
         for case in options.cases:
             table, found = bench.run(*case.split("-"))
             tables.append(table)
             facts |= {f"{case}, {key}": value for key, value in found.items()}
-        report("prune", tables, options.output, facts)
+        report("prune", tables, options.output, facts, options.dtype)
 
 
 class Bench:
@@ -60,8 +66,15 @@ class Bench:
 
     def __init__(self, model: Path, folder: Path, options: argparse.Namespace) -> None:
         self.model, self.folder, self.options = model, folder, options
+        self.dtype: str = options.dtype
+        self.block = choose_attention(CPU, DTYPES[self.dtype]) == BLOCK_ATTENTION
+        self.own = self.block or choose_products(CPU, DTYPES[self.dtype]) != "plain"
         self.text = text_ids(model)
         self.compressor = Compressor(options.llmcompressor) if options.llmcompressor else None
+        few = self.text[None, :WARM_UP]  # what a first call costs, such as imports, is no part of a time
+        self.ours("wanda", few, self.dtype)
+        if self.compressor:
+            self.compressor.run(model, few, folder, self.dtype)
 
     def run(self, method: str, length: str) -> tuple[Comparison, dict[str, str]]:
         """One table, the published loop first; and what comparing the masks says."""
@@ -69,24 +82,25 @@ class Bench:
         sequences = self.options.sequences or sequences
         ids = self.text[: sequences * tokens].reshape(sequences, tokens)
         cases: dict[str, Callable[[], Any]] = {
-            PUBLISHED: lambda: self.published(method, ids, "bfloat16"),
-            OURS: lambda: self.ours(method, ids, "bfloat16"),
-            OURS_SDPA: lambda: self.ours(method, ids, "bfloat16", "sdpa"),
+            PUBLISHED: lambda: self.published(method, ids, self.dtype),
+            OURS: lambda: self.ours(method, ids, self.dtype),
         }
+        if self.has_plain(method):
+            cases[OURS_PLAIN] = lambda: self.ours(method, ids, self.dtype, plain=True)
         notes = {}
         if method == "wanda":
             if self.compressor:
                 compressor = self.compressor
-                cases[compressor.name] = lambda: compressor.run(self.model, ids, self.folder)
+                cases[compressor.name] = lambda: compressor.run(self.model, ids, self.folder, self.dtype)
             else:
                 notes["llm-compressor"] = "left out; give --llmcompressor PYTHON (make bench-llmcompressor makes one)"
-            dense = {name: load_model(self.model, dtype="bfloat16", device="cpu").model for name in ("sdpa", "auto")}
-            for name, network in dense.items():
-                use_attention(network, torch.device("cpu"), torch.bfloat16, name)
-            cases["one dense forward, PyTorch's attention"] = lambda: forward(dense["sdpa"], ids)
-            cases["one dense forward, block attention"] = lambda: forward(dense["auto"], ids)
-            cases["matrix products of one forward"] = lambda: products(dense["sdpa"], ids)
-        title = f"{method} {RATIO:.0%}, {sequences} x {tokens} tokens, bfloat16"
+            dense = {"PyTorch's attention": self.network("sdpa")}
+            if self.block:
+                dense["block attention"] = self.network("auto")
+            for attention, network in dense.items():
+                cases[f"one dense forward, {attention}"] = lambda network=network: forward(network, ids)
+            cases["matrix products of one forward"] = lambda: products(dense["PyTorch's attention"], ids)
+        title = f"{method} {RATIO:.0%}, {sequences} x {tokens} tokens, {self.dtype}"
         table, results = compare(
             title, cases, repeats=self.options.repeats, warm_up=0, amount=ids.numel(), unit="tokens", notes=notes
         )
@@ -94,45 +108,55 @@ class Bench:
 
     def check(self, method: str, ids: Tensor, results: Mapping[str, Masks]) -> dict[str, str]:
         """Shares of weights whose fate differs from the published loop's, and perplexities of the pruned models."""
-        reference = results[PUBLISHED]
-        other_batch = self.published(method, ids, "bfloat16", batch=2)
-        exact, ours = self.published(method, ids, "float32"), self.ours(method, ids, "float32")
-        shares = {"float32: Calibrant": differing(exact, ours)}
-        if method != "sparsegpt":
-            squares = published.prune(self.load("float32"), ids, RATIO, published.Squares, method == "sublayer")
-            shares["float32: Calibrant from the published loop with sums of squares"] = differing(squares, ours)
-        shares |= {
-            "bfloat16: the published loop from itself in float32": differing(exact, reference),
-            "bfloat16: Calibrant from the published loop in float32": differing(exact, results[OURS]),
-            "bfloat16: Calibrant": differing(reference, results[OURS]),
-            "bfloat16: Calibrant with PyTorch's attention": differing(reference, results[OURS_SDPA]),
-            "bfloat16: the published loop itself with two sequences a batch": differing(reference, other_batch),
+        make: dict[str, Callable[[], Masks]] = {
+            TWO: lambda: self.published(method, ids, self.dtype, batch=2),
+            EXACT: lambda: self.published(method, ids, "float32"),
+            OURS_EXACT: lambda: self.ours(method, ids, "float32", plain=True),
+            SQUARES: lambda: published.prune(self.load("float32"), ids, RATIO, published.Squares, method == "sublayer"),
         }
+        wanted = mask_checks(method, self.dtype, self.has_plain(method))
+        found = dict(results)
+        for name in dict.fromkeys(name for pair in wanted.values() for name in pair):
+            if name not in found:
+                found[name] = make[name]()
+        shares = {label: differing(found[one], found[other]) for label, (one, other) in wanted.items()}
         facts = {f"weights whose fate differs, {key}": f"{share:.3g}" for key, share in shares.items()}
         if method != "sparsegpt":  # which changes the weights kept too
-            pruned = {PUBLISHED: reference, OURS: results[OURS], "published loop, two a batch": other_batch}
-            for name, masks in pruned.items():
-                facts[f"perplexity, {name}"] = f"{self.perplexity(masks):.4g}"
+            for name in (PUBLISHED, OURS, TWO):
+                facts[f"perplexity, {name}"] = f"{self.perplexity(found[name]):.4g}"
         return facts
+
+    def has_plain(self, method: str) -> bool:
+        """Whether Calibrant takes attention or products of its own, so that PyTorch's are another case.
+
+        SparseGPT in float32 takes PyTorch's.
+        """
+        return self.own and not (method == "sparsegpt" and self.dtype == "float32")
 
     def load(self, dtype: str) -> Any:
         return load_model(self.model, dtype=dtype, device="cpu")
+
+    def network(self, attention: str) -> Any:
+        """The model's decoder, with PyTorch's attention (`sdpa`) or what pruning takes by itself (`auto`)."""
+        network = self.load(self.dtype).model
+        use_attention(network, CPU, DTYPES[self.dtype], attention)
+        return network
 
     def published(self, method: str, ids: Tensor, dtype: str, batch: int = 1) -> Masks:
         kind = published.Hessian if method == "sparsegpt" else published.Norms
         return published.prune(self.load(dtype), ids, RATIO, kind, method == "sublayer", batch)
 
-    def ours(self, method: str, ids: Tensor, dtype: str, attention: str = "auto") -> Masks:
+    def ours(self, method: str, ids: Tensor, dtype: str, plain: bool = False) -> Masks:
         name = "wanda" if method == "sublayer" else method
         options = {"sequential": "sublayer"} if method == "sublayer" else {}
         calibration, output = self.folder / "calibration.parquet", self.folder / "masks.safetensors"
         write_table(calibration, pa.table({"input_ids": pa.array(ids.tolist(), pa.list_(pa.int32()))}), {})
-        where = {"dtype": dtype, "device": "cpu", "attention": attention}
+        where = {"dtype": dtype, "device": "cpu"} | ({"attention": "sdpa", "products": "plain"} if plain else {})
         prune(self.model, calibration, name, str(RATIO), options, output=output, progress=False, **where)  # type: ignore[arg-type]
         return dict(read_masks(output).masks)
 
     def perplexity(self, masks: Masks) -> float:
-        network = self.load("bfloat16")
+        network = self.load(self.dtype)
         ids = self.text[-HELD_OUT:].reshape(-1, 512)
         with torch.no_grad():
             for name, mask in masks.items():
@@ -149,12 +173,12 @@ class Compressor:
         self._process = subprocess.Popen([python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.name = str(self._ask(None))  # its name and version, once it is ready
 
-    def run(self, model: Path, ids: Tensor, folder: Path) -> None:
+    def run(self, model: Path, ids: Tensor, folder: Path, dtype: str) -> None:
         """Prune once; the time of this call is the time of the pruning."""
         file = folder / "ids.json"
         file.write_text(json.dumps(ids.tolist()))
-        threads = torch.get_num_threads()
-        self._ask({"model": str(model.resolve()), "ids": str(file), "sparsity": RATIO, "threads": threads})
+        where = {"threads": torch.get_num_threads(), "dtype": dtype}
+        self._ask({"model": str(model.resolve()), "ids": str(file), "sparsity": RATIO, **where})
 
     def _ask(self, request: Any) -> Any:
         assert self._process.stdin
@@ -176,14 +200,39 @@ def text_ids(model: Path) -> Tensor:
     return ids
 
 
-def first_layers(model: Path, count: int, folder: Path) -> Path:
+def first_layers(options: argparse.Namespace, folder: Path) -> Path:
     """A checkpoint of the model's first decoder layers, with its embeddings, norm and head."""
-    network: Any = load_model(model, device="cpu")
-    network.model.layers = network.model.layers[:count]
-    network.config.num_hidden_layers = count
+    network: Any = load_model(options.model, dtype=options.dtype, device="cpu")
+    network.model.layers = network.model.layers[: options.layers]
+    network.config.num_hidden_layers = options.layers
     network.save_pretrained(folder)
-    load_tokenizer(model).save_pretrained(folder)
+    load_tokenizer(options.model).save_pretrained(folder)
     return folder
+
+
+def mask_checks(method: str, dtype: str, own: bool) -> dict[str, tuple[str, str]]:
+    """Which masks are compared: a label, and the names of two of them.
+
+    Args:
+        method: the published one, or `sublayer`.
+        dtype: the number format that was timed. What compares it with float32 is left out where it is float32.
+        own: whether Calibrant takes attention or products of its own in it, beside PyTorch's.
+    """
+    checks = {f"{dtype}: Calibrant": (PUBLISHED, OURS)}
+    if own:
+        checks[f"{dtype}: Calibrant with PyTorch's attention and products"] = (PUBLISHED, OURS_PLAIN)
+    checks[f"{dtype}: the published loop itself with two sequences a batch"] = (PUBLISHED, TWO)
+    exact = OURS_EXACT
+    if dtype == "float32":
+        exact = OURS_PLAIN if own else OURS
+    else:
+        checks["float32: Calibrant with PyTorch's attention and products"] = (EXACT, exact)
+        checks[f"{dtype}: the published loop from itself in float32"] = (EXACT, PUBLISHED)
+        checks[f"{dtype}: Calibrant from the published loop in float32"] = (EXACT, OURS)
+    if method != "sparsegpt":
+        label = "float32: Calibrant with PyTorch's attention and products from the published loop with sums of squares"
+        checks[label] = (SQUARES, exact)
+    return checks
 
 
 def differing(one: Masks, other: Masks) -> float:

@@ -26,6 +26,7 @@ import torch
 from common import machine
 from fitting import fit, predicted, slope
 
+from calibrant.models.number_formats import choose_number_format, dtype_name
 from calibrant.study import cost
 from calibrant.study.shapes import Shape
 
@@ -301,22 +302,31 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         figure.savefig(path, metadata={"Date": None})
 
 
+def formats() -> list[str]:
+    """Number formats that are computed well here."""
+    own = choose_number_format("auto", torch.bfloat16, torch.device("cpu")).dtype
+    return list(dict.fromkeys((dtype_name(own), "float32")))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--dtypes", nargs="+", default=list(BYTES), choices=list(BYTES))
+    parser.add_argument(
+        "--dtypes", nargs="+", choices=list(BYTES), help="default: float32, and bfloat16 where auto would take it here"
+    )
     parser.add_argument("--points", type=int, default=5, help="of each axis, at most (default 5, all of them)")
     parser.add_argument("--output", type=Path, help="folder for the table and the figures")
     options = parser.parse_args()
+    dtypes = options.dtypes or formats()
     torch.set_num_threads(1)
     import calibrant.pruning.api
     import calibrant.scoring.score
     import calibrant.synthesis.engine  # noqa: F401
 
     began = time.perf_counter()
-    rows = measure(options.dtypes, options.repeats, chosen(options.points))
+    rows = measure(dtypes, options.repeats, chosen(options.points))
     costs = fitted(rows)
-    print("; ".join(f"{key} {value}" for key, value in machine().items() if value is not None))
+    print("; ".join(f"{key} {value}" for key, value in machine(" and ".join(dtypes)).items() if value is not None))
     print(f"{len(rows)} measurements in {time.perf_counter() - began:.0f} s")
     for dtype, found in costs.items():
         print(f"\n{dtype}: fitted rates, a second of processor time")

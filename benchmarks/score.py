@@ -27,14 +27,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--length", type=int, default=512, help="tokens of a sample")
     options = parse(parser)
-    model = load_model(options.model, device="cpu")
+    model = load_model(options.model, dtype=options.dtype, device="cpu")
     tokenizer = load_tokenizer(options.model)
     tokens = [i for ids in encode(tokenizer, read_documents(options.text).texts[:64]) for i in ids]
     comparisons, facts = [], {}
     for kind in ("equal", "ragged"):
         rows = _samples(tokens, options.samples, options.length, ragged=kind == "ragged")
         comparison, results = compare(
-            f"{kind} lengths: {len(rows)} samples, at most {options.length} tokens",
+            f"{kind} lengths: {len(rows)} samples, at most {options.length} tokens, {options.dtype}",
             {
                 "one at a time, whole logits": lambda rows=rows: [loop(model, row) for row in rows],
                 "calibrant": lambda rows=rows: score_sequences(model, rows, [1] * len(rows)),
@@ -49,13 +49,13 @@ def main() -> None:
             f"{np.median([abs(a.perplexity / b.perplexity - 1) for a, b in zip(slow, fast, strict=True)]):.1g}, "
             f"{np.median([abs(a.min_k_plus_plus - b.min_k_plus_plus) for a, b in zip(slow, fast, strict=True)]):.1g}"
         )
-    exact = load_model(options.model, dtype="float32", device="cpu")
+    exact = model if options.dtype == "float32" else load_model(options.model, dtype="float32", device="cpu")
     row = tokens[: options.length]
     a, [b] = loop(exact, row), score_sequences(exact, [row], [1])
     facts["float32, one sample: relative difference of perplexity, difference of Min-K%++"] = (
         f"{abs(a.perplexity / b.perplexity - 1):.1g}, {abs(a.min_k_plus_plus - b.min_k_plus_plus):.1g}"
     )
-    report("score", comparisons, options.output, facts)
+    report("score", comparisons, options.output, facts, options.dtype)
 
 
 def _samples(tokens: list[int], count: int, length: int, ragged: bool) -> list[list[int]]:

@@ -19,7 +19,7 @@ from typing import Any
 from stubs import copy_workflow, stubbed_python, timed
 
 from calibrant.study.estimate import stage_jobs
-from calibrant.study.machines import default_machine, rates_of
+from calibrant.study.machines import machine
 from calibrant.study.plan import work
 from calibrant.study.shapes import known_shape
 from calibrant.study.stage_needs import stage_needs
@@ -40,7 +40,7 @@ def durations(preset: str) -> tuple[dict[tuple[str, str, str], float], float, in
     """Seconds of a job by script, method and samples; seconds of all jobs; the number of jobs on a GPU."""
     planned = work([target_config({"preset": preset, "experiment": "sources"}, name) for name in target_files()])
     shape = known_shape(planned.config["model"])
-    rates = rates_of(default_machine(shape))
+    rates = machine("gpu").rates
     found: dict[tuple[str, str, str], float] = {}
     total, jobs = 0.0, 0
     for stage, counted in stage_jobs(planned).items():

@@ -1,19 +1,30 @@
 """What benchmarks reckon with: fits against known costs, and what a simulated run says."""
 
+import itertools
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
+import psutil
 import pytest
+import torch
 from support import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
 
+from common import arguments, machine, memory, parse, processor, report
 from fitting import fit, predicted, slope
+from prune import EXACT, OURS, OURS_EXACT, OURS_PLAIN, PUBLISHED, SQUARES, TWO, mask_checks
 from simulate import POOL, durations, sleep_commands, summary
 from stubs import STUB
 
+from calibrant.models.hardware import hardware
+from calibrant.models.number_formats import dtype_name
+from calibrant.models.resolved import resolve_dtype
 from calibrant.study.config import load_config
 from calibrant.study.plan import jobs, work
 from calibrant.study.shapes import known_shape
@@ -95,3 +106,64 @@ def test_the_stubbed_study_has_about_as_many_jobs_as_asked(tmp_path: Path, monke
     config = load_config("study.yaml")
     assert sum(jobs(work([config])).values()) == pytest.approx(2000, rel=0.05)
     assert known_shape(config["model"]).layers == 2
+
+
+def test_masks_are_compared_with_what_has_a_meaning_in_their_number_format() -> None:
+    for method, own in itertools.product(("wanda", "sublayer", "sparsegpt"), (True, False)):
+        plain, half = mask_checks(method, "float32", own), mask_checks(method, "bfloat16", own)
+        for checks in (plain, half):
+            pairs = [frozenset(pair) for pair in checks.values()]
+            assert len(set(pairs)) == len(pairs)  # nothing twice
+            assert all(len(pair) == 2 for pair in pairs)  # nothing with itself
+        names = {name for pair in plain.values() for name in pair}
+        assert not names & {EXACT, OURS_EXACT}  # they are what is timed
+        assert {name for pair in half.values() for name in pair} >= {EXACT, OURS_EXACT}
+        assert all(label.startswith("float32: ") for label in plain)
+        assert {label.partition(":")[0] for label in half} == {"float32", "bfloat16"}
+        assert (OURS_PLAIN in names) == own
+        assert (SQUARES in names) == (method != "sparsegpt")
+        assert set(plain.values()) >= {(PUBLISHED, OURS), (PUBLISHED, TWO)}
+
+
+def test_benchmarks_say_processor_and_number_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = machine("float32")
+    assert (found["number_format"], found["instruction_sets"]) == ("float32", hardware(torch.device("cpu")).text)
+    report("trial", [], tmp_path, dtype="bfloat16")
+    assert "; number_format bfloat16; " in (tmp_path / "trial.md").read_text()
+    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+    info = tmp_path / "cpuinfo"
+    info.write_text("processor\t: 0\nmodel name\t: A processor\n")
+    assert processor(info) == "A processor"
+    monkeypatch.setattr("platform.processor", lambda: "")
+    assert processor(tmp_path / "absent") == "unknown processor"
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"cpu_name": "What PyTorch says"})
+    assert processor(info) == "What PyTorch says"
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "no /proc/meminfo"), psutil.AccessDenied()])
+def test_benchmarks_run_where_psutil_gets_no_answer(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = memory()
+    monkeypatch.setattr(psutil, "virtual_memory", Mock(side_effect=error))
+    assert memory() == pytest.approx(known, rel=0.05)  # by sysconf
+    monkeypatch.setattr("os.sysconf", Mock(side_effect=ValueError))
+    assert memory() is None
+
+
+def test_benchmarks_take_the_number_format_that_a_stage_would(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, model)
+    written = json.loads((model / "config.json").read_text())
+
+    def taken(*given: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["trial", "--model", str(model), *given])
+        return str(parse(arguments("trial")).dtype)
+
+    for checkpoint in ("bfloat16", "float32"):
+        (model / "config.json").write_text(json.dumps({**written, "dtype": checkpoint}))
+        assert taken() == taken("--dtype", "auto") == dtype_name(resolve_dtype(model, "auto", "cpu").dtype)
+        assert taken("--dtype", "float16") == "float16"
+    with pytest.raises(SystemExit):
+        taken("--dtype", "float8")
+    assert "--dtype float8: unknown number format" in capsys.readouterr().err

@@ -143,7 +143,7 @@ def test_an_unexpected_error_is_status_1_with_its_traceback(tmp_path: Path) -> N
 
 def test_a_reader_who_has_seen_enough_gets_no_traceback() -> None:
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "calibrant", "plan", "workflow/presets/tiny.yaml"]
+    command = [sys.executable, "-m", "calibrant", "plan", "workflow/presets/tiny.yaml", "--counts"]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -1,21 +1,26 @@
 """Plans: what is counted once, and hours and storage against arithmetic by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from calibrant.artefacts.atomic import write_json
 from calibrant.cli.main import main
 from calibrant.errors import InputError
+from calibrant.models import rates
+from calibrant.models.number_formats import choose_number_format, dtype_name
 from calibrant.models.side_by_side import AT_ONCE
 from calibrant.study.config import resolve_config, workflow_root
 from calibrant.study.cost import Rates, activation_bytes, decode_bytes, decode_seconds, fitting_batch, passes
-from calibrant.study.estimate import estimate
-from calibrant.study.machines import rates_of
+from calibrant.study.estimate import Estimate, estimate, with_number_format, work_shape
+from calibrant.study.machines import HERE, Machine, default_machine, machine, machines
 from calibrant.study.plan import counts, jobs, work
 from calibrant.study.shapes import Shape, known_shape, shape_of_size
-from calibrant.study.stage_needs import SIDE_BY_SIDE, evaluation_tokens, stage_needs
+from calibrant.study.stage_needs import SIDE_BY_SIDE, bytes_a_number, evaluation_tokens, stage_needs
 from calibrant.study.targets import target_config, target_files
 
 BASE = {"preset": "dclm-7b", "experiment": "sources"}
@@ -44,7 +49,7 @@ def test_jobs_of_table1_by_hand() -> None:
 def test_hours_and_storage_by_hand() -> None:
     planned = work([target_config(BASE, "table7")])
     given = {"products": 1e12, "attention": 5e11, "choose": 1e8, "load": 1e9, "start": 10.0, "bandwidth": 1e11}
-    found = estimate(planned, "gpu", given)
+    found = estimate(planned, machine("gpu"), given)
     weights, embedding, tokens, masks = 32 * 4096 * (4 * 4096 + 3 * 11008), 50432 * 4096, 128 * 2048, 100
     load = (weights + 2 * embedding) * 2 / 1e9
     attention = 2 * 32 * 4096 * 2048 / 5e11  # s a token
@@ -91,7 +96,7 @@ def test_generation_of_the_papers_presets_fits_into_80_gb(preset: str) -> None:
 def test_every_job_of_the_estimate_is_a_job_of_the_plan() -> None:
     planned = work([target_config(BASE, target) for target in target_files()])
     counted = jobs(planned)
-    found = estimate(planned).stages
+    found = estimate(planned, machine("gpu")).stages
     assert {name: stage.jobs for name, stage in found.items()} == {name: counted[name] for name in found}
     assert set(found) == {"generate", "score", "dense statistics", "prune", "evaluate"}
 
@@ -99,7 +104,7 @@ def test_every_job_of_the_estimate_is_a_job_of_the_plan() -> None:
 def test_a_larger_model_needs_more_devices_but_prunes_on_one() -> None:
     config = target_config({"preset": "llama-2-7b", "experiment": "sources"}, "table7")
     config["model"] = {"hub": "meta-llama/Llama-3.1-405B"}
-    found = estimate(work([config]), "h100").stages
+    found = estimate(work([config]), machine("h100")).stages
     assert found["evaluate"].devices == 12  # 812 GB of weights over 0.9 x 80 GB
     assert found["prune"].devices == 1
 
@@ -123,7 +128,7 @@ def test_threads_of_a_cpu_hold_activations_of_their_own() -> None:
     memory = {}
     for threads in (1, 2, 4, 16):
         config["compute"]["threads"] = threads
-        memory[threads] = stage_needs("prune", config, shape, rates_of("cpu")).host
+        memory[threads] = stage_needs("prune", config, shape, machine("avx2").rates).host
     once = activation_bytes(shape, config["calibration"]["length"], 2)
     assert memory[2] - memory[1] == pytest.approx(once)
     assert memory[4] - memory[1] == memory[16] - memory[1] == pytest.approx(3 * once)
@@ -167,16 +172,19 @@ def test_limits_shorten_an_evaluation() -> None:
 def test_a_rate_that_is_not_known_and_a_model_of_unknown_size_are_refused() -> None:
     planned = work([target_config(BASE, "table7")])
     with pytest.raises(InputError, match=r"--set speed=3: .* one of products, attention"):
-        estimate(planned, "gpu", {"speed": 3})
+        estimate(planned, machine("gpu"), {"speed": 3})
     with pytest.raises(InputError, match="number above 0"):
-        estimate(planned, "gpu", {"products": 0})
+        estimate(planned, machine("gpu"), {"products": 0})
     with pytest.raises(InputError, match="number above 0"):
-        estimate(planned, "gpu", {"parameters": 0})
+        estimate(planned, machine("gpu"), {"parameters": 0})
     own = work([target_config({**BASE, "model": {"hub": "some/body"}}, "table7")])
     with pytest.raises(InputError, match="parameters of some/body is not known; give --set parameters"):
-        estimate(own)
-    assert estimate(own, changes={"parameters": 1e8}).machine == "cpu"
-    assert estimate(own, changes={"parameters": 8e9}).machine == "gpu"
+        estimate(own, machine("gpu"))
+    assert default_machine(work_shape(own, 1e8)[0]) == HERE
+    assert default_machine(work_shape(own, 8e9)[0]) == "gpu"
+    assert estimate(own, machine("gpu"), {"parameters": 8e9}).assumptions["parameters"].value == pytest.approx(
+        8e9, rel=0.01
+    )
 
 
 def test_the_command_prints_counts_and_what_the_hours_rest_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,6 +201,141 @@ def test_the_command_prints_counts_and_what_the_hours_rest_on(capsys: pytest.Cap
     assert main(["plan", path, "--machine", "tpu"]) == 2
     assert main(["plan", path, "--target", "table9", "--counts"]) == 2
     assert "no target table9" in capsys.readouterr().err
+
+
+def test_auto_is_the_machines_number_format_and_a_given_one_stays() -> None:
+    def evaluated(name: str, dtype: str) -> Estimate:
+        config = resolve_config({"preset": "smollm2-135m", "experiment": "sources", "compute": {"dtype": dtype}})
+        return estimate(work([config]), machine(name))
+
+    assert {name: evaluated(name, "auto").dtype for name in machines()} == {
+        "avx512-bf16": "bfloat16", "avx2": "float32", "gpu": "bfloat16", "h100": "bfloat16"
+    }  # fmt: skip
+    assert evaluated("avx2", "bfloat16").dtype == "bfloat16"
+    host = {dtype: evaluated("avx2", dtype).stages["evaluate"].peak.host for dtype in ("auto", "bfloat16", "float32")}
+    assert host["auto"] == host["float32"] > host["bfloat16"]
+    assert evaluated("avx2", "auto").storage == evaluated("gpu", "auto").storage  # of the checkpoint, as it is
+
+
+def test_an_unresolved_auto_is_reckoned_with_what_it_may_become() -> None:
+    config = resolve_config({"preset": "smollm2-135m", "experiment": "sources"})
+    assert config["compute"]["dtype"] == "auto"
+    assert bytes_a_number(config, machine("avx512-bf16").rates) == bytes_a_number(config, machine("avx2").rates) == 4
+    assert bytes_a_number(config, machine("gpu").rates) == 2
+
+
+# The default study of 26 November 2026 and that of 29 November 2026, in what the time of their jobs depends on.
+STUDIES: dict[str, dict[str, Any]] = {
+    "long": {
+        "tasks": {"next_sentence_news": {"kind": "next_sentence", "source": "news", "items": 24}},
+        "calibration": {"length": 512},
+        "evaluation": {"length": 512, "text_tokens": 3072},
+    },
+    "short": {
+        "tasks": {},
+        "calibration": {"length": 256},
+        "evaluation": {"length": 512, "text_tokens": 1536},
+    },
+}
+# Seconds of jobs of SmolLM2-135M on one thread, libraries loaded: machine, study, stage, samples, seconds.
+JOBS = [
+    # 26 November 2026, AMD EPYC with AVX512-BF16, bfloat16: means over a study's jobs by the clock. The 12 samples of a
+    # scoring are the mean of pools of 20 and sets of 8.
+    ("avx512-bf16", "long", "prune", 8, 14.5),
+    ("avx512-bf16", "long", "score", 12, 11.8),
+    ("avx512-bf16", "long", "evaluate", 0, 14.1),
+    ("avx512-bf16", "long", "generate", 20, 34.8),
+    # 29 November 2026, AMD EPYC with AVX2, float32: single jobs; processor seconds, beside other work.
+    ("avx2", "long", "prune", 8, 61.9),
+    ("avx2", "long", "score", 20, 109.7),
+    ("avx2", "long", "evaluate", 0, 72.1),
+    ("avx2", "long", "generate", 20, 201.9),
+    # The same by the clock, on cores that did little else.
+    ("avx2", "short", "prune", 8, 33.1),
+    ("avx2", "short", "score", 20, 53.3),
+    ("avx2", "short", "evaluate", 0, 18.4),
+    ("avx2", "short", "generate", 20, 96.7),
+]
+
+
+@pytest.mark.parametrize(("name", "study", "stage", "samples", "seconds"), JOBS)
+def test_jobs_take_what_the_rates_of_their_machine_say(
+    name: str, study: str, stage: str, samples: int, seconds: float
+) -> None:
+    given = {
+        "preset": "smollm2-135m",
+        "experiment": "sources",
+        "generation": {"samples": 20, "batch_size": 20},
+        "compute": {"threads": 1},
+        **STUDIES[study],
+    }
+    known = machine(name)
+    config = with_number_format(resolve_config(given), known.dtype)
+    needs = stage_needs(stage, config, known_shape(config["model"]), known.rates, samples=samples)
+    assert 1 / 1.5 < needs.seconds / seconds < 1.5
+
+
+def test_this_computer_is_measured_for_a_small_model_in_the_format_of_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[str, int, int]] = []
+
+    def measure(dtype: torch.dtype, threads: int, length: int) -> Machine:
+        asked.append((dtype_name(dtype), threads, length))
+        found = replace(machine("avx2"), name=HERE, label="this computer (a test)", dtype=dtype_name(dtype))
+        return replace(found, at_once=4)
+
+    def plan(*arguments: str) -> tuple[str, int, int]:
+        assert main(["plan", *arguments]) == 0
+        printed = capsys.readouterr().out
+        assert "hours of this computer (a test) in " + asked[-1][0] in printed
+        rows = printed.partition("hours of")[2].partition("storage")[0].splitlines()
+        hours = {line[:20].strip(): line.split()[-1] for line in rows[2:]}
+        assert float(hours["4 jobs at a time"]) == pytest.approx(float(hours["in all"]) / 4, abs=0.01)
+        return asked.pop()
+
+    def auto(checkpoint: torch.dtype) -> str:
+        return dtype_name(choose_number_format("auto", checkpoint, torch.device("cpu")).dtype)
+
+    monkeypatch.setattr(rates, "machine_here", measure)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    model, resolved = Path("data/smollm2-135m/model/config.json"), Path("data/smollm2-135m/number-format.json")
+    preset = [str(workflow_root() / "presets" / "smollm2-135m.yaml"), "--config", "experiment=sources"]
+    preset += ["--config", "calibration={length: 512}"]
+    assert plan(*preset) == (auto(torch.bfloat16), 1, 512)  # a checkpoint that is not here yet
+    write_json(model, {"torch_dtype": "float32"})
+    assert plan(*preset) == ("float32", 1, 512)
+    write_json(resolved, {"dtype": "float16"})
+    assert plan(*preset) == ("float16", 1, 512)  # as the study began
+    given = ["--config", "compute={dtype: bfloat16, threads: 2}", "--config", "calibration={length: 4096}"]  # over it
+    assert plan(*preset, *given) == ("bfloat16", 2, 2048)
+    assert plan(*preset, "--machine", "here") == ("float16", 1, 512)
+    for arguments in (["--machine", "gpu"], ["--counts"], ["--config", "compute={device: cuda}"]):
+        assert main(["plan", *preset, *arguments]) == 0
+        assert "this computer" not in capsys.readouterr().out
+    assert asked == []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert main(["plan", *preset]) == 0
+    assert "hours of one NVIDIA A100" in capsys.readouterr().out
+
+
+def test_rates_of_another_number_format_are_said_to_be_that(capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(workflow_root() / "presets" / "smollm2-135m.yaml")
+    study = ["plan", path, "--config", "experiment=sources", "--machine", "avx2"]
+    said = "its rates are those of float32, which the study does not compute in"
+    assert main(study) == 0
+    assert said not in capsys.readouterr().out
+    assert main([*study, "--config", "compute={dtype: bfloat16}"]) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_machines_are_listed_where_one_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("cpu", "tpu"):  # the processors' records have names of their own
+        assert main(["plan", "--machine", name]) == 2
+        listed = "must be one of here (this computer, measured), avx512-bf16, avx2, gpu, h100"
+        assert f"--machine {name}: {listed}" in capsys.readouterr().err
+    assert len({machine(name).label for name in machines()}) == len(machines())
 
 
 def test_counts_are_printed_for_a_model_of_unknown_size_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

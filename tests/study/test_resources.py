@@ -8,7 +8,8 @@ import pytest
 from calibrant.artefacts.atomic import write_json
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
-from calibrant.study.machines import rates_of
+from calibrant.study.estimate import with_number_format
+from calibrant.study.machines import machine, machines
 from calibrant.study.resources import LIGHT, gpus, request, shape_for_requests
 from calibrant.study.shapes import known_shape
 from calibrant.study.stage_needs import STAGES, stage_needs
@@ -23,7 +24,13 @@ DCLM = known_shape({"hub": "apple/DCLM-7B"})
 
 
 def test_gpus_are_asked_for_only_where_the_device_is_one() -> None:
-    assert gpus(config(device="cpu")) == gpus(config("smollm2-135m")) == gpus(config(device="auto")) == 0
+    assert (
+        gpus(config(device="cpu"))
+        == gpus(config("smollm2-135m"))
+        == gpus(config(device="auto"))
+        == gpus(config(device="mps"))
+        == 0
+    )
     assert gpus(config(device="cuda")) == gpus(config()) == 1
     assert gpus(config(device="auto", gpus=1)) == 1
     assert gpus(config(device="cuda", gpus=4)) == 4
@@ -33,7 +40,7 @@ def test_gpus_are_asked_for_only_where_the_device_is_one() -> None:
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_request_holds_what_the_cost_model_reckons_and_grows_with_attempts(stage: str, device: str) -> None:
     study = config(device=device)
-    needs = stage_needs(stage, study, DCLM, rates_of("gpu" if device == "cuda" else "cpu"))
+    needs = stage_needs(stage, study, DCLM, machine("gpu" if device == "cuda" else "avx2").rates)
     first, second = (request(study, DCLM, stage, attempt=attempt) for attempt in (1, 2))
     assert first.mem_mb * 1e6 > needs.host
     assert first.runtime * 60 > needs.seconds
@@ -59,6 +66,20 @@ def test_stages_of_a_processor_ask_for_no_gpu_whatever_the_model() -> None:
         assert asked == request(config(), LLAMA_13B, stage)
     with pytest.raises(InputError, match=r"stage dig: .* allowed: generate, "):
         request(config(), DCLM, "dig")
+
+
+def test_requests_hold_for_the_slowest_processor_and_the_largest_format_that_auto_may_be() -> None:
+    study = {dtype: config("smollm2-135m", dtype=dtype) for dtype in ("auto", "float32", "bfloat16")}
+    shape = known_shape(study["auto"]["model"])
+    for stage in STAGES:
+        asked = {dtype: request(given, shape, stage) for dtype, given in study.items()}
+        assert asked["auto"] == asked["float32"]
+        assert asked["auto"].mem_mb > asked["bfloat16"].mem_mb
+        for name in machines():
+            needs = stage_needs(
+                stage, with_number_format(study["auto"], machine(name).dtype), shape, machine(name).rates
+            )
+            assert asked["auto"].runtime * 60 > needs.seconds
 
 
 def test_an_unknown_model_is_taken_as_large_until_it_is_there(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import functools
 import glob
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,19 @@ from calibrant.errors import InputError
 from calibrant.study.local import named_files
 
 if TYPE_CHECKING:
+    import torch
+
     from calibrant.study.estimate import Estimate
+    from calibrant.study.machines import Machine
+    from calibrant.study.shapes import Shape
+
+LONGEST = 2048  # tokens of a sequence in what is measured
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the stage."""
+    from calibrant.study.machines import machine_names
+
     parser.add_argument(
         "study", nargs="?", default="config.yaml", help="the study's YAML file (config.yaml), or the name of a preset"
     )
@@ -28,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a table or figure, paper for all of them; may be repeated. Default: the study's own report",
     )
     parser.add_argument("--counts", action="store_true", help="no estimate of hours and storage")
-    parser.add_argument("--machine", help="cpu, gpu (A100) or h100; default: by the number of the model's parameters")
+    parser.add_argument(
+        "--machine",
+        help=f"whose rates: {machine_names()}; default: by the number of the model's parameters and the device",
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a rate of the estimate; may be repeated"
     )
@@ -37,16 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print one line a count."""
     from calibrant.study.config import load_config, preset_names
-    from calibrant.study.estimate import estimate
-    from calibrant.study.machines import machines
+    from calibrant.study.estimate import estimate, work_shape
+    from calibrant.study.machines import HERE, check_change, machine, machine_names, machines
     from calibrant.study.plan import counts, jobs, work
     from calibrant.study.shapes import UnknownSizeError
     from calibrant.study.targets import PAPER, target_files
     from calibrant.study.validate import suggest
 
-    if options.machine is not None and options.machine not in machines():
-        raise InputError(f"--machine {options.machine}: must be one of {', '.join(machines())}")
+    if options.machine not in (None, HERE, *machines()):
+        raise InputError(f"--machine {options.machine}: must be one of {machine_names()}")
     changes = dict(change(text) for text in options.set)
+    for name, value in changes.items():
+        check_change(name, value)
     every = [*target_files(), PAPER]
     targets = list(dict.fromkeys(t for name in options.target for t in (every if name == PAPER else [name])))
     changes_of_config = dict(setting(text) for text in options.config)
@@ -71,24 +85,76 @@ def run(options: argparse.Namespace) -> None:
     if options.counts:
         return
     try:
-        show(estimate(planned, options.machine, changes))
+        shape, _ = work_shape(planned, changes.get("parameters"))
+        name = options.machine or machine_by_default(first, shape)
+        show(estimate(planned, measured(first) if name == HERE else machine(name), changes))
     except UnknownSizeError as error:  # the counts are worth having all the same
         print(f"no estimate of hours and storage: {error}")
 
 
+def machine_by_default(config: dict[str, Any], shape: "Shape") -> str:
+    """This computer for a small model that will run on its processor, a GPU of the table for every other."""
+    from calibrant.study.machines import HERE, default_machine
+    from calibrant.study.resources import gpus
+
+    if default_machine(shape) != HERE or gpus(config):
+        return "gpu"
+    from calibrant.models.devices import choose_device, on_gpu
+
+    return "gpu" if config["compute"]["device"] == "auto" and on_gpu(choose_device()) else HERE
+
+
+def measured(config: dict[str, Any]) -> "Machine":
+    """This computer, measured in the number format and with the threads of a study."""
+    from calibrant.models.rates import machine_here
+
+    dtype = number_format(config)
+    print("measuring this computer for two seconds (--machine takes another's rates)", file=sys.stderr, flush=True)
+    return machine_here(dtype, config["compute"]["threads"], min(LONGEST, config["calibration"]["length"]))
+
+
+def number_format(config: dict[str, Any]) -> "torch.dtype":
+    """The format that a study computes in on this computer's processor: what it says, or what `auto` is there.
+
+    `auto` is what the study resolved it to if it has begun, else it follows from the checkpoint where that is here; a
+    checkpoint that is not is taken to be in bfloat16.
+    """
+    import torch
+
+    from calibrant.models.load import read_raw_config
+    from calibrant.models.number_formats import DTYPES, choose_number_format
+    from calibrant.models.resolved import read_resolved
+    from calibrant.study.layout import Layout
+
+    layout, name = Layout(config["study"]), str(config["compute"]["dtype"])
+    folder = Path(config["model"].get("path", f"{layout.data}/model"))
+    checkpoint: torch.dtype | None = torch.bfloat16
+    if name == "auto" and Path(layout.number_format()).is_file():
+        name = str(read_resolved(layout.number_format())["dtype"])
+    elif (folder / "config.json").is_file():
+        written = read_raw_config(folder)
+        checkpoint = DTYPES.get(str(written.get("dtype", written.get("torch_dtype"))))
+    chosen = choose_number_format(name, checkpoint, torch.device("cpu"))
+    chosen.say()
+    return chosen.dtype
+
+
 def show(found: "Estimate") -> None:
     """Print an estimate with all that it rests on."""
-    what = {"gpu": "gpu (A100)", "h100": "gpu (H100)"}.get(found.machine, found.machine)
-    print(f"hours of one {what}, one job after the other, and memory of a job; an estimate")
+    what = f"{found.machine.label} in {found.dtype}"
+    print(f"hours of {what}, one job after the other, and memory of a job; an estimate")
+    if found.dtype != found.machine.dtype:
+        print(f"(its rates are those of {found.machine.dtype}, which the study does not compute in)")
     if found.stages:
         rows = [["", "jobs", "s a job", "hours", "GB on device", "devices", "GB on host"]]
         for name, stage in found.stages.items():
             each, peak = stage.hours * 3600 / stage.jobs, stage.peak
             sizes = [f"{peak.device / 1e9:,.1f}", str(stage.devices), f"{peak.host / 1e9:,.1f}"]
-            rows.append([name, f"{stage.jobs:,}", f"{each:,.0f}", f"{stage.hours:,.1f}", *sizes])
-        rows.append(
-            ["in all", f"{sum(s.jobs for s in found.stages.values()):,}", "", f"{sum(found.hours.values()):,.1f}"]
-        )
+            rows.append([name, f"{stage.jobs:,}", f"{each:,.0f}", hours(stage.hours), *sizes])
+        total, at_once = sum(found.hours.values()), found.machine.at_once
+        rows.append(["in all", f"{sum(s.jobs for s in found.stages.values()):,}", "", hours(total)])
+        if at_once > 1:
+            rows.append([f"{at_once} jobs at a time", "", "", hours(total / at_once)])
         for row in rows:
             print("  " + f"{row[0]:<18}" + "".join(f"{cell:>14}" for cell in row[1:]))
     print("storage, GB")
@@ -98,6 +164,11 @@ def show(found: "Estimate") -> None:
     print("reckoned with (--set NAME=VALUE changes them; tokens of tasks: study/assumptions.yaml)")
     table({name: f"{a.value:,.4g}" for name, a in found.assumptions.items()},
           {name: f"{a.unit} ({a.origin})".strip() for name, a in found.assumptions.items()})  # fmt: skip
+
+
+def hours(value: float) -> str:
+    """`0.12`, `1,083.2`: small studies take minutes."""
+    return f"{value:,.2f}" if value < 10 else f"{value:,.1f}"
 
 
 def absent(config: dict[str, Any]) -> dict[str, str]:

@@ -3,15 +3,17 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from calibrant.study.cost import Needs, Rates
+from calibrant.study.cost import Needs
 from calibrant.study.grid import full_rows
-from calibrant.study.machines import Assumption, default_machine, machine_assumptions
+from calibrant.study.machines import Assumption, Machine, check_change
 from calibrant.study.plan import Work
 from calibrant.study.shapes import Shape, known_shape, shape_of_size
-from calibrant.study.stage_needs import BYTES_A_NUMBER, stage_needs
+from calibrant.study.stage_needs import stage_needs
 
 BYTES_A_TOKEN = 8  # of generated text and sets, ids and text, as Parquet compresses them: measured on SmolLM2's
+BYTES_A_WEIGHT = 2  # of a checkpoint on disk, whatever it is computed in: nearly all are in a 16-bit format
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,10 @@ class StageEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Hours of one machine by stage, storage in bytes by kind, and all that was assumed."""
+    """Hours of one machine in a number format by stage, storage in bytes by kind, and all that was assumed."""
 
-    machine: str
+    machine: Machine
+    dtype: str
     stages: dict[str, StageEstimate]
     storage: dict[str, float]
     assumptions: dict[str, Assumption]
@@ -39,42 +42,60 @@ class Estimate:
         return {name: stage.hours for name, stage in self.stages.items()}
 
 
-def estimate(work: Work, machine: str | None = None, changes: Mapping[str, float] | None = None) -> Estimate:
+def work_shape(work: Work, parameters: float | None = None) -> tuple[Shape, Assumption]:
+    """The shape of the model of a plan, and its number of parameters as an assumption.
+
+    Args:
+        work: what is planned.
+        parameters: their number, for Llama's proportions in place of the model's own.
+
+    Raises:
+        InputError: `parameters` is not above 0.
+        UnknownSizeError: the model's shape is not known, and `parameters` is not given.
+    """
+    if parameters is None:
+        shape, origin = known_shape(work.config["model"]), "its configuration"
+    else:
+        check_change("parameters", parameters)
+        shape, origin = shape_of_size(parameters), "given; the shape that Llama would have"
+    return shape, Assumption(float(shape.parameters), "of the model", origin)
+
+
+def estimate(work: Work, machine: Machine, changes: Mapping[str, float] | None = None) -> Estimate:
     """Hours of one machine that does one job after the other, and what the results take on disk.
 
     A job that needs several devices is taken to be that much faster, so that device-hours stay the same.
 
     Args:
-        work: what is planned.
-        machine: of the table; by default by the model's size.
-        changes: rates in place of the table's, or `parameters`, in place of the model's shape.
+        work: what is planned; where its number format is `auto`, it is the machine's.
+        machine: which does it.
+        changes: rates in place of the machine's, or `parameters`, in place of the model's shape.
 
     Raises:
-        InputError: an unknown machine or name, or a value that is not above 0.
+        InputError: an unknown name, or a value that is not above 0.
         UnknownSizeError: the model's shape is not known, and `parameters` is not among the changes.
     """
     changes = dict(changes or {})
-    size = changes.pop("parameters", None)
-    if size is None:
-        shape = known_shape(work.config["model"])
-        origin = "its configuration"
-    else:
-        machine_assumptions("cpu", {"start": size})  # the same refusal of what is not above 0
-        shape, origin = shape_of_size(size), "given; the shape that Llama would have"
-    machine = machine or default_machine(shape)
-    chosen = machine_assumptions(machine, changes)
-    rates = Rates(**{name: item.value for name, item in chosen.items()})
+    shape, size = work_shape(work, changes.pop("parameters", None))
+    machine = machine.changed(changes)
+    rates, config = machine.rates, with_number_format(work.config, machine.dtype)
     stages = {}
     for stage, jobs in stage_jobs(work).items():
         found = [
-            (stage_needs(stage, work.config, shape, rates, samples=samples, method=method), count)
+            (stage_needs(stage, config, shape, rates, samples=samples, method=method), count)
             for (samples, method), count in jobs.items()
         ]
         peak = max((needs for needs, _ in found), key=lambda needs: (needs.device, needs.host))
         hours = sum(needs.seconds * count for needs, count in found) / 3600
         stages[stage] = StageEstimate(sum(jobs.values()), hours, peak.devices(rates.memory), peak)
-    shown = {"parameters": Assumption(float(shape.parameters), "of the model", origin)}
-    return Estimate(machine, stages, storage(work, shape), {**shown, **chosen})
+    assumptions = {"parameters": size, **machine.assumptions}
+    return Estimate(machine, config["compute"]["dtype"], stages, storage(work, shape), assumptions)
+
+
+def with_number_format(config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+    """A configuration in which `auto` is resolved to a number format."""
+    compute = config["compute"]
+    return {**config, "compute": {**compute, "dtype": dtype if compute["dtype"] == "auto" else compute["dtype"]}}
 
 
 def stage_jobs(work: Work) -> dict[str, Counter[tuple[int, str]]]:
@@ -96,7 +117,7 @@ def storage(work: Work, shape: Shape) -> dict[str, float]:
     length = work.config["calibration"]["length"]
     rows = len(work.pools) * full_rows(work.config) + sum(key.samples for key in work.sets)
     return {
-        "model": shape.parameters * BYTES_A_NUMBER[work.config["compute"]["dtype"]],
+        "model": shape.parameters * BYTES_A_WEIGHT,
         "masks": len(work.masks) * shape.linear_weights / 8,
         "generated text and sets": rows * length * BYTES_A_TOKEN,
     }

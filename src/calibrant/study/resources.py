@@ -13,9 +13,9 @@ from typing import Any
 
 from calibrant.artefacts.atomic import read_json
 from calibrant.errors import InputError
-from calibrant.study.machines import default_machine, rates_of
+from calibrant.study.machines import HERE, SLOWEST, default_machine, machine
 from calibrant.study.shapes import Shape, UnknownSizeError, known_shape, shape_of_config, shape_of_size
-from calibrant.study.stage_needs import BYTES_A_NUMBER, LAYERWISE, STAGES, stage_needs
+from calibrant.study.stage_needs import LAYERWISE, STAGES, bytes_a_number, stage_needs
 
 UNKNOWN_PARAMETERS = 8e9  # of a model of which nothing is known before it is downloaded
 BASE_MB = 1000  # libraries that only some stages load (lm-eval, datasets), file buffers
@@ -38,7 +38,7 @@ class Request:
 def gpus(config: Mapping[str, Any]) -> int:
     """GPUs that a job of a stage that runs the model asks for: `compute.gpus`, else 1 where the device is a GPU."""
     compute = config["compute"]
-    return int(compute.get("gpus", 0 if compute["device"] in ("cpu", "auto") else 1))
+    return int(compute.get("gpus", 0 if compute["device"] in ("cpu", "auto", "mps") else 1))
 
 
 def request(
@@ -68,10 +68,11 @@ def request(
         return Request(memory * attempt, minutes * attempt, 0)
     if stage not in STAGES:
         raise InputError(f"stage {stage}: nothing is known of it; allowed: {', '.join((*STAGES, *LIGHT))}")
-    rates = rates_of(default_machine(shape) if gpus(config) else "cpu")
+    name = default_machine(shape) if gpus(config) else HERE
+    rates = machine(SLOWEST if name == HERE else name).rates  # which node it will be is not known
     needs = stage_needs(stage, config, shape, rates, samples=samples, method=method)
     # Weights pass through the host on their way to a GPU, all of them where a stage holds the whole model.
-    passing = 0 if stage in LAYERWISE or rates.memory <= 0 else shape.parameters * BYTES_A_NUMBER["auto"]
+    passing = 0 if stage in LAYERWISE or rates.memory <= 0 else shape.parameters * bytes_a_number(config, rates)
     memory = math.ceil(BASE_MB + SLACK * (needs.host + passing) / 1e6)
     minutes = math.ceil(FIXED_MINUTES + TIME_SLACK * needs.seconds / 60)
     return Request(memory * attempt, minutes * attempt, gpus(config))

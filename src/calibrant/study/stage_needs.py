@@ -11,7 +11,7 @@ from calibrant.study.machines import tokens_table
 from calibrant.study.shapes import Shape
 
 STAGES = ("generate", "score", "dense statistics", "prune", "evaluate", "inspect")
-BYTES_A_NUMBER = {"auto": 2, "bfloat16": 2, "float16": 2, "float32": 4}
+BYTES_A_NUMBER = {"bfloat16": 2, "float16": 2, "float32": 4}
 SIDE_BY_SIDE = 4  # sequences that a CPU prunes with at a time, if it has the threads (models/side_by_side.py)
 BATCH_TOKENS = 4096  # tokens of a forward pass in scoring and evaluation (scoring/score.py, evaluation/scorer.py)
 TASK_LENGTH = 250  # tokens that an item's tokens attend to
@@ -42,7 +42,7 @@ def stage_needs(
     """
     if stage not in STAGES:
         raise InputError(f"stage {stage}: there is no cost model of it, only of {', '.join(STAGES)}")
-    size, length = BYTES_A_NUMBER[config["compute"]["dtype"]], int(config["calibration"]["length"])
+    size, length = bytes_a_number(config, rates), int(config["calibration"]["length"])
     generation, options = config["generation"], config["pruning"]["options"]
     default = full_rows(config) if stage in ("generate", "score") else config["calibration"]["samples"]
     count = int(default if samples is None else samples)
@@ -84,6 +84,14 @@ def stage_needs(
     else:
         device, host = device + rates.runtime, host + rates.runtime + cost.layer_bytes(shape, length, size)
     return Needs(seconds, device, host)
+
+
+def bytes_a_number(config: Mapping[str, Any], rates: Rates) -> int:
+    """Bytes of a number in the study's format; of an unresolved `auto` 2 on a GPU, 4 on a processor (maybe float32)."""
+    dtype = config["compute"]["dtype"]
+    if dtype == "auto":
+        dtype = "float32" if rates.memory <= 0 else "bfloat16"
+    return BYTES_A_NUMBER[dtype]
 
 
 def evaluation_seconds(config: Mapping[str, Any], shape: Shape, rates: Rates) -> float:
