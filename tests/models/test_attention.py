@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from calibrant.models import attention
-from calibrant.models.attention import attention_forward, block_attention, use_attention
+from calibrant.models import block_attention as blocks
+from calibrant.models.attention import attention_forward, use_attention
+from calibrant.models.block_attention import block_attention
 from calibrant.models.devices import BLOCK_ATTENTION
 
 SMALL: dict[str, Any] = {
@@ -81,7 +83,7 @@ def test_agrees_with_pytorch_in_float32(
 @pytest.mark.parametrize("limit", [1, 20_000, 1 << 30])
 def test_the_limit_on_scores_in_memory_changes_nothing(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v = draw(2, 3, 2, 200, 200, 16, 16)
-    monkeypatch.setattr(attention, "SCORES", limit)
+    monkeypatch.setattr(blocks, "SCORES", limit)
     torch.testing.assert_close(block_attention(q, k, v), exact(q, k, v), rtol=1e-5, atol=1e-5)
 
 

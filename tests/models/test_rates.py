@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-import calibrant.models.attention  # noqa: F401 (what importing takes is no part of the measurement)
+import calibrant.models.block_attention  # noqa: F401 (what importing takes is no part of the measurement)
 from calibrant.models import rates
 from calibrant.models.hardware import hardware
 from calibrant.models.number_formats import suited
@@ -98,8 +98,10 @@ def test_attention_is_measured_with_the_kernel_that_pruning_takes(monkeypatch: p
         return 1.0
 
     monkeypatch.setattr(rates, "seconds", run_once)
-    monkeypatch.setattr("calibrant.models.attention.block_attention", lambda q, k, v: used.append(q.dtype))
-    monkeypatch.setattr("calibrant.models.attention.LENGTHS", {torch.float32: (64, 96), torch.bfloat16: (16, None)})
+    monkeypatch.setattr(rates, "block_attention", lambda q, k, v: used.append(q.dtype))
+    monkeypatch.setattr(
+        "calibrant.models.block_attention.LENGTHS", {torch.float32: (64, 96), torch.bfloat16: (16, None)}
+    )
     for length in (32, 64, 96, 128):
         assert rates.attention_rate(torch.float32, length) == 2 * 576 * length * length
     assert used == [torch.float32] * 2

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from calibrant.models.attention import block_attention
+from calibrant.models.block_attention import block_attention
 
 CACHE_ELEMENTS = 1 << 19  # scores at a time: they stay in a core's cache from one step to the next
 LEAST_FILLED = 0.8  # sequences share a padded block when the shortest fills so much of it
@@ -108,7 +108,7 @@ class PackedAttention:
             mixed: Tensor = F.scaled_dot_product_attention(q, k, v, whole, enable_gqa=heads != kv_heads)
             return mixed
         # The query heads that share a key-value head are rows of one head. Scores are rounded as differences to the
-        # larger of two that rows often peak at, as in `attention.block_attention`.
+        # larger of two that rows often peak at, as in `block_attention`.
         rows = q.reshape(count, kv_heads, -1, length, width).contiguous()
         own = (rows * k[:, :, None, past:]).sum(-1)
         folded, keys = rows.view(count * kv_heads, -1, width), k.reshape(-1, reach, width).transpose(1, 2)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from calibrant.models.block_attention import block_attention, gains
 from calibrant.models.devices import BLOCK_ATTENTION, choose_attention
 from calibrant.models.hardware import hardware
 from calibrant.models.linear import Linear
@@ -98,12 +99,8 @@ def attention_rate(dtype: torch.dtype, length: int) -> float:
     q = torch.full((1, LAYER.queries // HEAD, length, HEAD), 0.1, dtype=dtype)
     k, v = (torch.full((1, LAYER.keys // HEAD, length, HEAD), 0.1, dtype=dtype) for _ in range(2))
     run: Callable[[], Tensor] = partial(F.scaled_dot_product_attention, q, k, v, is_causal=True, enable_gqa=True)
-    if choose_attention(CPU, dtype) == BLOCK_ATTENTION:
-        from calibrant.models.attention import LENGTHS, block_attention
-
-        shortest, longest = LENGTHS[dtype]
-        if shortest <= length <= (longest or length):
-            run = partial(block_attention, q, k, v)
+    if choose_attention(CPU, dtype) == BLOCK_ATTENTION and gains(dtype, length):
+        run = partial(block_attention, q, k, v)
     return attention_flops(LAYER, length, length) / seconds(run)
 
 

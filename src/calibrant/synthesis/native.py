@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from calibrant.models.attention import SHORTEST, block_attention
+from calibrant.models.block_attention import SHORTEST, block_attention
 from calibrant.models.linear import Linear
 from calibrant.synthesis.cache import Cache
 
