@@ -24,7 +24,7 @@ from stubs import STUB
 
 from calibrant.models.hardware import hardware
 from calibrant.models.number_formats import dtype_name
-from calibrant.models.resolved import resolve_dtype
+from calibrant.models.resolution import resolve_dtype
 from calibrant.study.config import load_config
 from calibrant.study.plan import jobs, work
 from calibrant.study.shapes import known_shape

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from calibrant.errors import InputError
-from calibrant.models import number_formats, resolved
+from calibrant.models import number_formats, resolution
 from calibrant.models.hardware import DISTANT_GPU, Hardware, hardware
 from calibrant.models.number_formats import choose_number_format, dtype_name, relative_rate, suited
 
@@ -124,8 +124,8 @@ def test_a_study_resolves_auto_once_and_other_machines_say_that_they_differ(
     tmp_path: Path, machine: Hardware, dtype: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     model, output = model_folder(tmp_path / "model", "bfloat16"), tmp_path / "number-format.json"
-    monkeypatch.setattr(resolved, "hardware", lambda device: machine)
-    resolved.write_resolved(output, model, "cpu")
+    monkeypatch.setattr(resolution, "hardware", lambda device: machine)
+    resolution.write_resolved(output, model, "cpu")
     record = json.loads(output.read_text())
     assert record == {
         "dtype": dtype,
@@ -135,9 +135,9 @@ def test_a_study_resolves_auto_once_and_other_machines_say_that_they_differ(
         "reason": record["reason"],
     }
     for other in (AVX2, AMX):
-        monkeypatch.setattr(resolved, "hardware", lambda device, other=other: other)
+        monkeypatch.setattr(resolution, "hardware", lambda device, other=other: other)
         caplog.clear()
-        assert resolved.resolved_dtype(output, "cpu") == dtype
+        assert resolution.resolved_dtype(output, "cpu") == dtype
         assert len(caplog.messages) == (other != machine)
         for message in caplog.messages:
             assert f"number format {dtype}: the study resolved auto to it on {machine.text}" in message
@@ -148,7 +148,7 @@ def test_a_login_node_takes_gpus_elsewhere_for_new_ones(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     model = model_folder(tmp_path / "model", "bfloat16")
-    found = resolved.write_resolved(tmp_path / "number-format.json", model, "cuda")
+    found = resolution.write_resolved(tmp_path / "number-format.json", model, "cuda")
     assert found.dtype == B
     assert json.loads((tmp_path / "number-format.json").read_text())["hardware"] == "GPU"
 
@@ -158,4 +158,4 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "number-format.json"
     file.write_text(content)
     with pytest.raises(InputError, match=r"number-format\.json"):
-        resolved.read_resolved(file)
+        resolution.read_resolved(file)

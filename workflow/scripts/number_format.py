@@ -2,7 +2,7 @@
 
 import argparse
 
-from calibrant.models.resolved import write_resolved
+from calibrant.models.resolution import write_resolved
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--model", required=True, help="model folder")

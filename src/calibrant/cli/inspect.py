@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     if options.model is not None:  # the record names the format, not auto
         from calibrant.models.load import resolve
         from calibrant.models.number_formats import dtype_name
-        from calibrant.models.resolved import resolve_dtype
+        from calibrant.models.resolution import resolve_dtype
 
         options.dtype = dtype_name(resolve_dtype(resolve(options.model), options.dtype, options.device).dtype)
     if path.is_dir():

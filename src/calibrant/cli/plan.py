@@ -123,7 +123,7 @@ def number_format(config: dict[str, Any]) -> "torch.dtype":
 
     from calibrant.models.load import read_raw_config
     from calibrant.models.number_formats import DTYPES, choose_number_format
-    from calibrant.models.resolved import read_resolved
+    from calibrant.models.resolution import read_resolved
     from calibrant.study.layout import Layout
 
     layout, name = Layout(config["study"]), str(config["compute"]["dtype"])

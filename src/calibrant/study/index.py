@@ -25,7 +25,7 @@ def study_index(
         config: a configuration as `resolve_config` returns it.
         model_record: the model's provenance sidecar.
         packages: versions of what the results depend on besides Calibrant.
-        resolved: what `compute.dtype: auto` was resolved to (`models.resolved.write_resolved`).
+        resolved: what `compute.dtype: auto` was resolved to (`models.resolution.write_resolved`).
     """
     layout = Layout(config["study"])
     found = runs(config)
