@@ -20,7 +20,7 @@ from calibrant.errors import InputError
 from calibrant.models.freed_memory import keep_freed_memory
 from calibrant.models.hardware import hardware
 from calibrant.models.number_formats import dtype_name
-from calibrant.models.resolved import resolve_dtype
+from calibrant.models.resolution import resolve_dtype
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "data/smollm2-135m/model"
