@@ -46,10 +46,11 @@ class Hardware:
 
     @property
     def text(self) -> str:
-        """How messages and reports call it: `x86_64 with AVX2`, `GPU of compute capability 8.0`."""
+        """How messages and reports call it: `x86_64 processor with AVX2`, `GPU of compute capability 8.0`."""
         if self.kind == "processor":
             named = [text for name, text in INSTRUCTION_SETS.items() if name in self.features]
-            return f"{self.architecture} with {', '.join(named)}" if named else self.architecture
+            name = f"{self.architecture} processor"
+            return f"{name} with {', '.join(named)}" if named else name
         if self.kind == "apple":
             return "Apple GPU"
         if self.compute_capability is None:

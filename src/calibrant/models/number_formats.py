@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import torch
 
 from calibrant.errors import InputError
+from calibrant.models.devices import on_gpu
 from calibrant.models.hardware import DISTANT_GPU, Hardware, hardware
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 HALVES = (torch.bfloat16, torch.float16)  # the formats of checkpoints beside float32 that a model is computed in
 SLOWER = 0.9  # of the rate of what `auto` takes: below, an explicit format costs something worth a warning
 PRODUCT = (64, 512, 1024)  # rows, columns, inner size of the product that is timed: 2 ms in float32 on a slow core
-REPEATS = 3
+REPEATS = 5
 
 log = logging.getLogger(__name__)
 _said: set[str] = set()
@@ -108,8 +109,8 @@ def choose_number_format(
     cost = None
     if share < SLOWER:
         cost = (
-            f"{name} was asked for; matrix products in it run at {share:.2g} times the rate of {dtype_name(best)} on "
-            f"this {described.text}, which auto would take"
+            f"matrix products in {name} run at {share:.2g} times the rate of {dtype_name(best)}, which auto would take "
+            f"on this {described.text}"
         )
     return NumberFormat(given, cost=cost)
 
@@ -119,14 +120,15 @@ def _best(
 ) -> tuple[torch.dtype, str]:
     """What `auto` takes, and why."""
     if checkpoint is None or checkpoint == torch.float32:
-        return torch.float32, "the checkpoint names none" if checkpoint is None else "the checkpoint's own"
+        return torch.float32, "the checkpoint names none" if checkpoint is None else "the checkpoint's own format"
     own = f"the checkpoint's {dtype_name(checkpoint)}"
     if checkpoint not in HALVES:
         return torch.float32, f"{own} is no format that models are computed in"
     found = suited(checkpoint, described)
     if found is not None:
-        held = f"{own} is computed by units of this {described.text}" if found else f"{own} is emulated"
-        return (checkpoint, held) if found else (torch.float32, f"{held} on this {described.text}")
+        if found:
+            return checkpoint, f"the checkpoint's own format, for which this {described.text} has units"
+        return torch.float32, f"{own} would be slow, this {described.text} has no units for it"
     share = rate(checkpoint, device)
     measured = f"{own} runs at {share:.2g} times float32's rate on this {described.text} (measured)"
     return (checkpoint if share >= 1 else torch.float32), measured
@@ -134,16 +136,27 @@ def _best(
 
 @functools.cache
 def relative_rate(dtype: torch.dtype, device: torch.device) -> float:
-    """The rate of a matrix product in a format, as a share of float32's on the same device; takes milliseconds."""
-    return 1.0 if dtype == torch.float32 else _seconds(torch.float32, device) / _seconds(dtype, device)
+    """The rate of a matrix product in a format, as a share of float32's on the same device; takes milliseconds.
+
+    On a processor one thread is timed by its own time: what else runs there then changes little.
+    """
+    if dtype == torch.float32:
+        return 1.0
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _seconds(torch.float32, device) / _seconds(dtype, device)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _seconds(dtype: torch.dtype, device: torch.device) -> float:
     rows, columns, inner = PRODUCT
     x, weight = (torch.ones(shape, dtype=dtype, device=device) for shape in ((rows, inner), (columns, inner)))
+    clock = time.perf_counter if on_gpu(device) else time.thread_time
     best = float("inf")
     for _ in range(1 + REPEATS):  # the first sets things up and is the slowest
-        begin = time.perf_counter()
+        begin = clock()
         float(torch.nn.functional.linear(x, weight)[0, 0])  # a GPU has to be done
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, clock() - begin)
     return best

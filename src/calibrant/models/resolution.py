@@ -52,7 +52,7 @@ def write_resolved(output: str | Path, model: str | Path, device: str = "auto") 
 
 
 def resolved_dtype(path: str | Path, device: str = "auto") -> str:
-    """The format's name in such a file; says so in one line where this device would have taken another.
+    """The format's name in such a file; says it in one line, and there whether this device would have taken another.
 
     Raises:
         InputError: as `read_resolved`, or a device that is not there.
@@ -62,11 +62,13 @@ def resolved_dtype(path: str | Path, device: str = "auto") -> str:
     checkpoint = DTYPES.get(found.get("checkpoint") or "")
     described = hardware(place)
     here = dtype_name(choose_number_format("auto", checkpoint, place, described=described).dtype)
+    said = f"number format {found['dtype']}: as {Path(path).name} says"
     if here != found["dtype"]:
-        log.warning(
-            "number format %s: the study resolved auto to it on %s; this %s would take %s",
-            found["dtype"], found.get("hardware"), described.text, here,
-        )  # fmt: skip
+        said = (
+            f"number format {found['dtype']}: the study resolved auto to it on {found.get('hardware')}; this "
+            f"{described.text} would take {here} (remove {Path(path).name} to resolve it anew)"
+        )
+    log.warning(said)
     return str(found["dtype"])
 
 
@@ -76,7 +78,12 @@ def read_resolved(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: it is not there or is none of these files.
     """
-    found = read_json(path)
+    try:
+        found = read_json(path)
+    except InputError as error:
+        raise InputError(f"--resolved {error}; give a study's number-format.json") from None
     if not isinstance(found, dict) or found.get("dtype") not in DTYPES:
-        raise InputError(f"{path}: no number-format.json of a study; its key dtype must be one of {', '.join(DTYPES)}")
+        raise InputError(
+            f"--resolved {path}: no number-format.json of a study; its key dtype must be one of {', '.join(DTYPES)}"
+        )
     return found

@@ -84,7 +84,17 @@ def masks(path: str | Path, rows: Sequence[dict[str, Any]]) -> str:
         [
             f"masks {path}",
             *_fields(metadata, "model", "model_sha256", "calibration_sha256", "sequences", "sequence_length"),
-            *_fields(metadata, "method", "sparsity", "dtype", "device", "weights_updated", "library_version"),
+            *_fields(
+                metadata,
+                "method",
+                "sparsity",
+                "dtype",
+                "device",
+                "attention",
+                "products",
+                "weights_updated",
+                "library_version",
+            ),
             f"  settings: {', '.join(f'{key}={value}' for key, value in sorted(settings.items()))}",
             f"  linear layers: {len(metadata['shapes'])}, weights: {_weights(metadata):,}",
             "",
