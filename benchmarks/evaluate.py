@@ -19,12 +19,12 @@ from common import Comparison, arguments, compare, parse, report
 from lm_eval.evaluator import evaluate as lm_eval_evaluate
 from lm_eval.models.huggingface import HFLM
 
-from calibrant.evaluation.evaluate import task_rows
-from calibrant.evaluation.lm import TreeLM
-from calibrant.evaluation.rows import RowFolder
-from calibrant.evaluation.scorer import Scorer
-from calibrant.evaluation.tasks import TaskSet, load_tasks
-from calibrant.models.load import load_model, load_tokenizer
+from calibrant.evaluation.likelihood.tree_scorer import Scorer
+from calibrant.evaluation.tasks.lm_eval_model import TreeLM
+from calibrant.evaluation.tasks.lm_eval_tasks import TaskSet, load_tasks
+from calibrant.evaluation.tasks.row_folder import RowFolder
+from calibrant.evaluation.variants import task_rows
+from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 
 DOCUMENTS = {"hellaswag": 24, "piqa": 48, "arc_easy": 32, "arc_challenge": 32}
 MMLU = "mmlu"

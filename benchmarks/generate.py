@@ -19,9 +19,9 @@ from common import arguments, compare, parse, report
 from torch import Tensor
 
 from calibrant.calibration.tokens import special_ids
-from calibrant.models.load import load_config, load_model, load_tokenizer
-from calibrant.synthesis.engine import make_engine
-from calibrant.synthesis.settings import Prompt, Settings, Vocabulary
+from calibrant.generation.engines.engine import make_engine
+from calibrant.generation.generated_rows import Prompt, Settings, Vocabulary
+from calibrant.models.checkpoint.loading import load_config, load_model, load_tokenizer
 
 PREFIX = 4
 SETTINGS = Settings()

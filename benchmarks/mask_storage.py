@@ -13,7 +13,7 @@ from pathlib import Path
 
 import zstandard
 
-from calibrant.pruning.masks import read_masks
+from calibrant.pruning.masks.mask_file import read_masks
 
 
 def entropy(ratio: float) -> float:

@@ -22,12 +22,12 @@ from common import CPU, ROOT, Comparison, arguments, compare, parse, report
 from torch import Tensor, nn
 
 from calibrant.artefacts.parquet import write_table
-from calibrant.models.attention import use_attention
-from calibrant.models.devices import BLOCK_ATTENTION, choose_attention, choose_products
-from calibrant.models.load import load_model, load_tokenizer
-from calibrant.models.number_formats import DTYPES
-from calibrant.pruning.api import prune
-from calibrant.pruning.masks import read_masks
+from calibrant.models.checkpoint.loading import load_model, load_tokenizer
+from calibrant.models.compute.devices import BLOCK_ATTENTION, choose_attention, choose_products
+from calibrant.models.compute.number_formats import DTYPES
+from calibrant.models.decoders.attention_interface import use_attention
+from calibrant.pruning.masks.mask_file import read_masks
+from calibrant.stages.pruning import prune
 
 RATIO = 0.6
 SHAPES = {"2048": (8, 2048), "512": (32, 512)}  # sequences, tokens

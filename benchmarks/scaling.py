@@ -26,7 +26,7 @@ import torch
 from common import machine
 from fitting import fit, predicted, slope
 
-from calibrant.models.number_formats import choose_number_format, dtype_name
+from calibrant.models.compute.number_formats import choose_number_format, dtype_name
 from calibrant.study import cost
 from calibrant.study.shapes import Shape
 
@@ -115,7 +115,7 @@ def resident(field: str = "VmRSS") -> int:
 
 
 def prune_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callable[[], Any]]:
-    from calibrant.pruning.api import prune
+    from calibrant.stages.pruning import prune
 
     ids = np.random.default_rng(0).integers(0, VOCABULARY, (point.samples, point.length), np.int32)
     pq.write_table(pa.table({"input_ids": ids.tolist()}), folder / "set.parquet")
@@ -132,8 +132,8 @@ def prune_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callable[
 
 
 def score_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callable[[], Any]]:
-    from calibrant.models.load import load_model
-    from calibrant.scoring.score import score_sequences
+    from calibrant.models.checkpoint.loading import load_model
+    from calibrant.scoring.sample_scores import score_sequences
 
     ids = np.random.default_rng(0).integers(0, VOCABULARY, (point.samples, point.length)).tolist()
 
@@ -144,9 +144,9 @@ def score_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callable[
 
 
 def generate_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callable[[], Any]]:
-    from calibrant.models.load import load_config, load_model
-    from calibrant.synthesis.engine import make_engine
-    from calibrant.synthesis.settings import Prompt, Settings, Vocabulary
+    from calibrant.generation.engines.engine import make_engine
+    from calibrant.generation.generated_rows import Prompt, Settings, Vocabulary
+    from calibrant.models.checkpoint.loading import load_config, load_model
 
     rows, length = decoded(point)
     prompts = [Prompt(i, (5, 6, 7, 8), length, i, str(i), 4) for i in range(rows)]
@@ -319,9 +319,6 @@ def main() -> None:
     options = parser.parse_args()
     dtypes = options.dtypes or formats()
     torch.set_num_threads(1)
-    import calibrant.pruning.api
-    import calibrant.scoring.score
-    import calibrant.synthesis.engine  # noqa: F401
 
     began = time.perf_counter()
     rows = measure(dtypes, options.repeats, chosen(options.points))

@@ -14,8 +14,8 @@ from common import ROOT, arguments, compare, parse, report
 
 from calibrant.calibration.documents import read_documents
 from calibrant.calibration.tokens import encode
-from calibrant.models.load import load_model, load_tokenizer
-from calibrant.scoring.score import Score, score_sequences
+from calibrant.models.checkpoint.loading import load_model, load_tokenizer
+from calibrant.scoring.sample_scores import Score, score_sequences
 
 TEXT = ROOT / "data/smollm2-135m/texts/fiction/documents.parquet"
 

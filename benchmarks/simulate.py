@@ -20,10 +20,10 @@ from stubs import copy_workflow, stubbed_python, timed
 
 from calibrant.study.estimate import stage_jobs
 from calibrant.study.machines import machine
-from calibrant.study.plan import work
 from calibrant.study.shapes import known_shape
 from calibrant.study.stage_needs import stage_needs
 from calibrant.study.targets import target_config, target_files
+from calibrant.study.work import work
 
 SCRIPTS = {
     "generate": "generate.py",

@@ -22,12 +22,12 @@ from prune import EXACT, OURS, OURS_EXACT, OURS_PLAIN, PUBLISHED, SQUARES, TWO, 
 from simulate import POOL, durations, sleep_commands, summary
 from stubs import STUB
 
-from calibrant.models.hardware import hardware
-from calibrant.models.number_formats import dtype_name
-from calibrant.models.resolution import resolve_dtype
+from calibrant.models.compute.hardware import hardware
+from calibrant.models.compute.number_formats import dtype_name
+from calibrant.models.compute.resolution import resolve_dtype
 from calibrant.study.config import load_config
-from calibrant.study.plan import jobs, work
 from calibrant.study.shapes import known_shape
+from calibrant.study.work import jobs, work
 from workflow import make_workspace
 
 

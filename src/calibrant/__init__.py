@@ -4,7 +4,8 @@ Importing it is light, and makes transformers' auto classes find OpenLM (apple/D
 """
 
 from calibrant.models.openlm import registration
+from calibrant.version import __version__
 
-__version__ = "0.1.0"
+__all__ = ["__version__"]
 
 registration.install()

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibrant import __version__
 from calibrant.artefacts.digest import canonical_json, check_sha256, sha256_bytes, sha256_file, sha256_json
 from calibrant.artefacts.parquet import read_table, write_table
 from calibrant.artefacts.provenance import read_provenance, sidecar, write_provenance
 from calibrant.errors import InputError
+from calibrant.version import __version__
 
 TABLE = pa.table({"id": pa.array(range(5000), pa.int64()), "ids": [[i, i + 1] for i in range(5000)]})
 METADATA = {"seed": 3, "model": "tiny", "settings": {"b": 1, "a": None}}

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import write_table
-from calibrant.calibration.filtering import drop_count, filter_samples, take_samples
-from calibrant.calibration.schema import SCHEMA, read_calibration_set, write_samples
+from calibrant.calibration.perplexity_filter import drop_count, filter_samples, take_samples
+from calibrant.calibration.sample_set import SCHEMA, read_calibration_set, write_samples
 from calibrant.cli.main import main
 from calibrant.errors import InputError
 

@@ -14,17 +14,17 @@ from support import make_text
 
 from calibrant.calibration.documents import Documents
 from calibrant.calibration.draws import generator
-from calibrant.calibration.sampling import (
+from calibrant.calibration.sample_set import read_calibration_set
+from calibrant.calibration.tokens import encode, special_ids
+from calibrant.calibration.windows import (
     sample_documents,
     sample_single,
     sample_stream,
     window_offsets,
 )
-from calibrant.calibration.schema import read_calibration_set
-from calibrant.calibration.tokens import encode, special_ids
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.models.load import load_tokenizer, tokenizer_sha256
+from calibrant.models.checkpoint.loading import load_tokenizer, tokenizer_sha256
 
 
 def make_documents(count: int = 30, words: int = 80) -> Documents:

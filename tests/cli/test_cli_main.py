@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from calibrant import __version__
 from calibrant.cli.main import STAGES, main, stage_module
+from calibrant.version import __version__
 
 
 def available() -> list[str]:

@@ -10,8 +10,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from calibrant.errors import InputError
-from calibrant.evaluation.scorer import Scorer, why_not_tree
-from calibrant.evaluation.tree import Request
+from calibrant.evaluation.likelihood.request_tree import Request
+from calibrant.evaluation.likelihood.tree_scorer import Scorer, why_not_tree
 
 VOCABULARY = 97
 SMALL: dict[str, dict[str, Any]] = {

@@ -7,9 +7,9 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from calibrant.errors import InputError
-from calibrant.evaluation import index
-from calibrant.evaluation.rows import RowFolder
-from calibrant.evaluation.tasks import load_tasks, undisturbed
+from calibrant.evaluation.tasks import task_index
+from calibrant.evaluation.tasks.lm_eval_tasks import load_tasks, undisturbed
+from calibrant.evaluation.tasks.row_folder import RowFolder
 from calibrant.study.task_names import FOLDERS, root
 
 
@@ -84,8 +84,8 @@ def test_no_index_of_all_tasks_is_built_for_known_names(rows_dir: Path, monkeypa
     def refuse() -> None:
         raise AssertionError("looking through all of lm-eval's tasks takes seconds")
 
-    monkeypatch.setattr(index, "everything", refuse)
-    monkeypatch.setattr(index, "declared", refuse)
+    monkeypatch.setattr(task_index, "everything", refuse)
+    monkeypatch.setattr(task_index, "declared", refuse)
     load_tasks([*FOLDERS, "next_sentence_tales"], RowFolder(rows_dir))
 
 

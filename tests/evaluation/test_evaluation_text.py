@@ -11,9 +11,9 @@ from support import make_text
 
 from calibrant.artefacts.parquet import write_table
 from calibrant.errors import InputError
-from calibrant.evaluation.scorer import Scorer
-from calibrant.evaluation.text import mean_perplexity, perplexity, read_documents_apart, read_text, text_name
-from calibrant.models.load import load_model, load_tokenizer
+from calibrant.evaluation.likelihood.tree_scorer import Scorer
+from calibrant.evaluation.text_perplexity import mean_perplexity, perplexity, read_documents_apart, read_text, text_name
+from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 
 TEXTS = [make_text(120, seed) for seed in range(4)]
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibrant.evaluation.tree import Request, build_tree, common_prefix
+from calibrant.evaluation.likelihood.request_tree import Request, build_tree, common_prefix
 
 tokens = st.lists(st.integers(0, 2), min_size=1, max_size=7)
 

@@ -12,11 +12,11 @@ from one_thread import one_thread  # noqa: F401
 from torch import Tensor, nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from calibrant.models import attention
-from calibrant.models import block_attention as blocks
-from calibrant.models.attention import attention_forward, use_attention
-from calibrant.models.block_attention import block_attention
-from calibrant.models.devices import BLOCK_ATTENTION
+from calibrant.models.compute.devices import BLOCK_ATTENTION
+from calibrant.models.decoders import attention_interface as attention
+from calibrant.models.decoders import block_attention as blocks
+from calibrant.models.decoders.attention_interface import attention_forward, use_attention
+from calibrant.models.decoders.block_attention import block_attention
 
 SMALL: dict[str, Any] = {
     "vocab_size": 97,

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from calibrant.models import device_check
-from calibrant.models.device_check import equal_logits, move_where_equal, prefer_apple_gpu
-from calibrant.models.load import load_model
+from calibrant.models.checkpoint.loading import load_model
+from calibrant.models.compute import device_check
+from calibrant.models.compute.device_check import equal_logits, move_where_equal, prefer_apple_gpu
 
 MPS = torch.device("mps")
 
@@ -71,7 +71,9 @@ def test_auto_tries_it_only_where_there_is_one(tiny_model_dir: Path, monkeypatch
     monkeypatch.setattr(device_check, "apple_gpu", lambda: True)
     assert prefer_apple_gpu(model).place == "mps"  # type: ignore[union-attr]
     tried: list[nn.Module] = []
-    monkeypatch.setattr("calibrant.models.load.prefer_apple_gpu", lambda loaded: tried.append(loaded) or loaded)
+    monkeypatch.setattr(
+        "calibrant.models.checkpoint.loading.prefer_apple_gpu", lambda loaded: tried.append(loaded) or loaded
+    )
     load_model(tiny_model_dir, device="cpu")
     assert not tried
     load_model(tiny_model_dir, device="auto")

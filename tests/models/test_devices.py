@@ -10,10 +10,10 @@ import torch
 from support import ROOT
 
 from calibrant.errors import InputError
-from calibrant.models.devices import choose_device, on_gpu
+from calibrant.models.compute.devices import choose_device, on_gpu
 
 PACKAGE = ROOT / "src" / "calibrant"
-ALLOWED = {"models/devices.py", "models/hardware.py"}
+ALLOWED = {"models/compute/devices.py", "models/compute/hardware.py"}
 
 
 def mentions(tree: ast.AST) -> Iterator[str]:
@@ -28,7 +28,7 @@ def mentions(tree: ast.AST) -> Iterator[str]:
 def test_the_check_sees_what_it_is_to_see() -> None:
     text = 'x.cuda(); torch.cuda.synchronize(); x.to("cuda"); y.is_cuda; print("runs on cuda or not"); z = "cuda:1"'
     assert len(list(mentions(ast.parse(text)))) == 5
-    assert list(mentions(ast.parse((PACKAGE / "models/devices.py").read_text())))
+    assert list(mentions(ast.parse((PACKAGE / "models/compute/devices.py").read_text())))
 
 
 def test_only_these_modules_know_about_gpus() -> None:

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from calibrant.models.freed_memory import VARIABLES
+from calibrant.models.compute.freed_memory import VARIABLES
 
 PAGES_NEEDED = """
 import ctypes, resource, sys, torch
-from calibrant.models.freed_memory import MMAP_THRESHOLD, keep_freed_memory
+from calibrant.models.compute.freed_memory import MMAP_THRESHOLD, keep_freed_memory
 library = ctypes.CDLL(None)
 if hasattr(library, "mallopt"):  # give back every larger block: whether glibc does so by default depends on chance
     library.mallopt(MMAP_THRESHOLD, 128 << 10)

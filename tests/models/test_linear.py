@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from calibrant.models.devices import choose_products
-from calibrant.models.linear import LaidOutForward, lay_out
+from calibrant.models.compute.devices import choose_products
+from calibrant.models.decoders.laid_out_linear import LaidOutForward, lay_out
 
 CPU = torch.device("cpu")
 

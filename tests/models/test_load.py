@@ -11,9 +11,9 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
 from calibrant.artefacts.provenance import write_provenance
 from calibrant.errors import InputError
-from calibrant.models import load
-from calibrant.models.devices import choose_device
-from calibrant.models.number_formats import dtype_name
+from calibrant.models.checkpoint import loading as load
+from calibrant.models.compute.devices import choose_device
+from calibrant.models.compute.number_formats import dtype_name
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from calibrant.errors import InputError
-from calibrant.models import number_formats, resolution
-from calibrant.models.hardware import DISTANT_GPU, Hardware, hardware
-from calibrant.models.number_formats import choose_number_format, dtype_name, relative_rate, suited
+from calibrant.models.compute import number_formats, resolution
+from calibrant.models.compute.hardware import DISTANT_GPU, Hardware, hardware
+from calibrant.models.compute.number_formats import choose_number_format, dtype_name, relative_rate, suited
 
 CPU = torch.device("cpu")
 B, F, H = torch.bfloat16, torch.float32, torch.float16

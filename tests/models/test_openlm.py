@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from calibrant.errors import InputError
-from calibrant.models.load import load_config, load_model
+from calibrant.models.checkpoint.loading import load_config, load_model
 from calibrant.models.openlm.configuration import OpenLMConfig
-from calibrant.models.openlm.layout import fused_splits
+from calibrant.models.openlm.fused_parts import fused_splits
 from calibrant.models.openlm.modeling import OpenLMForCausalLM, rotary_tables
 
 SIZES = {"vocab_size": 61, "dim": 32, "n_layers": 2, "n_heads": 4, "seq_len": 64}

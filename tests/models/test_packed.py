@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from calibrant.models.attend import PackedAttention
-from calibrant.models.packed import PackedLlama, packed_llama, unsupported
+from calibrant.models.decoders.packed_attention import PackedAttention
+from calibrant.models.decoders.packed_llama import PackedLlama, packed_llama, unsupported
 
 VOCABULARY = 97
 # Trees as `end` lists: a fork after two nodes, a chain, a fork at the root's child with unequal branches.

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-import calibrant.models.block_attention  # noqa: F401 (what importing takes is no part of the measurement)
-from calibrant.models import rates
-from calibrant.models.hardware import hardware
-from calibrant.models.number_formats import suited
-from calibrant.models.rates import machine_here, measured_rates
+import calibrant.models.decoders.block_attention  # noqa: F401 (what importing takes is no part of the measurement)
+from calibrant.models.compute import rates
+from calibrant.models.compute.hardware import hardware
+from calibrant.models.compute.number_formats import suited
+from calibrant.models.compute.rates import machine_here, measured_rates
 from calibrant.study.machines import HERE, NAMES, machine
 
 MEASURED = {"products", "attention", "float32", "bandwidth"}
@@ -100,7 +100,7 @@ def test_attention_is_measured_with_the_kernel_that_pruning_takes(monkeypatch: p
     monkeypatch.setattr(rates, "seconds", run_once)
     monkeypatch.setattr(rates, "block_attention", lambda q, k, v: used.append(q.dtype))
     monkeypatch.setattr(
-        "calibrant.models.block_attention.LENGTHS", {torch.float32: (64, 96), torch.bfloat16: (16, None)}
+        "calibrant.models.decoders.block_attention.LENGTHS", {torch.float32: (64, 96), torch.bfloat16: (16, None)}
     )
     for length in (32, 64, 96, 128):
         assert rates.attention_rate(torch.float32, length) == 2 * 576 * length * length

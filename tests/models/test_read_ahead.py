@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from calibrant.models.streaming import StreamedModel
-from calibrant.models.structure import find_decoder_layers
-from calibrant.pruning import walk as walking
-from calibrant.pruning.partial import Partial
+from calibrant.models.checkpoint.streaming import StreamedModel
+from calibrant.models.structure.decoder_layers import find_decoder_layers
+from calibrant.pruning.run import layer_steps as walking
+from calibrant.pruning.run.partial import Partial
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from calibrant.models.side_by_side import side_by_side
+from calibrant.models.compute.side_by_side import side_by_side
 
 CPU = torch.device("cpu")
 

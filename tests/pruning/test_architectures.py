@@ -12,15 +12,15 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from calibrant.errors import InputError
-from calibrant.models.keys import KeyMap
+from calibrant.models.checkpoint.key_map import KeyMap
+from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.openlm.configuration import OpenLMConfig
-from calibrant.models.streaming import StreamedModel
-from calibrant.models.structure import find_decoder_layers, find_linears
-from calibrant.pruning import in_turn
-from calibrant.pruning.api import prune
-from calibrant.pruning.apply import load_pruned_model
-from calibrant.pruning.export import write_pruned_checkpoint
-from calibrant.pruning.masks import read_masks
+from calibrant.models.structure.decoder_layers import find_decoder_layers, find_linears
+from calibrant.pruning.masks.mask_file import read_masks
+from calibrant.pruning.masks.masked_model import load_pruned_model
+from calibrant.pruning.masks.pruned_checkpoint import write_pruned_checkpoint
+from calibrant.pruning.run import sublayer_order as in_turn
+from calibrant.stages.pruning import prune
 
 VOCABULARY, TOKENS = 97, 20
 SMALL: dict[str, Any] = {
@@ -243,7 +243,7 @@ def test_sublayer_mode_equals_a_pass_for_each_stage(
 
 def test_windows_and_full_attention_are_told_apart(calibration: Path, tmp_path: Path) -> None:
     """The recorded masks of a hybrid model's two layers differ."""
-    from calibrant.pruning.calls import record_calls
+    from calibrant.models.structure.layer_calls import record_calls
 
     CONFIGS["gemma2"]().save_pretrained(tmp_path)
     model = tf.AutoModelForCausalLM.from_config(CONFIGS["gemma2"]()).eval()
@@ -263,7 +263,7 @@ def test_experts_stacked_in_the_checkpoint_are_refused() -> None:
 def test_openlm_whole_and_by_parts(method: str, shared_dir: Path, tmp_path: Path) -> None:
     """Fused linears by their parts: magnitude prunes the same share of q, k and v; rows do not notice."""
     import calibrant  # noqa: F401 - registers OpenLM
-    from calibrant.models.openlm.layout import fused_splits
+    from calibrant.models.openlm.fused_parts import fused_splits
 
     ids = np.random.default_rng(0).integers(3, 500, (4, 32))
     import pyarrow as pa

@@ -6,13 +6,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from calibrant.calibration.schema import read_calibration_set
+from calibrant.calibration.sample_set import read_calibration_set
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.pruning import dense
-from calibrant.pruning.api import prune
-from calibrant.pruning.dense import DenseStatistics, write_dense_statistics
-from calibrant.pruning.masks import weights_path
+from calibrant.pruning.masks.mask_file import weights_path
+from calibrant.pruning.run import statistics_file as dense
+from calibrant.pruning.run.statistics_file import DenseStatistics, write_dense_statistics
+from calibrant.stages.pruning import prune
 
 ALL = ("norm", "moments", "hessian")
 

@@ -10,13 +10,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from calibrant.artefacts.tensor_files import stream_tensors, write_tensors
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.pruning.api import prune
-from calibrant.pruning.apply import apply_masks, load_pruned_model
-from calibrant.pruning.export import write_pruned_checkpoint
-from calibrant.pruning.masks import pack, read_masks, unpack, weights_path, write_masks, zero_pruned
-from calibrant.pruning.tensor_files import stream_tensors, write_tensors
+from calibrant.pruning.masks.mask_file import pack, read_masks, unpack, weights_path, write_masks, zero_pruned
+from calibrant.pruning.masks.masked_model import apply_masks, load_pruned_model
+from calibrant.pruning.masks.pruned_checkpoint import write_pruned_checkpoint
+from calibrant.stages.pruning import prune
 
 
 def random_mask(rows: int, cols: int) -> torch.Tensor:

@@ -3,8 +3,8 @@
 import pytest
 
 from calibrant.errors import InputError
-from calibrant.pruning.methods import METHODS, compose
-from calibrant.pruning.patterns import NM, Unstructured, parse_sparsity
+from calibrant.pruning.methods.composition import METHODS, compose
+from calibrant.settings.sparsity import NM, Unstructured, parse_sparsity
 
 
 def test_sparsity_is_a_share_or_n_kept_of_m() -> None:

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrant.errors import InputError
-from calibrant.pruning.allocation import owl
-from calibrant.pruning.criteria import ria, wanda
-from calibrant.pruning.patterns import NM, Unstructured
-from calibrant.pruning.refinement import dsnot
-from calibrant.pruning.select import select
-from calibrant.pruning.statistics import Statistics, new_statistics, update
+from calibrant.pruning.methods.allocations import owl
+from calibrant.pruning.methods.criteria import ria, wanda
+from calibrant.pruning.methods.input_statistics import Statistics, new_statistics, update
+from calibrant.pruning.methods.refinements import dsnot
+from calibrant.pruning.methods.selection import select
+from calibrant.settings.sparsity import NM, Unstructured
 
 RATIO = {"owl.lambda": 0.08, "owl.m": 5.0, "owl.exact_target": False}
 STEPS = {"owl.lambda": 2.0, "owl.m": 6.0, "owl.exact_target": False}

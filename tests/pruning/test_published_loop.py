@@ -10,9 +10,9 @@ import torch
 from support import ROOT
 from torch import Tensor
 
-from calibrant.models.load import load_model
-from calibrant.pruning.api import prune
-from calibrant.pruning.masks import read_masks
+from calibrant.models.checkpoint.loading import load_model
+from calibrant.pruning.masks.mask_file import read_masks
+from calibrant.stages.pruning import prune
 
 RATIO = 0.6
 

@@ -11,14 +11,14 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from calibrant.artefacts.parquet import read_table, write_table
-from calibrant.calibration.schema import read_calibration_set
+from calibrant.calibration.sample_set import read_calibration_set
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.pruning.api import prune
-from calibrant.pruning.apply import load_pruned_model
-from calibrant.pruning.describe import figures
-from calibrant.pruning.masks import read_masks, write_masks
-from calibrant.pruning.reconstruction import reconstruction_errors
+from calibrant.pruning.inspection.descriptions import figures
+from calibrant.pruning.inspection.reconstruction_error import reconstruction_errors
+from calibrant.pruning.masks.mask_file import read_masks, write_masks
+from calibrant.pruning.masks.masked_model import load_pruned_model
+from calibrant.stages.pruning import prune
 
 
 @pytest.mark.parametrize("method", ["wanda", "sparsegpt"])

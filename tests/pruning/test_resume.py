@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from calibrant.pruning import api, partial
-from calibrant.pruning.masks import weights_path
+from calibrant.pruning.masks.mask_file import weights_path
+from calibrant.pruning.run import partial
+from calibrant.stages import pruning as api
 
 
 class Killed(Exception):  # noqa: N818
@@ -91,7 +92,7 @@ def test_work_of_other_settings_is_not_used(
 def test_kill_9_at_random_moments(tiny_model_dir: Path, tiny_calibration: Path, tmp_path: Path) -> None:
     # Forked by a server that has the imports paid and no threads: a fork of this process, which has, may hang.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["calibrant.pruning.api"])
+    context.set_forkserver_preload(["calibrant.stages.pruning"])
 
     def start(output: Path) -> multiprocessing.context.ForkServerProcess:
         process = context.Process(

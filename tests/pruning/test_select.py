@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrant.errors import InputError
-from calibrant.pruning.patterns import NM, Unstructured
-from calibrant.pruning.select import keep_n_of_m, prune_lowest_per_row, select
+from calibrant.pruning.methods.selection import keep_n_of_m, prune_lowest_per_row, select
+from calibrant.settings.sparsity import NM, Unstructured
 
 
 def brute_force_row(score: torch.Tensor, count: int) -> torch.Tensor:

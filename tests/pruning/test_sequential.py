@@ -8,13 +8,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from calibrant.calibration.schema import read_calibration_set
+from calibrant.calibration.sample_set import read_calibration_set
 from calibrant.errors import InputError
-from calibrant.models.structure import DecoderLayer, Linear
-from calibrant.pruning import activations, calls, in_turn
-from calibrant.pruning.activations import Place
-from calibrant.pruning.api import prune
-from calibrant.pruning.masks import read_masks
+from calibrant.models.structure import layer_calls as calls
+from calibrant.models.structure.decoder_layers import DecoderLayer, Linear
+from calibrant.pruning.masks.mask_file import read_masks
+from calibrant.pruning.run import activations
+from calibrant.pruning.run import sublayer_order as in_turn
+from calibrant.pruning.run.activations import Place
+from calibrant.stages.pruning import prune
 
 SUBLAYERS = [
     ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],

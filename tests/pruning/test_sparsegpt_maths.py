@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from calibrant.errors import InputError
-from calibrant.pruning.criteria import sparsegpt
-from calibrant.pruning.patterns import NM, Unstructured
-from calibrant.pruning.statistics import COLUMNS, Statistics, new_statistics, update
+from calibrant.pruning.methods.criteria import sparsegpt
+from calibrant.pruning.methods.input_statistics import COLUMNS, Statistics, new_statistics, update
+from calibrant.settings.sparsity import NM, Unstructured
 
 SETTINGS: dict[str, Any] = {"sparsegpt.damping": 0.01, "sparsegpt.block_size": 8}
 

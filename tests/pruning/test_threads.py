@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from calibrant.pruning.api import prune
-from calibrant.pruning.dense import write_dense_statistics
+from calibrant.pruning.run.statistics_file import write_dense_statistics
+from calibrant.stages.pruning import prune
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

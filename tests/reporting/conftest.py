@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from calibrant.artefacts.parquet import write_table
-from calibrant.calibration.schema import write_samples
+from calibrant.calibration.sample_set import write_samples
 
 SOURCES = ("web", "wikipedia", "news", "speech")
 TASKS = {"next_sentence_web": 0.63, "next_sentence_news": 0.46, "piqa": 0.51}  # piqa: at chance with 200 items

@@ -13,7 +13,7 @@ import pytest
 
 from calibrant.artefacts.parquet import write_table
 from calibrant.errors import InputError
-from calibrant.pruning.overlap import SCHEMA
+from calibrant.pruning.inspection.mask_overlap import SCHEMA
 from calibrant.reporting import style
 from calibrant.reporting.index import Inspections, LayerFile, MaskText, parse_index, read_index
 from calibrant.reporting.inspections import read_layers, read_overlaps

@@ -19,8 +19,8 @@ from calibrant.reporting.published import published_for
 from calibrant.reporting.samples import SCORES
 from calibrant.reporting.statistics import Estimate, holm
 from calibrant.reporting.table import Row, Table, to_markdown, write_tables
-from calibrant.scoring.contamination import SCHEMA as CONTAMINATION
-from calibrant.scoring.similarity import SCHEMA as SIMILARITY
+from calibrant.scoring.corpus_similarity import SCHEMA as SIMILARITY
+from calibrant.scoring.item_contamination import SCHEMA as CONTAMINATION
 
 SPARSITIES = ("0.3", "0.4", "0.5", "0.6", "4:8", "2:4")
 FRAMES: dict[str, dict[str, Any]] = {

@@ -112,7 +112,7 @@ def test_masks_that_the_library_writes(study: Any, tmp_path: Path) -> None:
     """The header is read without PyTorch; it must agree with the module that writes it."""
     import torch
 
-    from calibrant.pruning.masks import write_masks
+    from calibrant.pruning.masks.mask_file import write_masks
 
     path = tmp_path / "masks.safetensors"
     write_masks(path, {"layer": torch.tensor([[True, False, True, True]])}, {"achieved_sparsity": 0.25})

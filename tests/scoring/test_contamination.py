@@ -10,9 +10,9 @@ from calibrant.artefacts.parquet import read_table
 from calibrant.calibration.documents import read_documents
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.evaluation.items import strings
-from calibrant.evaluation.rows import RowFolder
-from calibrant.scoring.contamination import THRESHOLD, Items, contamination
+from calibrant.evaluation.tasks.evaluated_items import strings
+from calibrant.evaluation.tasks.row_folder import RowFolder
+from calibrant.scoring.item_contamination import THRESHOLD, Items, contamination
 from calibrant.scoring.shingles import Corpus, read_corpus, splitter
 
 

@@ -26,11 +26,11 @@ from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.models.load import fingerprint, load_model
-from calibrant.scoring import score as score_module
-from calibrant.scoring.min_k import min_k_plus_plus, token_statistics
+from calibrant.models.checkpoint.loading import fingerprint, load_model
+from calibrant.scoring import sample_scores as score_module
+from calibrant.scoring.min_k_plus_plus import min_k_plus_plus, token_statistics
 from calibrant.scoring.perplexity import perplexity
-from calibrant.scoring.score import Score, first_scored, score_sequences
+from calibrant.scoring.sample_scores import Score, first_scored, score_sequences
 
 
 def direct(model: nn.Module, ids: list[int], start: int, k: float) -> Score:

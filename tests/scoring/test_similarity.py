@@ -13,16 +13,16 @@ from calibrant.artefacts.parquet import read_table
 from calibrant.calibration.documents import read_documents
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.models.load import load_tokenizer
-from calibrant.scoring.near_duplicates import contained, near_duplicates
-from calibrant.scoring.shingles import Corpus, corpus_shingles, read_corpus, shingles, splitter
-from calibrant.scoring.similarity import (
+from calibrant.models.checkpoint.loading import load_tokenizer
+from calibrant.scoring.corpus_similarity import (
     common_amount,
     exact_jaccard,
     signature,
     similarity_rows,
     standard_error,
 )
+from calibrant.scoring.near_duplicates import contained, near_duplicates
+from calibrant.scoring.shingles import Corpus, corpus_shingles, read_corpus, shingles, splitter
 
 
 def corpus(name: str, texts: list[str], unit: str = "word") -> Corpus:

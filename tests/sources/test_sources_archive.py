@@ -10,7 +10,7 @@ from sources_helpers import jsonl, prose, sha256
 
 from calibrant.errors import InputError
 from calibrant.sources.archives import fetch_archive, open_member
-from calibrant.sources.spec import Archive
+from calibrant.sources.asset_specs import Archive
 
 
 def archive(path, member, **more):

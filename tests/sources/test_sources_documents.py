@@ -7,7 +7,7 @@ import pytest
 from sources_helpers import jsonl, prose, sha256
 
 from calibrant.artefacts.parquet import read_table
-from calibrant.sources.documents import is_held_out, normalise
+from calibrant.sources.document_builder import is_held_out, normalise
 
 
 def rows(path):

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from sources_helpers import sha256
 
-from calibrant.models.load import fingerprint, load_model, load_tokenizer, model_id
+from calibrant.models.checkpoint.loading import fingerprint, load_model, load_tokenizer, model_id
 
 HIDDEN, HEADS, KV_HEADS, MIDDLE, VOCABULARY = 64, 4, 2, 96, 260
 

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from calibrant.errors import InputError
-from calibrant.sources.rows import read_rows
+from calibrant.sources.table_rows import read_rows
 
 ROWS = [
     {"text": 'one "quoted"\nline', "n": "1"},

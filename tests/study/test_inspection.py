@@ -7,9 +7,9 @@ import pytest
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import SetKey, calibration_sets
-from calibrant.study.index import study_index
-from calibrant.study.inspection import compared, heldout_set, inspections
-from calibrant.study.needs import report_files
+from calibrant.study.inspected_masks import compared, heldout_set, inspections
+from calibrant.study.report_index import study_index
+from calibrant.study.report_inputs import report_files
 
 FILES: dict[str, Any] = {"archive": {"file": "x.zip", "sha256": "0" * 64, "member": "x"}}
 GRIDS = [{"methods": ["dense"]}, {"methods": ["magnitude", "wanda", "dsnot"], "sparsities": ["0.6", "2:4"]}]

@@ -11,17 +11,17 @@ import torch
 from calibrant.artefacts.atomic import write_json
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.models import rates
-from calibrant.models.number_formats import choose_number_format, dtype_name
-from calibrant.models.side_by_side import AT_ONCE
+from calibrant.models.compute import rates
+from calibrant.models.compute.number_formats import choose_number_format, dtype_name
+from calibrant.models.compute.side_by_side import AT_ONCE
 from calibrant.study.config import resolve_config, workflow_root
 from calibrant.study.cost import Rates, activation_bytes, decode_bytes, decode_seconds, fitting_batch, passes
 from calibrant.study.estimate import Estimate, estimate, with_number_format, work_shape
 from calibrant.study.machines import HERE, Machine, default_machine, machine, machines
-from calibrant.study.plan import counts, jobs, work
 from calibrant.study.shapes import Shape, known_shape, shape_of_size
 from calibrant.study.stage_needs import SIDE_BY_SIDE, bytes_a_number, evaluation_tokens, stage_needs
 from calibrant.study.targets import target_config, target_files
+from calibrant.study.work import counts, jobs, work
 
 BASE = {"preset": "dclm-7b", "experiment": "sources"}
 

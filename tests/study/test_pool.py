@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibrant.calibration.filtering import drop_count
+from calibrant.calibration.perplexity_filter import drop_count
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import calibration_sets, full_rows, kept
-from calibrant.study.plan import counts, work
 from calibrant.study.pool import rows_for
 from calibrant.study.targets import target_config
+from calibrant.study.work import counts, work
 
 GRID = {"methods": ["wanda"], "sparsities": ["0.6"], "origins": ["synthetic"], "samples": [8, 32], "drops": [0, 0.29]}
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibrant.errors import InputError
-from calibrant.pruning.methods import METHODS, options_of
-from calibrant.pruning.patterns import parse_sparsity
+from calibrant.pruning.methods.composition import METHODS, options_of
+from calibrant.settings.sparsity import parse_sparsity
 from calibrant.study.config import load_config, merge, resolve_config, schema
 from calibrant.study.grid import normal_sparsity, runs
 

@@ -46,8 +46,8 @@ def test_touched_files_rerun_nothing(finished_study: Workspace) -> None:
     ("module", "reruns", "keeps"),
     [
         ("reporting/statistics.py", {"summarize"}, {"evaluate", "prune", "generate"}),
-        ("pruning/select.py", {"prune", "evaluate"}, {"generate", "score", "sample", "filter"}),
-        ("calibration/sampling.py", {"sample"}, {"generate", "download_model"}),
+        ("pruning/methods/selection.py", {"prune", "evaluate"}, {"generate", "score", "sample", "filter"}),
+        ("calibration/windows.py", {"sample"}, {"generate", "download_model"}),
         ("sources/cleaning.py", {"download_source"}, set()),
     ],
 )

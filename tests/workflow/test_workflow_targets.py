@@ -13,8 +13,8 @@ import pytest
 from workspace import Workspace
 
 from calibrant.study.grid import runs
-from calibrant.study.plan import jobs, work
 from calibrant.study.targets import PAPER, target_config, target_files
+from calibrant.study.work import jobs, work
 
 pytestmark = pytest.mark.smoke
 

@@ -22,14 +22,14 @@ from calibrant.artefacts.code import CodeDigests, data_digest, installed_version
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
-from calibrant.study.inspection import compared, heldout_set
-from calibrant.study.layout import Layout
-from calibrant.study.local import local_files
-from calibrant.study.needs import report_files
+from calibrant.study.inspected_masks import compared, heldout_set
+from calibrant.study.file_layout import Layout
+from calibrant.study.local_files import local_files
+from calibrant.study.report_inputs import report_files
 from calibrant.study.pool import repacked
 from calibrant.study.resources import gpus, request, shape_for_requests
 from calibrant.study.targets import PAPER, target_config, target_files
-from calibrant.study.validate import suggest
+from calibrant.study.validation import suggest
 
 GIVEN = config  # as it was given: targets put their own experiments into it
 CONFIG_NAME = " + ".join(str(file) for file in workflow.configfiles)

@@ -34,7 +34,7 @@ rule number_format:
         "../../envs/cpu.yaml"
     params:
         device=config["compute"]["device"],
-        code=CODE.digest("calibrant.models.resolution"),
+        code=CODE.digest("calibrant.models.compute.resolution"),
     shell:
         "python workflow/scripts/number_format.py --model {input:q} --device {params.device:q} --output {output:q} 2>&1"
         " | tee {log:q} >&2"

@@ -17,7 +17,7 @@ rule index:
         config=json.dumps(config),
         packages=installed_versions("torch", "transformers", "lm_eval", "snakemake"),
         resolved=resolved,
-        code=CODE.digest("calibrant.study.index"),
+        code=CODE.digest("calibrant.study.report_index"),
     shell:
         "python workflow/scripts/index.py --config {params.config:q} --model {input.model:q}/provenance.json"
         " {params.resolved} --packages {params.packages:q} --output {output:q} &> {log:q}"
@@ -83,7 +83,7 @@ use rule index as target_index with:
         config=lambda wildcards: json.dumps(report_config(wildcards.target)),
         packages=installed_versions("torch", "transformers", "lm_eval", "snakemake"),
         resolved=resolved,
-        code=CODE.digest("calibrant.study.index"),
+        code=CODE.digest("calibrant.study.report_index"),
 
 
 rule target_report:

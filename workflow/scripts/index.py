@@ -4,7 +4,7 @@ import argparse
 import json
 
 from calibrant.artefacts.atomic import read_json, write_json
-from calibrant.study.index import study_index
+from calibrant.study.report_index import study_index
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--config", required=True, help="resolved configuration as JSON")

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from calibrant import __version__
 from calibrant.artefacts.atomic import SIDECAR, read_json, write_json
+from calibrant.version import __version__
 
 
 def sidecar(path: str | Path) -> Path:

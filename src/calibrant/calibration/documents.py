@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
-from calibrant.calibration.schema import written_in
+from calibrant.calibration.sample_set import written_in
 from calibrant.errors import InputError
 
 SEPARATOR = "\n\n"  # joins documents into a stream, wherever one is made

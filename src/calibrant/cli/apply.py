@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the pruned checkpoint."""
     existing_file(options.masks, "masks")
-    from calibrant.pruning.export import write_pruned_checkpoint
+    from calibrant.pruning.masks.pruned_checkpoint import write_pruned_checkpoint
 
     write_pruned_checkpoint(options.model, options.masks, options.output)
     print(f"{options.output}: pruned checkpoint in Hugging Face format")

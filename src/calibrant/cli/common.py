@@ -64,7 +64,7 @@ def apply_compute_arguments(options: argparse.Namespace) -> None:
     if options.resolved is not None:
         if options.dtype != "auto":
             raise InputError(f"--resolved says what auto is, and --dtype is {options.dtype}; give one of them")
-        from calibrant.models.resolution import resolved_dtype
+        from calibrant.models.compute.resolution import resolved_dtype
 
         options.dtype = resolved_dtype(options.resolved, options.device)
     if options.threads:

@@ -33,15 +33,15 @@ def run(options: argparse.Namespace) -> None:
         os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     import pyarrow as pa
 
-    from calibrant import __version__
     from calibrant.artefacts.digest import sha256_file
     from calibrant.artefacts.parquet import write_table
     from calibrant.calibration.documents import read_documents
-    from calibrant.evaluation.items import task_items, text_items
-    from calibrant.evaluation.rows import RowFolder
-    from calibrant.evaluation.tasks import load_tasks
-    from calibrant.scoring.contamination import SCHEMA, contamination
+    from calibrant.evaluation.tasks.evaluated_items import task_items, text_items
+    from calibrant.evaluation.tasks.lm_eval_tasks import load_tasks
+    from calibrant.evaluation.tasks.row_folder import RowFolder
+    from calibrant.scoring.item_contamination import SCHEMA, contamination
     from calibrant.scoring.shingles import read_corpus, splitter
+    from calibrant.version import __version__
 
     data = RowFolder(Path(options.data)) if options.data is not None else None
     # Items are the same whatever examples go before them, whose rows need not be there.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from calibrant.errors import InputError
 
 if TYPE_CHECKING:
-    from calibrant.sources.spec import Documents
+    from calibrant.sources.asset_specs import Documents
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Fetch and build what the configuration names, sources before the tasks that are built from them."""
-    from calibrant.sources.models import build_model
-    from calibrant.sources.spec import parse_assets
-    from calibrant.sources.tasks import build_task
+    from calibrant.sources.asset_specs import parse_assets
+    from calibrant.sources.model_folder import build_model
+    from calibrant.sources.task_files import build_task
 
     assets = parse_assets(read_config(options.config))
     root = Path(options.output)
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _documents(spec: "Documents", output: Path, archives: Path, *, heldout: bool) -> str:
-    from calibrant.sources.documents import build_documents
+    from calibrant.sources.document_builder import build_documents
 
     return build_documents(spec, output, archives, heldout=heldout).summary()
 
@@ -81,7 +81,7 @@ def read_config(argument: str) -> dict[str, Any]:
     """
     import yaml
 
-    from calibrant.sources.spec import SECTIONS
+    from calibrant.sources.asset_specs import SECTIONS
 
     inline = argument.lstrip().startswith("{")
     name = "CONFIG" if inline else argument

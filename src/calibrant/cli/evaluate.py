@@ -12,7 +12,7 @@ from calibrant.cli.common import add_compute_arguments, apply_compute_arguments,
 from calibrant.errors import InputError
 
 if TYPE_CHECKING:
-    from calibrant.evaluation.evaluate import Settings
+    from calibrant.evaluation.variants import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval's bars; ours appear on terminals
     apply_compute_arguments(options)
-    from calibrant.evaluation.evaluate import evaluate_many
+    from calibrant.evaluation.variants import evaluate_many
 
     results = evaluate_many(
         options.model, [masks for masks, _ in jobs], _settings(options), dtype=options.dtype, device=options.device
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _settings(options: argparse.Namespace) -> "Settings":
-    from calibrant.evaluation.evaluate import Settings
+    from calibrant.evaluation.variants import Settings
 
     return Settings(
         tasks=[name for name in options.tasks.split(",") if name],

@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the stage."""
     from calibrant.artefacts.digest import sha256_file
-    from calibrant.calibration.export import write_dataset, write_jsonl
-    from calibrant.calibration.schema import read_samples
+    from calibrant.calibration.sample_set import read_samples
+    from calibrant.calibration.set_export import write_dataset, write_jsonl
 
     jsonl, dataset = options.jsonl, options.dataset
     if options.output is not None:

@@ -20,11 +20,11 @@ def run(options: argparse.Namespace) -> None:
     """Run the stage."""
     from pathlib import Path
 
-    from calibrant import __version__
     from calibrant.artefacts.digest import sha256_file
     from calibrant.artefacts.parquet import read_table, write_table
-    from calibrant.calibration.filtering import complete, filter_samples, take_samples
-    from calibrant.calibration.schema import read_samples, write_samples, written_in
+    from calibrant.calibration.perplexity_filter import complete, filter_samples, take_samples
+    from calibrant.calibration.sample_set import read_samples, write_samples, written_in
+    from calibrant.version import __version__
 
     if not options.output.endswith(".parquet"):
         raise InputError(f"--output {options.output}: a calibration set is a .parquet file")

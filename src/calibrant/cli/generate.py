@@ -43,10 +43,16 @@ def run(options: argparse.Namespace) -> None:
     """Run the stage."""
     from calibrant.calibration.documents import read_documents
     from calibrant.calibration.draws import check_counts
-    from calibrant.calibration.schema import write_samples
+    from calibrant.calibration.sample_set import write_samples
     from calibrant.calibration.tokens import special_ids
-    from calibrant.models.devices import choose_device
-    from calibrant.models.load import (
+    from calibrant.generation.engines.engine import Engine, engine_name, make_engine
+    from calibrant.generation.engines.vllm_engine import VllmEngine
+    from calibrant.generation.generated_rows import LENGTH_MEANS, Settings, Vocabulary
+    from calibrant.generation.meter import Meter
+    from calibrant.generation.partial_rows import PartialRows
+    from calibrant.generation.prompts import make_prompts
+    from calibrant.generation.waves import choose_batch_size, end_statistics, generate_rows, to_table
+    from calibrant.models.checkpoint.loading import (
         checkpoint_dtype,
         fingerprint,
         load_config,
@@ -56,14 +62,8 @@ def run(options: argparse.Namespace) -> None:
         resolve,
         tokenizer_sha256,
     )
-    from calibrant.models.number_formats import choose_number_format, dtype_name
-    from calibrant.synthesis.engine import Engine, engine_name, make_engine
-    from calibrant.synthesis.generate import choose_batch_size, end_statistics, generate_rows, to_table
-    from calibrant.synthesis.meter import Meter
-    from calibrant.synthesis.partial import PartialRows
-    from calibrant.synthesis.prompts import make_prompts
-    from calibrant.synthesis.settings import LENGTH_MEANS, Settings, Vocabulary
-    from calibrant.synthesis.vllm import VllmEngine
+    from calibrant.models.compute.devices import choose_device
+    from calibrant.models.compute.number_formats import choose_number_format, dtype_name
 
     check_counts(options.samples, options.length, options.seed)
     settings = Settings(

@@ -37,12 +37,12 @@ def run(options: argparse.Namespace) -> None:
     path = Path(options.path)
     _check(options, path)
     apply_compute_arguments(options)
-    import calibrant.pruning.describe as describe
+    import calibrant.pruning.inspection.descriptions as describe
 
     if options.model is not None:  # the record names the format, not auto
-        from calibrant.models.load import resolve
-        from calibrant.models.number_formats import dtype_name
-        from calibrant.models.resolution import resolve_dtype
+        from calibrant.models.checkpoint.loading import resolve
+        from calibrant.models.compute.number_formats import dtype_name
+        from calibrant.models.compute.resolution import resolve_dtype
 
         options.dtype = dtype_name(resolve_dtype(resolve(options.model), options.dtype, options.device).dtype)
     if path.is_dir():
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
 def _record(options: argparse.Namespace) -> dict[str, Any]:
     """What the figures were made of."""
     from calibrant.artefacts.digest import sha256_file
-    from calibrant.pruning.masks import read_masks
+    from calibrant.pruning.masks.mask_file import read_masks
 
     other = {} if options.other is None else {"other": sha256_file(options.other)}
     names = ("sequences", "tokens", "dtype", "device", "threads")

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from calibrant import __version__
 from calibrant.errors import InputError
-from calibrant.models.freed_memory import keep_freed_memory
+from calibrant.models.compute.freed_memory import keep_freed_memory
+from calibrant.version import __version__
 
 # Stage -> what it does, kept here so that `calibrant --help` imports no stage.
 STAGES = {

@@ -20,10 +20,10 @@ def run(options: argparse.Namespace) -> None:
         existing_file(path, "masks")
     import pyarrow as pa
 
-    from calibrant import __version__
     from calibrant.artefacts.digest import sha256_file
     from calibrant.artefacts.parquet import write_table
-    from calibrant.pruning.overlap import SCHEMA, mask_name, overlap_rows
+    from calibrant.pruning.inspection.mask_overlap import SCHEMA, mask_name, overlap_rows
+    from calibrant.version import __version__
 
     rows = overlap_rows(options.masks)
     metadata = {

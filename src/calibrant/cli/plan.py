@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibrant.errors import InputError
-from calibrant.study.local import named_files
+from calibrant.study.local_files import named_files
 
 if TYPE_CHECKING:
     import torch
@@ -51,10 +51,10 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.study.config import load_config, preset_names
     from calibrant.study.estimate import estimate, work_shape
     from calibrant.study.machines import HERE, check_change, machine, machine_names, machines
-    from calibrant.study.plan import counts, jobs, work
     from calibrant.study.shapes import UnknownSizeError
     from calibrant.study.targets import PAPER, target_files
-    from calibrant.study.validate import suggest
+    from calibrant.study.validation import suggest
+    from calibrant.study.work import counts, jobs, work
 
     if options.machine not in (None, HERE, *machines()):
         raise InputError(f"--machine {options.machine}: must be one of {machine_names()}")
@@ -99,14 +99,14 @@ def machine_by_default(config: dict[str, Any], shape: "Shape") -> str:
 
     if default_machine(shape) != HERE or gpus(config):
         return "gpu"
-    from calibrant.models.devices import choose_device, on_gpu
+    from calibrant.models.compute.devices import choose_device, on_gpu
 
     return "gpu" if config["compute"]["device"] == "auto" and on_gpu(choose_device()) else HERE
 
 
 def measured(config: dict[str, Any]) -> "Machine":
     """This computer, measured in the number format and with the threads of a study."""
-    from calibrant.models.rates import machine_here
+    from calibrant.models.compute.rates import machine_here
 
     dtype = number_format(config)
     print("measuring this computer for two seconds (--machine takes another's rates)", file=sys.stderr, flush=True)
@@ -121,10 +121,10 @@ def number_format(config: dict[str, Any]) -> "torch.dtype":
     """
     import torch
 
-    from calibrant.models.load import read_raw_config
-    from calibrant.models.number_formats import DTYPES, choose_number_format
-    from calibrant.models.resolution import read_resolved
-    from calibrant.study.layout import Layout
+    from calibrant.models.checkpoint.loading import read_raw_config
+    from calibrant.models.compute.number_formats import DTYPES, choose_number_format
+    from calibrant.models.compute.resolution import read_resolved
+    from calibrant.study.file_layout import Layout
 
     layout, name = Layout(config["study"]), str(config["compute"]["dtype"])
     folder = Path(config["model"].get("path", f"{layout.data}/model"))

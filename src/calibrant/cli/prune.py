@@ -45,8 +45,8 @@ def run(options: argparse.Namespace) -> None:
     if options.statistics is not None:
         existing_file(options.statistics, "statistics")
     apply_compute_arguments(options)
-    from calibrant.models.devices import hold_instruction_set
-    from calibrant.pruning.api import prune
+    from calibrant.models.compute.devices import hold_instruction_set
+    from calibrant.stages.pruning import prune
 
     if "sparsegpt" in (options.method, *settings.values()):
         hold_instruction_set()

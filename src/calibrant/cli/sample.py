@@ -32,9 +32,9 @@ def run(options: argparse.Namespace) -> None:
     """Run the stage."""
     from calibrant.calibration.documents import read_documents
     from calibrant.calibration.draws import check_counts
-    from calibrant.calibration.sampling import sample_documents
-    from calibrant.calibration.schema import write_samples
-    from calibrant.models.load import load_tokenizer, model_id, resolve, tokenizer_sha256
+    from calibrant.calibration.sample_set import write_samples
+    from calibrant.calibration.windows import sample_documents
+    from calibrant.models.checkpoint.loading import load_tokenizer, model_id, resolve, tokenizer_sha256
 
     check_counts(options.samples, options.length, options.seed)
     if not options.output.endswith(".parquet"):

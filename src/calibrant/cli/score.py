@@ -25,13 +25,12 @@ def run(options: argparse.Namespace) -> None:
     """Run the stage."""
     import numpy as np
 
-    from calibrant import __version__
     from calibrant.artefacts.digest import sha256_file
     from calibrant.artefacts.parquet import write_table
-    from calibrant.calibration.schema import check_vocabulary, read_samples
-    from calibrant.models.load import fingerprint, load_config, load_model, model_id, resolve
-    from calibrant.models.number_formats import dtype_name
-    from calibrant.scoring.score import (
+    from calibrant.calibration.sample_set import check_vocabulary, read_samples
+    from calibrant.models.checkpoint.loading import fingerprint, load_config, load_model, model_id, resolve
+    from calibrant.models.compute.number_formats import dtype_name
+    from calibrant.scoring.sample_scores import (
         check_settings,
         first_scored,
         prefix_lengths,
@@ -39,6 +38,7 @@ def run(options: argparse.Namespace) -> None:
         to_table,
         unique_ids,
     )
+    from calibrant.version import __version__
 
     check_settings(options.span, options.min_k)
     if options.batch_tokens < 1:

@@ -29,11 +29,12 @@ def run(options: argparse.Namespace) -> None:
     """Run the stage."""
     import pyarrow as pa
 
-    from calibrant import __version__
     from calibrant.artefacts.parquet import write_table
     from calibrant.calibration.documents import read_documents
-    from calibrant.scoring import near_duplicates, similarity
+    from calibrant.scoring import corpus_similarity as similarity
+    from calibrant.scoring import near_duplicates
     from calibrant.scoring.shingles import read_corpus, splitter
+    from calibrant.version import __version__
 
     for option in ("output", "duplicates", "contained"):
         path = getattr(options, option)
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"--seed {options.seed}: must be 0 or more")
     tokenizer, tokenizer_hash = None, None
     if options.shingle == "token" and options.model is not None:
-        from calibrant.models.load import load_tokenizer, resolve, tokenizer_sha256
+        from calibrant.models.checkpoint.loading import load_tokenizer, resolve, tokenizer_sha256
 
         folder = resolve(options.model)
         tokenizer, tokenizer_hash = load_tokenizer(folder), tokenizer_sha256(folder)

@@ -31,8 +31,8 @@ def run(options: argparse.Namespace) -> None:
     """Collect and write."""
     existing_file(options.calibration, "calibration set")
     apply_compute_arguments(options)
-    from calibrant.models.devices import hold_instruction_set
-    from calibrant.pruning.dense import write_dense_statistics
+    from calibrant.models.compute.devices import hold_instruction_set
+    from calibrant.pruning.run.statistics_file import write_dense_statistics
 
     kinds = [kind for kind in options.kinds.split(",") if kind]
     if "hessian" in kinds:

@@ -8,7 +8,7 @@ from calibrant.artefacts.atomic import read_json
 from calibrant.errors import InputError
 from calibrant.study.config import read_yaml
 from calibrant.study.grid import WITHOUT_DATA, normal_sparsity
-from calibrant.study.validate import validate
+from calibrant.study.validation import validate
 
 SCHEMA = Path(__file__).with_name("index.schema.yaml")
 

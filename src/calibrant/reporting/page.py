@@ -9,13 +9,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from calibrant import __version__
 from calibrant.reporting.comparison import Comparison, method_label, sparsity_label
 from calibrant.reporting.finding import Finding
 from calibrant.reporting.index import Study
 from calibrant.reporting.records import Record
 from calibrant.reporting.samples import Excerpt
 from calibrant.reporting.table import DASH, Table, number, to_markdown
+from calibrant.version import __version__
 
 TEMPLATES = Path(__file__).with_name("templates")
 QUESTION = (

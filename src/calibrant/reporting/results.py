@@ -152,7 +152,7 @@ def write_results(folder: Path, frame: pl.DataFrame, index: Index) -> None:
 
 def write_parquet(path: Path, frame: pl.DataFrame, metadata: dict[str, Any]) -> None:
     """Write a frame as Parquet with plain string columns."""
-    from calibrant import __version__
+    from calibrant.version import __version__
 
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     write_table(path, table, {**metadata, "library_version": __version__})

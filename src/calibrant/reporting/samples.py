@@ -12,7 +12,7 @@ from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
 from calibrant.errors import InputError
 from calibrant.reporting.index import Index, TableFile
-from calibrant.scoring.contamination import SCHEMA as CONTAMINATION
+from calibrant.scoring.item_contamination import SCHEMA as CONTAMINATION
 
 SCORE_COLUMNS = ("sample_id", "perplexity", "min_k_plus_plus", "tokens")
 SCORES = {

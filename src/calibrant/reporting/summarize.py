@@ -6,7 +6,6 @@ from typing import Any
 
 import polars as pl
 
-from calibrant import __version__
 from calibrant.artefacts.atomic import read_json, write_json, write_text
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.provenance import read_provenance
@@ -32,6 +31,7 @@ from calibrant.reporting.records import brief
 from calibrant.reporting.results import collect, write_results
 from calibrant.reporting.samples import check_scores, excerpts, read_contamination, read_pools, read_scores
 from calibrant.reporting.table import Table, write_tables
+from calibrant.version import __version__
 
 FIGURES = ("performance", "differences", "perplexity", "min_k", "amount", "prefix", "layers", "overlap")
 TABLES = (

@@ -18,7 +18,7 @@ from calibrant.reporting.results import collect, write_results
 from calibrant.reporting.samples import check_scores, read_contamination, read_scores
 from calibrant.reporting.summarize import provenance, read_record
 from calibrant.reporting.table import Table, write_tables
-from calibrant.scoring.similarity import SCHEMA as SIMILARITY
+from calibrant.scoring.corpus_similarity import SCHEMA as SIMILARITY
 
 
 @dataclass(frozen=True)

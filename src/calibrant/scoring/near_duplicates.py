@@ -8,8 +8,8 @@ import pyarrow as pa
 from datasketch import MinHashLSH
 
 from calibrant.errors import InputError
+from calibrant.scoring.corpus_similarity import exact_jaccard, signature
 from calibrant.scoring.shingles import Corpus, Hashes, shingles
-from calibrant.scoring.similarity import exact_jaccard, signature
 
 PERMUTATIONS = 256  # candidates only: each is compared exactly afterwards
 _RECALL = (0.1, 0.9)  # a missed pair is worse than a candidate too many

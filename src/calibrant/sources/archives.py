@@ -17,7 +17,7 @@ from filelock import FileLock
 from calibrant.artefacts.atomic import atomic_path, prepare_parent
 from calibrant.artefacts.digest import sha256_file
 from calibrant.errors import InputError
-from calibrant.sources.spec import Archive
+from calibrant.sources.asset_specs import Archive
 
 BLOCK = 1 << 20
 

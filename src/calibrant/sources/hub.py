@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.models.load import resolve
-from calibrant.sources.spec import Hub
+from calibrant.models.checkpoint.loading import resolve
+from calibrant.sources.asset_specs import Hub
 
 
 def resolve_dataset(spec: Hub) -> str | None:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.study.layers import layers, preset_names, workflow_root
-from calibrant.study.merge import merge, read_yaml
+from calibrant.study.config_layers import layers, preset_names, workflow_root
 from calibrant.study.pool import ENOUGH, enough
 from calibrant.study.task_names import FOLDERS, declared, is_known
-from calibrant.study.validate import fill_defaults, suggest, validate
+from calibrant.study.validation import fill_defaults, suggest, validate
+from calibrant.study.yaml_mappings import merge, read_yaml
 
 __all__ = ["load_config", "merge", "preset_names", "read_yaml", "resolve_config", "study_keys", "workflow_root"]
 

@@ -8,9 +8,9 @@ from typing import Any
 from calibrant.study.cost import Needs
 from calibrant.study.grid import full_rows
 from calibrant.study.machines import Assumption, Machine, check_change
-from calibrant.study.plan import Work
 from calibrant.study.shapes import Shape, known_shape, shape_of_size
 from calibrant.study.stage_needs import stage_needs
+from calibrant.study.work import Work
 
 BYTES_A_TOKEN = 8  # of generated text and sets, ids and text, as Parquet compresses them: measured on SmolLM2's
 BYTES_A_WEIGHT = 2  # of a checkpoint on disk, whatever it is computed in: nearly all are in a 16-bit format

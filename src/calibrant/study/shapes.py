@@ -7,7 +7,7 @@ from typing import Any
 
 from calibrant.artefacts.atomic import read_json
 from calibrant.errors import InputError
-from calibrant.study.merge import read_yaml
+from calibrant.study.yaml_mappings import read_yaml
 
 SHAPES = Path(__file__).with_name("shapes.yaml")
 

@@ -12,8 +12,8 @@ from calibrant.study.shapes import Shape
 
 STAGES = ("generate", "score", "dense statistics", "prune", "evaluate", "inspect")
 BYTES_A_NUMBER = {"bfloat16": 2, "float16": 2, "float32": 4}
-SIDE_BY_SIDE = 4  # sequences that a CPU prunes with at a time, if it has the threads (models/side_by_side.py)
-BATCH_TOKENS = 4096  # tokens of a forward pass in scoring and evaluation (scoring/score.py, evaluation/scorer.py)
+SIDE_BY_SIDE = 4  # sequences that a CPU prunes with at a time, if it has the threads (models/compute/side_by_side.py)
+BATCH_TOKENS = 4096  # tokens of a forward pass in scoring and evaluation
 TASK_LENGTH = 250  # tokens that an item's tokens attend to
 LAYERWISE = ("dense statistics", "prune", "inspect")
 

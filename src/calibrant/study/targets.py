@@ -7,10 +7,10 @@ from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
-from calibrant.study.layers import layers, workflow_root
-from calibrant.study.merge import merge, read_yaml
+from calibrant.study.config_layers import layers, workflow_root
 from calibrant.study.pool import ENOUGH
-from calibrant.study.validate import suggest
+from calibrant.study.validation import suggest
+from calibrant.study.yaml_mappings import merge, read_yaml
 
 # What an experiment with a layout may say. Everything else is the study's, the same for all its targets, which
 # therefore share the files of a run: a path says what distinguishes a run from others within a study.

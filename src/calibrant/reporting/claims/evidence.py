@@ -127,7 +127,7 @@ def gather(
         study: what the report says of it, and on which sources the model was trained.
         outcome: what claims are read from (`outcome.choose_outcome`).
         scores: Min-K%++ of the texts, with the columns of `samples.SCORES`.
-        similarity: rows of `calibrant similarity` (`scoring.similarity.SCHEMA`).
+        similarity: rows of `calibrant similarity` (`scoring.corpus_similarity.SCHEMA`).
 
     Raises:
         InputError: the study has no such outcome.

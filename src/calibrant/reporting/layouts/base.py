@@ -19,9 +19,9 @@ class Inputs:
         frame: the tidy results (`results.COLUMNS`), which may vary samples, prefix length and filter rate.
         study: names, labels and settings.
         scores: rows of `samples.read_scores` (source, origin, seed, sample_id, perplexity, min_k_plus_plus).
-        similarity: rows of `calibrant similarity` (`scoring.similarity.SCHEMA`) of one or several references; empty
+        similarity: rows of `calibrant similarity` (`corpus_similarity.SCHEMA`) of one or several references; empty
             where the target compares no corpora.
-        contamination: rows of `calibrant contamination` (`scoring.contamination.SCHEMA`), empty likewise.
+        contamination: rows of `calibrant contamination` (`scoring.item_contamination.SCHEMA`), empty likewise.
         parameters: what the experiment says under `layout.parameters`.
         published: the paper's cells for this model (`published.published_for`); no rows for other models.
     """

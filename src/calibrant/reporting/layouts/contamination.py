@@ -14,7 +14,7 @@ def contamination_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> list[
     """A section per source, a row per task and text: how many items occur in it, and which.
 
     Args:
-        frame: rows of `calibrant contamination` (`scoring.contamination.SCHEMA`).
+        frame: rows of `calibrant contamination` (`scoring.item_contamination.SCHEMA`).
         labels: labels of the sources, in the order of the report.
     """
     if frame.is_empty():

@@ -28,7 +28,7 @@ def similarity_table(
     """A section per reference corpus, its most similar corpus first.
 
     Args:
-        frame: rows of `calibrant similarity` (`scoring.similarity.SCHEMA`), of one or several references.
+        frame: rows of `calibrant similarity` (`scoring.corpus_similarity.SCHEMA`), of one or several references.
         labels: labels of the sources, in the order of the report.
         published: the paper's values by (reference, source).
     """

@@ -1,0 +1,1 @@
+"""Log-likelihoods of continuations under a model, each shared token computed once."""

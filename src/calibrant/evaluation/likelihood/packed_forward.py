@@ -1,0 +1,60 @@
+"""Forward passes of a Llama on CPU over trees of requests, without padding."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from calibrant.evaluation.likelihood.request_tree import TokenTree
+from calibrant.models.decoders.packed_attention import KeysValues, PackedAttention
+from calibrant.models.decoders.packed_llama import MOST_TOKENS, PackedLlama
+
+HEAD_ROWS = 256  # scored positions whose logits exist at one time
+
+
+class PackedForward:
+    """Logits at scored nodes, from `PackedLlama`."""
+
+    def __init__(self, decoder: PackedLlama) -> None:
+        self.decoder = decoder
+        self.dtype = decoder.dtype
+
+    def prefix(self, tokens: list[int]) -> list[KeysValues]:
+        """Keys and values [kv heads, prefix, width] of every layer."""
+        cache: list[KeysValues] = []
+        # No hidden state is wanted: the last layer's keys and values do not depend on its own output.
+        nothing = torch.zeros(0, dtype=torch.int64)
+        self.decoder(tokens, range(len(tokens)), PackedAttention([len(tokens)], self.dtype), nothing, cache)
+        return [(k.transpose(0, 1).contiguous(), v.transpose(0, 1).contiguous()) for k, v in cache]
+
+    def batches(self, trees: Sequence[TokenTree], tokens: int) -> Iterator[list[int]]:
+        """Indices of trees in batches of at most `tokens` tokens (a longer tree goes alone); longest first."""
+        batch: list[int] = []
+        size = 0
+        for index in sorted(range(len(trees)), key=lambda i: -len(trees[i])):
+            if batch and size + len(trees[index]) > min(tokens, MOST_TOKENS):
+                yield batch
+                batch, size = [], 0
+            batch.append(index)
+            size += len(trees[index])
+        if batch:
+            yield batch
+
+    @torch.no_grad()
+    def logits(
+        self, trees: Sequence[TokenTree], nodes: Sequence[Sequence[int]], prefix: list[KeysValues] | None
+    ) -> Iterator[Tensor]:
+        """Logits [rows, vocabulary], in chunks, at the given nodes of each tree, tree after tree."""
+        lengths = [len(tree) for tree in trees]
+        past = 0 if prefix is None else prefix[0][0].shape[1]
+        starts = [0, *accumulate(lengths)]
+        keep = torch.tensor([start + node for start, wanted in zip(starts, nodes, strict=False) for node in wanted])
+        hidden = self.decoder(
+            [token for tree in trees for token in tree.tokens],
+            [past + depth for tree in trees for depth in tree.depth],
+            PackedAttention(lengths, self.dtype, [tree.end for tree in trees], prefix),
+            keep,
+        )
+        for rows in torch.split(hidden, HEAD_ROWS):
+            yield self.decoder.head(rows)

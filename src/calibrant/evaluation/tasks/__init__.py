@@ -1,0 +1,1 @@
+"""lm-eval's tasks over hub or local rows, and the lm-eval model that answers them."""

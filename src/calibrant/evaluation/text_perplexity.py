@@ -1,0 +1,173 @@
+"""Perplexity of a text over windows of fixed length."""
+
+import itertools
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calibrant.calibration.documents import SEPARATOR, read_documents
+from calibrant.calibration.tokens import encode
+from calibrant.errors import InputError
+from calibrant.evaluation.likelihood.request_tree import Request
+from calibrant.evaluation.likelihood.tree_scorer import Scorer
+
+CHARACTERS_A_TOKEN = 16  # more than any tokenizer needs for prose
+DOCUMENTS_AT_A_TIME = 256  # tokenised together
+LARGEST_LOSS = 700.0  # exp of more is not a float
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text as tokens.
+
+    Attributes:
+        name: what results call it.
+        tokens: of all documents joined by `SEPARATOR`, without special tokens.
+        sha256: of the file.
+        documents: tokens of each document, where they are to be averaged over; else None.
+    """
+
+    name: str
+    tokens: list[int]
+    sha256: str
+    documents: list[list[int]] | None = None
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """exp of the mean negative log-likelihood of `tokens` predicted tokens, or the mean of that over documents.
+
+    `windows` counts what the standard error is over (documents, then); `stderr` is None for a single one.
+    """
+
+    value: float
+    stderr: float | None
+    tokens: int
+    windows: int
+
+
+def text_name(path: Path) -> str:
+    """`texts/grimm/documents.parquet` -> `grimm`; otherwise the file's name up to its first dot."""
+    stem = path.name.split(".")[0]
+    return path.resolve().parent.name if stem in ("documents", "text", "data") else stem
+
+
+def read_text(path: Path, tokenizer: Any, *, name: str | None = None, tokens: int | None = None) -> Text:
+    """Read documents (Parquet, JSONL, plain text; also .gz, .zst), join them and tokenise them.
+
+    Args:
+        path: the file.
+        tokenizer: the model's.
+        name: what to call the text; default `text_name`.
+        tokens: keep only so many from the start. Fewer are no error: the result's `n` says how many there were.
+
+    Raises:
+        InputError: unreadable, or less than two tokens.
+    """
+    documents = read_documents(path)
+    characters = math.inf if tokens is None else tokens * CHARACTERS_A_TOKEN
+    while True:
+        taken: list[str] = []
+        length = 0
+        for document in documents.texts:  # tokenise no more than is asked for
+            if length >= characters:
+                break
+            taken.append(document)
+            length += len(document)
+        ids = encode(tokenizer, [SEPARATOR.join(taken)])[0]
+        if tokens is None or len(ids) > tokens or len(taken) == len(documents.texts):
+            break
+        characters *= 2
+    ids = ids[:tokens]
+    if len(ids) < 2:
+        raise InputError(f"--text {path}: has {len(ids)} tokens; perplexity needs at least 2")
+    return Text(name or text_name(path), ids, documents.sha256)
+
+
+def read_documents_apart(path: Path, tokenizer: Any, *, name: str | None = None, tokens: int | None = None) -> Text:
+    """As `read_text`, each document tokenised alone; documents without a token to predict are left out.
+
+    Args:
+        path, tokenizer, name: as for `read_text`.
+        tokens: whole documents from the start until they have so many.
+
+    Raises:
+        InputError: unreadable, or no document of two tokens.
+    """
+    documents = read_documents(path)
+    kept: list[list[int]] = []
+    for start in range(0, len(documents.texts), DOCUMENTS_AT_A_TIME):
+        kept += [ids for ids in encode(tokenizer, documents.texts[start : start + DOCUMENTS_AT_A_TIME]) if len(ids) > 1]
+        if tokens is not None and sum(map(len, kept)) >= tokens:
+            ends = list(itertools.accumulate(map(len, kept)))
+            kept = kept[: 1 + sum(end < tokens for end in ends)]
+            break
+    if not kept:
+        raise InputError(f"--text {path}: no document has 2 tokens; perplexity needs at least 2")
+    return Text(name or text_name(path), [i for ids in kept for i in ids], documents.sha256, kept)
+
+
+def mean_perplexity(
+    scorer: Scorer, documents: Sequence[Sequence[int]], length: int, progress: Callable[[int], Any] | None = None
+) -> Perplexity:
+    """The mean over documents of each one's perplexity, which is over windows of `length` tokens as in `perplexity`.
+
+    A few documents that the model finds very unlikely weigh more than in the perplexity of the whole text; the authors'
+    code of the paper reports this mean.
+
+    Raises:
+        InputError: the model's log-likelihoods are not finite, or a document's perplexity is beyond any number.
+    """
+    windows = [
+        (number, list(ids[start : start + length]))
+        for number, ids in enumerate(documents)
+        for start in range(0, len(ids), length)
+        if len(ids) - start > 1
+    ]
+    scored = scorer.score([[Request(window[:-1], window[1:])] for _, window in windows], progress)
+    losses, counts = [0.0] * len(documents), [0] * len(documents)
+    for (number, window), row in zip(windows, scored, strict=True):
+        losses[number] -= row[0][0]
+        counts[number] += len(window) - 1
+    if not all(map(math.isfinite, losses)):
+        raise InputError("the model's log-likelihoods are not finite; try --dtype float32")
+    means = [loss / count for loss, count in zip(losses, counts, strict=True)]
+    if max(means) > LARGEST_LOSS:
+        raise InputError(f"perplexity is beyond any number (mean loss {max(means):.4g}); the model is destroyed")
+    values = [math.exp(mean) for mean in means]
+    stderr = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+    return Perplexity(math.fsum(values) / len(values), stderr, sum(counts), len(values))
+
+
+def perplexity(
+    scorer: Scorer, tokens: Sequence[int], length: int, progress: Callable[[int], Any] | None = None
+) -> Perplexity:
+    """Corpus perplexity over non-overlapping windows of `length` tokens, the last one shorter.
+
+    The first token of a window is context only, so a full window predicts length - 1 tokens. The standard error
+    is that of a ratio of sums over windows, S = sum of negative log-likelihoods over N = sum of tokens, carried
+    through exp by the delta method: stderr = exp(m) sqrt(sum_w (s_w - m n_w)^2 W / (W - 1)) / N with m = S / N.
+
+    Raises:
+        InputError: the model's log-likelihoods are not finite.
+    """
+    windows = [list(tokens[start : start + length]) for start in range(0, len(tokens), length)]
+    requests = [[Request(window[:-1], window[1:])] for window in windows if len(window) > 1]
+    losses = [-row[0][0] for row in scorer.score(requests, progress)]
+    counts = [len(request.targets) for (request,) in requests]
+    if not all(map(math.isfinite, losses)):
+        raise InputError("the model's log-likelihoods are not finite; try --dtype float32")
+    total, predicted = math.fsum(losses), sum(counts)
+    mean = total / predicted
+    value = math.exp(mean) if mean < LARGEST_LOSS else math.inf
+    if not math.isfinite(value):
+        raise InputError(f"perplexity is beyond any number (mean loss {mean:.4g}); the model is destroyed")
+    stderr = None
+    number = len(losses)
+    if number > 1:
+        spread = math.fsum((s - mean * n) ** 2 for s, n in zip(losses, counts, strict=True))
+        stderr = value * math.sqrt(spread * number / (number - 1)) / predicted
+    return Perplexity(value, stderr, predicted, number)

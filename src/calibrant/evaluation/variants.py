@@ -1,0 +1,262 @@
+"""Evaluate a model and its pruned variants: rows of task, metric and value, and a record of how they came about."""
+
+import contextlib
+import importlib.metadata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.evaluator import evaluate as lm_eval_evaluate
+from torch import nn
+from tqdm import tqdm
+
+from calibrant.artefacts.digest import sha256_file
+from calibrant.calibration.documents import SEPARATOR
+from calibrant.errors import InputError
+from calibrant.evaluation.likelihood.tree_scorer import Scorer
+from calibrant.evaluation.tasks.lm_eval_model import TreeLM
+from calibrant.evaluation.tasks.lm_eval_tasks import TaskSet, load_tasks, undisturbed
+from calibrant.evaluation.tasks.row_folder import RowFolder
+from calibrant.evaluation.text_perplexity import (
+    Text,
+    mean_perplexity,
+    perplexity,
+    read_documents_apart,
+    read_text,
+    text_name,
+)
+from calibrant.models.checkpoint.loading import (
+    fingerprint,
+    load_model,
+    load_tokenizer,
+    model_id,
+    resolve,
+    tokenizer_sha256,
+)
+from calibrant.models.compute.devices import on_gpu
+from calibrant.models.compute.number_formats import dtype_name
+from calibrant.pruning.masks.mask_file import read_masks
+from calibrant.pruning.masks.masked_model import apply_masks, check_model
+
+DEFAULT_LENGTH = 2048
+BATCH_TOKENS, BATCH_TOKENS_GPU = 2048, 16384
+TEXT_VERSION = "1.0"
+TEXT_AVERAGES = ("corpus", "document")
+LIBRARIES = ("datasets", "lm_eval", "torch", "transformers")
+
+ResultRow = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to evaluate.
+
+    Attributes:
+        tasks: names of lm-eval tasks or of one's own.
+        data: folder of local rows; None takes rows from the hub.
+        limit: at most so many documents of each task (each subject of mmlu), from the start.
+        fewshot: number of examples by task or group.
+        texts: files whose perplexity to take, as (name or None, path).
+        text_tokens: only so many tokens of each text.
+        text_average: `corpus`, the perplexity of a whole text, or `document`, the mean of its documents' perplexities.
+        length: window of perplexity in tokens; None is 2048 or the model's longest, whichever is less.
+        batch_tokens: tokens of one forward pass, padding included; None is 2048 on CPUs, 16384 on GPUs (a packed
+            Llama on a CPU takes 1024 at most).
+    """
+
+    tasks: Sequence[str] = ()
+    data: Path | None = None
+    limit: int | None = None
+    fewshot: Mapping[str, int] = field(default_factory=dict)
+    texts: Sequence[tuple[str | None, Path]] = ()
+    text_tokens: int | None = None
+    text_average: str = "corpus"
+    length: int | None = None
+    batch_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of one variant.
+
+    Attributes:
+        rows: task, metric, value, stderr, n, num_fewshot, task_version, split.
+        record: model, masks, settings, versions, hashes: what the provenance sidecar holds.
+    """
+
+    rows: list[ResultRow]
+    record: dict[str, Any]
+
+
+def evaluate_many(
+    model: str | Path,
+    masks: Sequence[str | Path | None],
+    settings: Settings,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+) -> Iterator[Evaluation]:
+    """Evaluate a model under each mask file in turn (None: the dense model), loading everything once.
+
+    Every input is checked before the first forward pass. Where another variant follows, the weights that masks
+    change are kept to be put back, which costs their size in memory.
+
+    Args:
+        model: hub id or local directory.
+        masks: mask files of that model, in the order of the results.
+        settings: what to evaluate.
+        dtype: number format, as `models.compute.number_formats.choose_number_format` takes it.
+        device: as `models.compute.devices.choose_device` takes it.
+
+    Yields:
+        One `Evaluation` for each entry of `masks`, as soon as it is done.
+
+    Raises:
+        InputError: nothing to evaluate, an unusable input, or masks of another model.
+    """
+    _check(settings)
+    path = resolve(model)
+    for file in masks:
+        if file is not None:
+            check_model(read_masks(file), path)
+    data = RowFolder(settings.data) if settings.data is not None else None
+    tasks = load_tasks(settings.tasks, data, settings.fewshot) if settings.tasks else TaskSet({}, {}, {})
+    tokenizer = load_tokenizer(path)
+    read = read_text if settings.text_average == "corpus" else read_documents_apart
+    texts = [read(file, tokenizer, name=name, tokens=settings.text_tokens) for name, file in settings.texts]
+    network = load_model(path, dtype=dtype, device=device)
+    place = next(network.parameters()).device.type
+    batch_tokens = settings.batch_tokens or (BATCH_TOKENS_GPU if on_gpu(torch.device(place)) else BATCH_TOKENS)
+    scorer = Scorer(network, batch_tokens=batch_tokens)
+    lm = TreeLM(network, tokenizer, scorer)
+    length = _window(settings.length, lm.max_length) if texts else None
+    record = {
+        "model": model_id(path),
+        "model_sha256": fingerprint(path),
+        "tokenizer_sha256": tokenizer_sha256(path),
+        "settings": {
+            "tasks": list(settings.tasks),
+            "limit": settings.limit,
+            "num_fewshot": tasks.fewshot,
+            "texts": [text.name for text in texts],
+            "text_tokens": settings.text_tokens,
+            "text_average": settings.text_average,
+            "length": length,
+            "separator": SEPARATOR if texts and settings.text_average == "corpus" else None,
+            "dtype": dtype_name(next(network.parameters()).dtype),
+            "device": place,
+            "batch_tokens": batch_tokens,
+            "shared_contexts": scorer.tree,
+            "packed": scorer.packed,
+        },
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "inputs": {
+            **{f"data/{name}": digest for name, digest in sorted((data.used if data else {}).items())},
+            **{f"texts/{text.name}": text.sha256 for text in texts},
+        },
+    }
+    for index, file in enumerate(masks):
+        with _masked(network, file, restore=index + 1 < len(masks)):
+            rows = task_rows(lm, tasks, settings.limit) if tasks.tasks else []
+            rows += [text_row(scorer, text, length or DEFAULT_LENGTH) for text in texts]
+        yield Evaluation(rows, {**record, "masks_sha256": None if file is None else sha256_file(file)})
+
+
+def task_rows(lm: TreeLM, tasks: TaskSet, limit: int | None = None) -> list[ResultRow]:
+    """Run lm-eval on loaded tasks: rows of groups, then of tasks, each metric with lm-eval's standard error."""
+    # bootstrap_iters must not be 0, which turns off standard errors; those of means are in closed form anyway.
+    with undisturbed():
+        results = lm_eval_evaluate(lm, tasks.as_lm_eval(), limit=limit, log_samples=False, bootstrap_iters=1000)
+    rows: list[ResultRow] = []
+    for name in [*tasks.groups, *tasks.tasks]:
+        found = results["results"].get(name) or results.get("groups", {}).get(name) or {}
+        members = tasks.groups[name].get_all_tasks() if name in tasks.groups else [tasks.tasks[name]]
+        shots = {tasks.fewshot[task.config.task] for task in members}
+        splits = {task.config.test_split or task.config.validation_split for task in members}
+        for key, value in found.items():
+            metric, comma, kind = key.partition(",")
+            if not comma or metric.endswith("_stderr"):
+                continue
+            stderr = found.get(f"{metric}_stderr,{kind}")
+            rows.append(
+                {
+                    "task": name,
+                    "metric": metric if kind == "none" else key,
+                    "value": float(value),
+                    "stderr": None if stderr in (None, "N/A") else float(stderr),
+                    "n": int(found["sample_len"]),
+                    "num_fewshot": min(shots) if len(shots) == 1 else None,
+                    "task_version": str(results["versions"][name]),
+                    "split": "+".join(sorted(splits)),
+                }
+            )
+    return rows
+
+
+def text_row(scorer: Scorer, text: Text, length: int) -> ResultRow:
+    """The perplexity of a text as a result row; `n` is the number of predicted tokens."""
+    parts = [text.tokens] if text.documents is None else text.documents
+    with tqdm(desc=text.name, total=sum(-(-len(p) // length) for p in parts), unit="window", disable=None) as bar:
+        if text.documents is None:
+            found = perplexity(scorer, text.tokens, length, bar.update)
+        else:
+            found = mean_perplexity(scorer, text.documents, length, bar.update)
+    return {
+        "task": text.name,
+        "metric": "perplexity",
+        "value": found.value,
+        "stderr": found.stderr,
+        "n": found.tokens,
+        "num_fewshot": 0,
+        "task_version": TEXT_VERSION,
+        "split": "test",
+    }
+
+
+@contextlib.contextmanager
+def _masked(model: nn.Module, masks: str | Path | None, *, restore: bool) -> Iterator[None]:
+    """Masks in place inside the context; with `restore`, the dense weights are back after it."""
+    if masks is None:
+        yield
+        return
+    parameters = dict(model.named_parameters())
+    names = [f"{name}.weight" for name in read_masks(masks).masks] if restore else []
+    saved = {name: parameters[name].detach().clone() for name in names if name in parameters}
+    apply_masks(model, masks)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, weight in saved.items():
+                parameters[name].copy_(weight)
+
+
+def _check(settings: Settings) -> None:
+    if not settings.tasks and not settings.texts:
+        raise InputError("nothing to evaluate: give --tasks, --text or both")
+    for name, value in (
+        ("--limit", settings.limit),
+        ("--text-tokens", settings.text_tokens),
+        ("--batch-tokens", settings.batch_tokens),
+    ):
+        if value is not None and value < 1:
+            raise InputError(f"{name} {value}: must be at least 1")
+    if settings.length is not None and settings.length < 2:
+        raise InputError(f"--length {settings.length}: must be at least 2, since the first token is only context")
+    if settings.text_average not in TEXT_AVERAGES:
+        raise InputError(f"--text-average {settings.text_average}: must be {' or '.join(TEXT_AVERAGES)}")
+    negative = {name: value for name, value in settings.fewshot.items() if value < 0}
+    for name, value in negative.items():
+        raise InputError(f"--fewshot {name}={value}: must be 0 or more")
+    names = [name or text_name(path) for name, path in settings.texts]
+    for name in names:
+        if names.count(name) > 1 or name in settings.tasks:
+            raise InputError(f"--text: two results would be called {name}; name one, as in --text other={name}.txt")
+
+
+def _window(length: int | None, longest: int) -> int:
+    if length is not None and length > longest:
+        raise InputError(f"--length {length}: the model takes at most {longest} tokens")
+    return length or min(DEFAULT_LENGTH, longest)

@@ -1,0 +1,1 @@
+"""What writes the rows: our own loop over a decoder, or vLLM."""

@@ -1,0 +1,1 @@
+"""What a model is computed on: device, number format, threads, rates."""

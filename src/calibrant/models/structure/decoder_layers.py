@@ -1,0 +1,161 @@
+"""Where a model keeps its decoder layers and their linear layers, found from the modules and not from names."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from transformers.pytorch_utils import Conv1D
+
+from calibrant.errors import InputError
+from calibrant.models.checkpoint.key_map import Place
+from calibrant.models.openlm.fused_parts import fused_splits
+
+
+@dataclass(frozen=True)
+class DecoderLayer:
+    """One decoder layer: its place, its name in the model (`model.layers.0`), its module."""
+
+    index: int
+    name: str
+    module: nn.Module
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One linear layer inside a decoder layer.
+
+    name: as `named_modules` gives it, `model.layers.0.self_attn.q_proj`; for one of several stacked experts,
+    as the checkpoint has it, `model.layers.0.block_sparse_moe.experts.3.w1`.
+    module: the module that holds the parameter.
+    transposed: the checkpoint stores [in, out] (GPT-2's Conv1D) instead of [out, in].
+    parts: row ranges that are pruned as linears of their own; empty for the whole.
+    place: for an expert, where it lies in the module's stacked parameter.
+    """
+
+    name: str
+    module: nn.Module
+    transposed: bool = False
+    place: Place | None = None
+    parts: tuple[slice, ...] = ()
+
+    @property
+    def parameter(self) -> Tensor:
+        """The parameter that holds the weight: the weight itself, or all experts' stacked."""
+        parameter = getattr(self.module, self.place.parameter.rpartition(".")[2] if self.place else "weight")
+        assert isinstance(parameter, Tensor)
+        return parameter.detach()
+
+    @property
+    def stored(self) -> Tensor:
+        """A view of the weight as the checkpoint stores it."""
+        return self.place.view(self.parameter) if self.place else self.parameter
+
+    @property
+    def weight(self) -> Tensor:
+        """A view [rows = outputs, cols = inputs], whatever the checkpoint's order."""
+        return self.orient(self.stored)
+
+    def orient(self, tensor: Tensor) -> Tensor:
+        """Turn [outputs, inputs] into the checkpoint's order, or back."""
+        return tensor.T if self.transposed else tensor
+
+
+def find_decoder_layers(model: nn.Module) -> list[DecoderLayer]:
+    """The decoder layers, in order: the outermost list of modules that holds most of the linear weights.
+
+    Raises:
+        InputError: no list of modules holds linear layers.
+    """
+    best: tuple[int, str, nn.ModuleList] | None = None
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.ModuleList) or (best and name.startswith(best[1] + ".")):
+            continue
+        size = sum(_numel(m) for m in module.modules() if is_linear(m))
+        if size and (best is None or size > best[0]):
+            best = (size, name, module)
+    if best is None:
+        raise InputError(
+            f"{type(model).__name__}: found no list of decoder layers with linear layers in it, so it cannot be pruned"
+        )
+    _, name, modules = best
+    return [DecoderLayer(index, f"{name}.{index}", module) for index, module in enumerate(modules)]
+
+
+def is_linear(module: nn.Module) -> bool:
+    """nn.Linear, its subclasses (Falcon has one of its own) and GPT-2's Conv1D."""
+    return isinstance(module, nn.Linear | Conv1D)
+
+
+def _numel(module: nn.Module) -> int:
+    weight = module.weight
+    return weight.numel() if isinstance(weight, Tensor) else 0
+
+
+def find_linears(
+    layer: DecoderLayer, exclude: str | None = None, places: Mapping[str, Place] | None = None
+) -> dict[str, Linear]:
+    """The linear layers of a decoder layer that can be pruned, in the order of the model's definition; then experts.
+
+    Gates that choose or weigh experts are left out, since a row of them is a whole expert's fate: linear
+    layers with a single output, and beside experts those with one output for each.
+
+    Args:
+        layer: the decoder layer.
+        exclude: regular expression over names; what it finds is left out.
+        places: checkpoint key -> place in the model, needed for models with stacked experts.
+
+    Raises:
+        InputError: `exclude` is not a regular expression, or experts are stacked in the checkpoint too.
+    """
+    try:
+        excluded = re.compile(exclude) if exclude else None
+    except re.error as error:
+        raise InputError(f"option exclude={exclude}: not a regular expression ({error})") from None
+    experts = _find_experts(layer, places or {})
+    counts = {linear.parameter.shape[0] for linear in experts.values()}
+    found = {}
+    for local, module in layer.module.named_modules():
+        if is_linear(module):
+            linear = Linear(f"{layer.name}.{local}", module, isinstance(module, Conv1D))
+            if linear.weight.shape[0] > 1 and linear.weight.shape[0] not in counts:
+                found[linear.name] = linear
+    found.update(experts)
+    return {name: linear for name, linear in found.items() if not (excluded and excluded.search(name))}
+
+
+def _find_experts(layer: DecoderLayer, places: Mapping[str, Place]) -> dict[str, Linear]:
+    """Experts that transformers stacks into parameters of three dimensions, under the checkpoint's names."""
+    stacked = {
+        f"{layer.name}.{local}"
+        for local, parameter in layer.module.named_parameters()
+        if parameter.ndim == 3 and not isinstance(layer.module.get_submodule(local.rpartition(".")[0]), _ConvNd)
+    }
+    experts = {}
+    for key, place in places.items():
+        if place.expert is not None and place.parameter in stacked:
+            owner = place.parameter.removeprefix(layer.name + ".").rpartition(".")[0]
+            name = key.removesuffix(".weight")
+            experts[name] = Linear(name, layer.module.get_submodule(owner), place=place)
+    unknown = stacked - {linear.place.parameter for linear in experts.values() if linear.place}
+    if unknown:
+        raise InputError(
+            f"{sorted(unknown)[0]}: the checkpoint stores these experts as one tensor of three dimensions, "
+            "which cannot be pruned yet; checkpoints with one tensor for each expert can"
+        )
+    return experts
+
+
+def split_fused(linears: Mapping[str, Linear], model_type: str) -> dict[str, Linear]:
+    """The same linears, those that fuse several (OpenLM's q, k, v and w1, w2) with the row range of each part.
+
+    Raises:
+        InputError: no linear of this model is known to be fused.
+    """
+    if model_type != "openlm":
+        raise InputError(f"option fused=parts: knows the parts of openlm's linears, and this model is {model_type}")
+    return {
+        name: replace(linear, parts=tuple(fused_splits(name, linear.weight.shape[0]).values()))
+        for name, linear in linears.items()
+    }

@@ -1,9 +1,0 @@
-"""Allocations: how the sparsity is shared out between decoder layers. One file each, one line in the registry."""
-
-from calibrant.pruning.allocation import owl, uniform
-from calibrant.pruning.allocation.base import Allocation
-
-ALLOCATIONS: dict[str, Allocation] = {
-    "uniform": uniform.ALLOCATION,
-    "owl": owl.ALLOCATION,
-}

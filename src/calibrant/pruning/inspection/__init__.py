@@ -1,0 +1,1 @@
+"""What masks, calibration sets and checkpoints hold, and what pruning did to each layer."""

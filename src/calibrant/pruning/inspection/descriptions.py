@@ -1,0 +1,185 @@
+"""Mask files, calibration sets and checkpoints, described for people (text) and for plots (plain values)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from calibrant.calibration.sample_set import read_samples
+from calibrant.models.checkpoint.loading import fingerprint, load_config, model_id, resolve
+from calibrant.models.checkpoint.streaming import StreamedModel
+from calibrant.models.structure.decoder_layers import find_decoder_layers, find_linears
+from calibrant.pruning.inspection.mask_overlap import layer_counts
+from calibrant.pruning.inspection.reconstruction_error import relative_errors, squared_norms
+from calibrant.pruning.inspection.text_sets import read_text_sets
+from calibrant.pruning.masks.mask_file import read_masks
+
+
+def figures(
+    path: str | Path,
+    *,
+    other: str | Path | None = None,
+    model: str | Path | None = None,
+    text_sets: Sequence[str | Path] = (),
+    sequences: int = 0,
+    tokens: int = 0,
+    dtype: str = "auto",
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """One row for each decoder layer: achieved sparsity, and what was asked for besides.
+
+    With `other`: `kept_in_both` (share of all weights), `jaccard_kept`, `jaccard_pruned`. With `model` and
+    `text_sets`, under each set's label (`text_sets.read_text_sets`): `reconstruction_error`, over all sequences
+    (`reconstruction.squared_norms`), null when none is left; `errors_of_sequences`, of each sequence by itself.
+
+    Args:
+        path: mask file.
+        other: a second mask file.
+        model: the masks' model, a directory or hub id.
+        text_sets: calibration sets to measure on.
+        sequences, tokens: only the first so many of each set, of each sequence; 0 for all.
+        dtype, device: of the computation.
+
+    Raises:
+        InputError: the masks do not fit each other or the model, or a set does not fit the model.
+    """
+    file = read_masks(path)
+    rows = [dict(layer) for layer in file.metadata.get("layers", [])]
+    if other is not None:
+        for row, (_, counts) in zip(rows, layer_counts([file, read_masks(other)]), strict=True):
+            row.update(counts[0, 1].shares())
+    if model is not None:
+        vocabulary = int(load_config(resolve(model)).get_text_config().vocab_size)
+        own = file.metadata.get("calibration_sha256")
+        found = read_text_sets(text_sets, own, vocabulary, sequences=sequences, tokens=tokens)
+        squares = squared_norms(model, path, {s.label: s.ids for s in found if len(s.ids)}, dtype=dtype, device=device)
+        for index, row in enumerate(rows):
+            of_layer = {label: of_set[index] for label, of_set in squares.items()}
+            whole = {label: float(relative_errors(norms.sum(0))) for label, norms in of_layer.items()}
+            row["reconstruction_error"] = {s.label: whole.get(s.label) for s in found}
+            row["errors_of_sequences"] = {
+                s.label: relative_errors(of_layer[s.label]).tolist() if s.label in of_layer else [] for s in found
+            }
+    return rows
+
+
+def masks(path: str | Path, rows: Sequence[dict[str, Any]]) -> str:
+    """Method, settings and hashes of a mask file, then `figures` as a table."""
+    metadata = read_masks(path).metadata
+    settings = {key: value for key, value in metadata.get("settings", {}).items() if value is not None}
+    columns = {"pattern": "pattern", "requested_sparsity": "requested", "achieved_sparsity": "achieved"}
+    columns |= {key: key for key in ("kept_in_both", "jaccard_kept", "jaccard_pruned") if rows and key in rows[0]}
+    labels = list(rows[0].get("reconstruction_error", {})) if rows else []
+    table = [["layer", *columns.values(), *(f"error: {label}" for label in labels)]]
+    for row in rows:
+        errors = [_error(row["reconstruction_error"][label]) for label in labels]
+        table.append([row["name"], *(_cell(key, row[key]) for key in columns), *errors])
+    if "achieved_sparsity" in metadata:
+        whole = [metadata["sparsity"], f"{metadata['requested_sparsity']:.4%}", f"{metadata['achieved_sparsity']:.4%}"]
+        table.append(["whole", *whole, *[""] * (len(table[0]) - 4)])
+    return "\n".join(
+        [
+            f"masks {path}",
+            *_fields(metadata, "model", "model_sha256", "calibration_sha256", "sequences", "sequence_length"),
+            *_fields(
+                metadata,
+                "method",
+                "sparsity",
+                "dtype",
+                "device",
+                "attention",
+                "products",
+                "weights_updated",
+                "library_version",
+            ),
+            f"  settings: {', '.join(f'{key}={value}' for key, value in sorted(settings.items()))}",
+            f"  linear layers: {len(metadata['shapes'])}, weights: {_weights(metadata):,}",
+            "",
+            *_aligned(table),
+        ]
+    )
+
+
+def calibration_set(path: Path) -> str:
+    """Rows, lengths, sources and origins, and what the file records about itself."""
+    samples = read_samples(path)
+    lengths = [len(row) for row in samples.sequences]
+    lines = [
+        f"calibration set {path}",
+        f"  sequences: {len(samples)}",
+        f"  tokens: {sum(lengths):,} ({min(lengths)} to {max(lengths)} a sequence)",
+    ]
+    for column in ("source", "origin"):
+        if column in samples.table.column_names:
+            counted = Counter(str(value) for value in samples.table.column(column).to_pylist())
+            lines.append(f"  {column}: " + ", ".join(f"{name} ({count})" for name, count in sorted(counted.items())))
+    lines += [f"  {key}: {value}" for key, value in sorted(samples.metadata.items())]
+    return "\n".join(lines)
+
+
+def model(path: Path) -> str:
+    """Architecture, and the share of zeros in each decoder layer's linear weights."""
+    source = resolve(path)
+    streamed = StreamedModel(source, torch.bfloat16, torch.device("cpu"))
+    table = [["layer", "linears", "weights", "zeros"]]
+    zeros_whole = weights_whole = 0
+    for layer in find_decoder_layers(streamed.model):
+        linears = find_linears(layer, places=streamed.places)
+        zeros = weights = 0
+        for name in linears:
+            key = f"{name}.weight"
+            key = key if key in streamed.shards else streamed.sources[key][0]
+            with safe_open(streamed.shards[key], framework="pt") as file:
+                tensor = file.get_tensor(key)
+            zeros += int((tensor == 0).sum())
+            weights += tensor.numel()
+        table.append([layer.name, str(len(linears)), f"{weights:,}", f"{_share(zeros, weights):.4%}"])
+        zeros_whole, weights_whole = zeros_whole + zeros, weights_whole + weights
+    table.append(["whole", "", f"{weights_whole:,}", f"{_share(zeros_whole, weights_whole):.4%}"])
+    return "\n".join(
+        [
+            f"model {path}",
+            f"  id: {model_id(source)}",
+            f"  sha256: {fingerprint(source)}",
+            f"  architecture: {type(streamed.model).__name__}, {len(set(streamed.shards.values()))} shard(s)",
+            "",
+            *_aligned(table),
+        ]
+    )
+
+
+def _fields(metadata: dict[str, Any], *names: str) -> list[str]:
+    return [f"  {name}: {metadata[name]}" for name in names if metadata.get(name) is not None]
+
+
+def _weights(metadata: dict[str, Any]) -> int:
+    return sum(int(rows) * int(cols) for rows, cols in metadata["shapes"].values())
+
+
+def _error(value: float | None) -> str:
+    return "no sequence" if value is None else f"{value:.4f}"
+
+
+def _cell(key: str, value: Any) -> str:
+    if key.endswith("sparsity"):
+        return f"{value:.4%}"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _aligned(table: list[list[str]]) -> list[str]:
+    """First column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

@@ -1,0 +1,1 @@
+"""Masks in files, in models and in checkpoints."""

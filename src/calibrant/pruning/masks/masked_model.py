@@ -1,0 +1,98 @@
+"""Put masks into a model: zeros exactly where the mask says, updated weights where the method changed them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from calibrant.errors import InputError
+from calibrant.models.checkpoint.key_map import KeyMap, Place
+from calibrant.models.checkpoint.loading import fingerprint, load_model, model_id, resolve
+from calibrant.pruning.masks.mask_file import MaskFile, read_masks, weights_path, zero_pruned
+
+
+def apply_masks(model: nn.Module, masks_path: str | Path) -> None:
+    """Zero the pruned weights of a loaded model in place; updated weights are copied in first.
+
+    Raises:
+        InputError: the masks name a linear layer that the model has not, or of another shape.
+    """
+    file = read_masks(masks_path)
+    apply_to_weights(find_weights(model, file), file)
+
+
+def apply_to_weights(weights: Mapping[str, Tensor], file: MaskFile) -> None:
+    """Copy updated weights, where there are any, into {linear's name: weight}, then zero what is pruned."""
+    with torch.no_grad():
+        if file.metadata.get("weights_updated"):
+            with safe_open(weights_path(file.path), framework="pt") as updated:
+                for name, weight in weights.items():
+                    weight.copy_(updated.get_tensor(f"{name}.weight"))
+        for name, weight in weights.items():
+            zero_pruned(weight, file.masks[name])
+
+
+def load_pruned_model(
+    model_dir: str | Path, masks_path: str | Path | None = None, *, dtype: str = "auto", device: str = "auto"
+) -> nn.Module:
+    """Load a model and put masks into it; without masks, the dense model.
+
+    Raises:
+        InputError: as `models.checkpoint.loading.load_model`; or the masks were made for another model.
+    """
+    path = resolve(model_dir)
+    if masks_path is not None:
+        check_model(read_masks(masks_path), path)
+    model = load_model(path, dtype=dtype, device=device)
+    if masks_path is not None:
+        apply_masks(model, masks_path)
+    return model
+
+
+def check_model(file: MaskFile, model_dir: Path) -> None:
+    """Refuse masks of another model.
+
+    Raises:
+        InputError: the model hash in the masks' metadata is not this model's.
+    """
+    expected = file.metadata.get("model_sha256")
+    found = fingerprint(model_dir)
+    if expected is not None and expected != found:
+        raise InputError(
+            f"masks {file.path}: made for model {file.metadata.get('model')} (sha256 {expected[:12]}...), "
+            f"but {model_id(model_dir)} in {model_dir} has sha256 {found[:12]}..."
+        )
+
+
+def find_weights(model: nn.Module, file: MaskFile, prefix: str = "") -> dict[str, Tensor]:
+    """The weight of every mask as a view into the model's parameters, in the checkpoint's orientation.
+
+    With `prefix`, only of the masks whose names start with it.
+
+    Raises:
+        InputError: the model has no such linear layer, or one of another shape.
+    """
+    parameters = dict(model.named_parameters())
+    keys: KeyMap | None = None
+    views = {}
+    for name, shape in file.metadata["shapes"].items():
+        if not name.startswith(prefix):
+            continue
+        key = f"{name}.weight"
+        if key in parameters:
+            place: Place | None = Place(key)
+        else:
+            keys = keys or KeyMap(model)  # slow to make, and needed for experts only
+            place = keys.place(key)
+        if place is None:
+            raise InputError(f"masks {file.path}: the model has no {name}; the masks were made for another model")
+        view = place.view(parameters[place.parameter].detach())
+        if list(view.shape) != shape:
+            raise InputError(
+                f"masks {file.path}: {name} is {' x '.join(map(str, view.shape))} in the model, "
+                f"{shape[0]} x {shape[1]} in the masks"
+            )
+        views[name] = view
+    return views

@@ -1,0 +1,83 @@
+"""Write a pruned checkpoint in Hugging Face format, shard by shard and tensor by tensor."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from calibrant.artefacts.atomic import atomic_directory
+from calibrant.artefacts.digest import sha256_file
+from calibrant.artefacts.provenance import write_provenance
+from calibrant.artefacts.tensor_files import stream_tensors
+from calibrant.errors import InputError
+from calibrant.models.checkpoint.loading import fingerprint, model_id, resolve, weight_files
+from calibrant.models.checkpoint.streaming import StreamedModel
+from calibrant.pruning.masks.mask_file import MaskFile, read_masks, weights_path, zero_pruned
+from calibrant.pruning.masks.masked_model import check_model, find_weights
+
+COPIED = (".json", ".txt", ".model", ".jinja", ".tiktoken")  # configuration and tokenizer; never code or pickles
+
+
+def write_pruned_checkpoint(model: str | Path, masks: str | Path, output: str | Path) -> None:
+    """Copy a model directory with the masks' weights set to zero (and updated weights in their place).
+
+    Tensors keep the checkpoint's names, shards and number format; one is in memory at a time.
+
+    Raises:
+        InputError: the masks do not fit the model, or the output is inside or above the model directory.
+    """
+    source = resolve(model)
+    target = Path(output)
+    if target.resolve() == source.resolve():
+        raise InputError(f"output {output}: is the model itself; give another folder")
+    file = read_masks(masks)
+    check_model(file, source)
+    names = _mask_of_each_key(source, file)
+    with atomic_directory(target) as folder:
+        for other in sorted(source.iterdir()):
+            if other.is_file() and other.suffix in COPIED and not other.name.endswith("provenance.json"):
+                shutil.copyfile(other, folder / other.name)
+        for shard in weight_files(source):
+            _write_shard(shard, folder / shard.name, file, names)
+        write_provenance(
+            folder,
+            {
+                "id": "-".join(str(file.metadata.get(key)) for key in ("model", "method", "sparsity")),
+                "base_model": model_id(source),
+                "base_model_sha256": fingerprint(source),
+                "masks_sha256": sha256_file(masks),
+                "achieved_sparsity": file.metadata.get("achieved_sparsity"),
+            },
+        )
+
+
+def _mask_of_each_key(source: Path, file: MaskFile) -> dict[str, str]:
+    """Checkpoint key -> the mask that prunes it."""
+    streamed = StreamedModel(source, torch.bfloat16, torch.device("cpu"))
+    find_weights(streamed.model, file)  # refuses what does not fit
+    keys = {}
+    for name in file.masks:
+        key = f"{name}.weight"
+        keys[key if key in streamed.places else streamed.sources[key][0]] = name
+    return keys
+
+
+def _write_shard(shard: Path, output: Path, file: MaskFile, names: dict[str, str]) -> None:
+    updated = weights_path(file.path) if file.metadata.get("weights_updated") else None
+    with safe_open(shard, framework="pt") as source:
+        slices = {key: source.get_slice(key) for key in source.keys()}  # noqa: SIM118 - safe_open is no mapping
+        entries = {key: (piece.get_dtype(), piece.get_shape()) for key, piece in slices.items()}
+
+        def read(key: str) -> Tensor:
+            tensor: Tensor = source.get_tensor(key)
+            if key not in names:
+                return tensor
+            if updated is not None:
+                with safe_open(updated, framework="pt") as weights:
+                    tensor = weights.get_tensor(f"{names[key]}.weight").to(tensor.dtype)
+            zero_pruned(tensor, file.masks[names[key]])
+            return tensor
+
+        stream_tensors(output, entries, read, {"format": "pt", **(source.metadata() or {})})

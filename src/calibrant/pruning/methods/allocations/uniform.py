@@ -1,0 +1,16 @@
+"""The same pattern for every decoder layer."""
+
+from collections.abc import Sequence
+
+from calibrant.pruning.methods.allocations.allocation import Allocation, Settings
+from calibrant.settings.sparsity import Pattern
+
+
+def allocate(
+    pattern: Pattern, observations: Sequence[float], sizes: Sequence[int], settings: Settings
+) -> list[Pattern]:
+    """The requested pattern, once for each layer."""
+    return [pattern] * len(sizes)
+
+
+ALLOCATION = Allocation(allocate)

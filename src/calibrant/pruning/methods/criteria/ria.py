@@ -1,0 +1,33 @@
+"""RIA: each weight relative to its row and column, times the input (Zhang et al. 2024, Plug-and-Play)."""
+
+import torch
+from torch import Tensor
+
+from calibrant.pruning.methods.criteria.criterion import Criterion, Settings
+from calibrant.pruning.methods.input_statistics import Statistics
+from calibrant.settings.method_options import Option
+
+
+def score(weight: Tensor, statistics: Statistics, settings: Settings) -> Tensor:
+    """(|W_ij| / column sum + |W_ij| / row sum) * sqrt(s_j)^a, float32 [rows, cols].
+
+    The divisions are in the weight's own format, as published. A row or column of zeros adds nothing.
+    """
+    assert statistics.squared_norm is not None
+    magnitude = weight.abs()
+    relative = _share(magnitude, magnitude.sum(0, keepdim=True)) + _share(magnitude, magnitude.sum(1, keepdim=True))
+    exponent = settings["ria.exponent"]
+    assert isinstance(exponent, float)
+    return relative * statistics.squared_norm.sqrt().pow(exponent)
+
+
+def _share(magnitude: Tensor, total: Tensor) -> Tensor:
+    return magnitude / torch.where(total == 0, 1, total)
+
+
+CRITERION = Criterion(
+    score,
+    needs=frozenset({"norm"}),
+    group="layer",
+    options=(Option("ria.exponent", 0.5, "power of the input feature's norm", low=0),),
+)

@@ -1,0 +1,186 @@
+"""Prune a streamed model one decoder layer at a time: read it, collect statistics, choose, go on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from calibrant.errors import InputError
+from calibrant.models.checkpoint.streaming import StreamedModel
+from calibrant.models.structure.decoder_layers import (
+    DecoderLayer,
+    Linear,
+    find_decoder_layers,
+    find_linears,
+    split_fused,
+)
+from calibrant.models.structure.layer_calls import Allocate, LayerCall, record_calls
+from calibrant.pruning.masks.mask_file import zero_pruned
+from calibrant.pruning.methods.composition import Method
+from calibrant.pruning.methods.input_statistics import Statistics
+from calibrant.pruning.methods.selection import check_divisible, select
+from calibrant.pruning.run.statistics_collection import collect, propagate
+from calibrant.pruning.run.sublayer_order import prune_in_turn
+from calibrant.settings.sparsity import NM, Pattern
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of one linear: its keep-mask, and new weights when the method changes them, both [rows, cols]."""
+
+    mask: Tensor
+    weight: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Inputs of a decoder layer [sequences, tokens, width], and how the model calls each layer for each sequence."""
+
+    hidden: Tensor
+    calls: list[list[LayerCall]]
+
+
+def find_targets(streamed: StreamedModel, method: Method) -> list[tuple[DecoderLayer, dict[str, Linear]]]:
+    """The decoder layers and the linears to prune in each, checked against the pattern.
+
+    Raises:
+        InputError: nothing to prune, or M does not divide a layer's input features.
+    """
+    targets = []
+    for layer in find_decoder_layers(streamed.model):
+        linears = find_linears(layer, method.exclude, streamed.places)
+        if method.settings["fused"] == "parts":
+            linears = split_fused(linears, streamed.model.config.model_type)
+        targets.append((layer, linears))
+    if not any(linears for _, linears in targets):
+        excluded = f" after exclude={method.exclude}" if method.exclude else ""
+        raise InputError(f"{type(streamed.model).__name__}: no linear layer is left to prune{excluded}")
+    refinement = method.refinement
+    if refinement and not any(refinement.applies(name, method.settings) for _, linears in targets for name in linears):
+        raise InputError(f"method {method.name}: its scope holds no linear layer of this model; choose a wider one")
+    if isinstance(method.pattern, NM):
+        for _, linears in targets:
+            for name, linear in linears.items():
+                try:
+                    check_divisible(linear.weight.shape[1], method.pattern.m)
+                except InputError as error:
+                    raise InputError(f"sparsity {method.pattern}: {name}: {error}") from None
+    return targets
+
+
+def calibrate(
+    streamed: StreamedModel, layers: list[DecoderLayer], input_ids: Tensor, allocate: Allocate = torch.empty
+) -> Calibration:
+    """Record the first layer's inputs and all layers' calls; the embeddings are in memory only meanwhile.
+
+    `allocate` gives the tensor that holds the inputs (activations.py: in memory or on disk).
+    """
+    outside = [
+        target
+        for target in streamed.sources
+        if target.startswith(streamed.model.base_model_prefix + ".")
+        and not any(target.startswith(layer.name + ".") for layer in layers)
+    ]
+    for target in outside:
+        streamed.load(target)
+    hidden, calls = record_calls(streamed.model, layers, input_ids, allocate)
+    for target in outside:
+        streamed.release(target)
+    return Calibration(hidden, calls)
+
+
+def decide(
+    linears: Mapping[str, Linear], statistics: Mapping[str, Statistics], method: Method, pattern: Pattern
+) -> dict[str, Decision]:
+    """Choose the weights of one decoder layer.
+
+    Raises:
+        InputError: naming the linear whose scores or statistics cannot be used.
+    """
+    decisions = {}
+    for name, linear in linears.items():
+        try:
+            of_input = statistics.get(name, Statistics())
+            parts = [
+                _decide_one(name, linear.weight[rows], of_input, method, pattern)
+                for rows in linear.parts or (slice(None),)
+            ]
+            decisions[name] = parts[0] if len(parts) == 1 else _join(parts)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+    return decisions
+
+
+def _join(parts: Sequence[Decision]) -> Decision:
+    weights = [part.weight for part in parts if part.weight is not None]
+    return Decision(torch.cat([part.mask for part in parts]), torch.cat(weights) if weights else None)
+
+
+def _decide_one(name: str, weight: Tensor, statistics: Statistics, method: Method, pattern: Pattern) -> Decision:
+    if method.updates_weights and method.criterion.solve is not None:
+        return Decision(*method.criterion.solve(weight, statistics, pattern, method.settings))
+    score = method.criterion.score(weight, statistics, method.settings)
+    mask = select(score, pattern)
+    if method.refinement is not None and method.refinement.applies(name, method.settings):
+        mask = method.refinement.refine(weight, score, mask, statistics, pattern, method.settings)
+    return Decision(mask)
+
+
+def apply_decisions(linears: Mapping[str, Linear], decisions: Mapping[str, Decision]) -> None:
+    """Write a layer's zeros, and its new weights where there are any, into the loaded model."""
+    for name, decision in decisions.items():
+        linear = linears[name]
+        if decision.weight is not None:
+            linear.weight.copy_(decision.weight)
+        zero_pruned(linear.weight, decision.mask)
+
+
+def prune_layer(
+    layer: DecoderLayer,
+    linears: Mapping[str, Linear],
+    method: Method,
+    pattern: Pattern,
+    calls: Sequence[LayerCall] | None,
+    hidden: Tensor | None,
+    device: torch.device,
+    *,
+    last: bool,
+    statistics: Mapping[str, Statistics] | None = None,
+    known: dict[str, Decision] | None = None,
+) -> dict[str, Decision]:
+    """Prune one loaded decoder layer and replace `hidden` by what the next layer is given.
+
+    `layer` mode: statistics from the layer's dense weights, then its outputs from the pruned ones.
+    `sublayer` mode: as `layer`, but linears see inputs from the pruned linears before them in the layer.
+    `dense` mode: outputs and statistics from the dense weights, in one pass.
+    Without `calls` and `hidden` the layer is pruned from the `statistics` given, or from its weights alone.
+    `known` are the decisions of an earlier, interrupted run; nothing is collected then.
+    """
+    if hidden is None or calls is None:
+        return decide(linears, statistics or {}, method, pattern)
+    dense = method.sequential == "dense"
+    decisions: dict[str, Decision] = known or {}
+    if linears and known is None:
+        if method.sequential == "sublayer":
+
+            def prune(stage: Mapping[str, Linear], seen: Mapping[str, Statistics]) -> None:
+                chosen = decide(stage, seen, method, pattern)
+                apply_decisions(stage, chosen)
+                decisions.update(chosen)
+
+            moved = prune_in_turn(layer, linears, calls, hidden, method.needs, device, prune, move_on=not last)
+            decisions = {name: decisions[name] for name in linears}
+            if moved:
+                return decisions
+        else:
+            move_on = dense and not last
+            collected = collect(layer, linears, calls, hidden, method.needs, device, move_on=move_on)
+            decisions = decide(linears, collected, method, pattern)
+            if dense:
+                return decisions
+    if not last:
+        if not dense:
+            apply_decisions(linears, decisions)
+        propagate(layer, calls, hidden, device)
+    return decisions

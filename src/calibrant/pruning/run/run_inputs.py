@@ -1,0 +1,76 @@
+"""What a pruning stage starts from: a model opened for streaming and a calibration set, each with its identity."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from calibrant.artefacts.digest import sha256_file
+from calibrant.calibration.sample_set import check_vocabulary, read_calibration_set
+from calibrant.models.checkpoint.loading import checkpoint_dtype, fingerprint, load_config, model_id, resolve
+from calibrant.models.checkpoint.streaming import StreamedModel
+from calibrant.models.compute.devices import choose_device
+from calibrant.models.compute.number_formats import choose_number_format, dtype_name
+from calibrant.pruning.methods.input_statistics import Kind
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Token ids, int64 [sequences, tokens], of a calibration set and the hash of its file."""
+
+    ids: Tensor
+    sha256: str
+
+
+def open_model(
+    model: str | Path,
+    dtype: str,
+    device: str,
+    attention: str = "auto",
+    products: str = "auto",
+    kinds: Collection[Kind] = (),
+) -> StreamedModel:
+    """A model folder or hub id, opened without reading weights.
+
+    Where Hessians are collected in float32, `auto` keeps PyTorch's own attention and products: SparseGPT's masks hang
+    on the last bits of its inputs, and the published ones are made with these.
+
+    Raises:
+        InputError: it cannot be used, or an unknown dtype, device, attention or products.
+    """
+    path = resolve(model)
+    place = choose_device(device)
+    number_format = choose_number_format(dtype, checkpoint_dtype(load_config(path)), place)
+    number_format.say()
+    if "hessian" in kinds and number_format.dtype == torch.float32:
+        attention, products = ("sdpa" if attention == "auto" else attention), "plain"
+    return StreamedModel(path, number_format.dtype, place, attention, products=products)
+
+
+def read_inputs(calibration: str | Path, model: Path) -> Inputs:
+    """A calibration set that fits the model's vocabulary.
+
+    Raises:
+        InputError: it cannot be read, or holds ids that the model has no embedding for.
+    """
+    ids = read_calibration_set(calibration).input_ids
+    check_vocabulary(calibration, ids, int(load_config(model).get_text_config().vocab_size))
+    return Inputs(torch.from_numpy(ids), sha256_file(calibration))
+
+
+def identity(streamed: StreamedModel, inputs: Inputs | None) -> dict[str, Any]:
+    """What tells one pair of model and calibration set from another; part of every artefact's metadata."""
+    return {
+        "model": model_id(streamed.path),
+        "model_sha256": fingerprint(streamed.path),
+        "calibration_sha256": inputs.sha256 if inputs else None,
+        "sequences": inputs.ids.shape[0] if inputs else 0,
+        "sequence_length": inputs.ids.shape[1] if inputs else 0,
+        "dtype": dtype_name(streamed.dtype),
+        "device": streamed.device.type,
+        "attention": streamed.attention,
+        "products": streamed.products,
+    }

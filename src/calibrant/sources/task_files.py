@@ -1,0 +1,117 @@
+"""Task rows below `tasks/`: built from held-out documents, copied from local files, or left to lm-eval's own."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+from calibrant.artefacts.atomic import atomic_path, write_text
+from calibrant.artefacts.digest import sha256_file
+from calibrant.artefacts.parquet import read_table
+from calibrant.artefacts.provenance import write_provenance
+from calibrant.errors import InputError
+from calibrant.sources.asset_specs import Task
+from calibrant.sources.hub import hub_error
+from calibrant.sources.next_sentence import Item, build_items
+
+
+def build_task(spec: Task, root: Path) -> str:
+    """Write `tasks/NAME_SPLIT.jsonl[.gz]` and `tasks/NAME.provenance.json` below `root`; returns one line for people.
+
+    Raises:
+        InputError: a source without held-out documents, too few items, rows that are not JSONL, or an unreachable hub.
+    """
+    folder = root / "tasks"
+    if spec.kind == "next_sentence":
+        return _next_sentence(spec, root, folder)
+    if spec.files:
+        return _copy_files(spec, folder)
+    if spec.hub:
+        _prefetch(spec.name)
+        origin = "the hub, rows fetched into its cache"
+    else:
+        origin = "the hub, when it is evaluated"
+    write_provenance(folder / spec.name, {"name": spec.name, "origin": origin})
+    return f"rows from {origin}"
+
+
+def _next_sentence(spec: Task, root: Path, folder: Path) -> str:
+    source = root / "sources" / str(spec.source) / "heldout.parquet"
+    if not source.exists():
+        raise InputError(f"tasks.{spec.name}: {source} is not there; download source {spec.source} first")
+    table, _ = read_table(source, ["doc_id", "text"])
+    documents = list(zip(table.column("doc_id").to_pylist(), table.column("text").to_pylist(), strict=True))
+    try:
+        items, relaxed = build_items(documents, spec.items, spec.seed)
+    except InputError as error:
+        raise InputError(f"tasks.{spec.name}: source {spec.source}: {error}") from None
+    write_text(folder / f"{spec.name}_test.jsonl", "".join(_line(item) for item in items))
+    settings = {"kind": spec.kind, "source": spec.source, "items": spec.items, "seed": spec.seed}
+    record = {
+        "name": spec.name,
+        "settings": settings,
+        "relaxed_items": relaxed,
+        "inputs": {"heldout.parquet": sha256_file(source)},
+    }
+    write_provenance(folder / spec.name, record)
+    return f"{len(items)} items ({relaxed} relaxed) from {len(documents)} held-out documents of {spec.source}"
+
+
+def _line(item: Item) -> str:
+    return json.dumps(item, ensure_ascii=False) + "\n"
+
+
+def _copy_files(spec: Task, folder: Path) -> str:
+    files, counts = {}, []
+    for split, name in spec.files.items():
+        path = Path(name)
+        data, rows = _checked_rows(path, f"tasks.{spec.name}.files.{split}")
+        suffix = ".jsonl.gz" if path.suffix == ".gz" else ".jsonl"
+        other = folder / f"{spec.name}_{split}{'.jsonl' if suffix == '.jsonl.gz' else '.jsonl.gz'}"
+        with atomic_path(folder / f"{spec.name}_{split}{suffix}") as temporary:
+            temporary.write_bytes(data)
+        other.unlink(missing_ok=True)  # a former run's, which a reader could take instead
+        files[split] = {"name": path.name, "sha256": sha256_file(path), "rows": rows}
+        counts.append(f"{rows} rows of {split}")
+    write_provenance(folder / spec.name, {"name": spec.name, "files": files})
+    return ", ".join(counts)
+
+
+def _checked_rows(path: Path, where: str) -> tuple[bytes, int]:
+    """The bytes of a JSONL file, plain or gzip, and its number of rows."""
+    if not path.is_file():
+        raise InputError(f"{where}: {path}: no such file")
+    if not path.name.endswith((".jsonl", ".jsonl.gz")):
+        raise InputError(f"{where}: {path.name}: task rows must be JSONL (.jsonl or .jsonl.gz)")
+    data = path.read_bytes()
+    try:
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputError(f"{where}: {path}: cannot be read, perhaps truncated ({error})") from error
+    rows = 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row: Any = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{where}: {path}: line {number} is not JSON ({error.msg})") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: {path}: line {number} is not an object with named columns")
+        rows += 1
+    if rows == 0:
+        raise InputError(f"{where}: {path}: has no rows")
+    return data, rows
+
+
+def _prefetch(name: str) -> None:
+    """Let lm-eval load its task once, so that the rows lie in the hub's cache for machines without a network."""
+    from lm_eval.tasks import TaskManager, get_task_dict
+
+    manager = TaskManager()
+    if name not in manager.all_tasks:
+        raise InputError(f"tasks.{name}: lm-eval has no task of that name; see `lm-eval ls tasks`")
+    try:
+        get_task_dict([name], manager)
+    except Exception as error:
+        raise hub_error(f"task {name}", "datasets", error) from error

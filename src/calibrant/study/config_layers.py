@@ -1,0 +1,117 @@
+"""The files that a configuration lies over: compat set, preset (and the presets it extends), experiment."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from calibrant.errors import InputError
+from calibrant.study.validation import suggest
+from calibrant.study.yaml_mappings import merge, read_yaml
+
+DEFAULT_COMPAT = "paper"
+
+
+def workflow_root() -> Path:
+    """The checkout's workflow folder, with schemas, presets and experiments.
+
+    Raises:
+        InputError: the library is installed without its checkout.
+    """
+    root = Path(__file__).resolve().parents[3] / "workflow"
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; presets need a checkout of Calibrant, installed with pip install -e")
+    return root
+
+
+def layers(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Compat set < presets < experiment, merged: what `config` lies over.
+
+    Raises:
+        InputError: `preset`, `experiment`, `compat` or a preset's `extends` names no file.
+    """
+    preset = presets(_chosen("preset", config, name), name)
+    experiment = _file("experiment", _chosen("experiment", config, name), name)
+    if "grids" in experiment:
+        axes = merge(preset.get("axes", {}), config.get("axes", {}))
+        experiment["grids"] = along_axes(experiment["grids"], axes)
+    compat = config.get("compat", experiment.get("compat", preset.get("compat", DEFAULT_COMPAT)))
+    low = compat_settings(compat, str(config["preset"]), str(config["experiment"]), name)
+    return merge(merge(low, preset), experiment)
+
+
+def presets(preset: str, name: str) -> dict[str, Any]:
+    """A preset's file over those that it extends, which may extend others.
+
+    Raises:
+        InputError: no such preset, a circle, or a file that calls itself otherwise.
+    """
+    chain: list[dict[str, Any]] = []
+    seen: list[str] = []
+    current: str | None = preset
+    while current is not None:
+        if current in seen:
+            raise InputError(f"preset {current}: extends itself ({' → '.join([*seen, current])})")
+        seen.append(current)
+        content = _file("preset", current, name if len(seen) == 1 else f"preset {seen[-2]}, extends")
+        if content.get("preset", current) != current:
+            raise InputError(f"presets/{current}.yaml: preset is {content['preset']!r}; it must be the file's own name")
+        chain.append(content)
+        current = content.get("extends")
+    merged: dict[str, Any] = {}
+    for content in reversed(chain):
+        merged = merge(merged, content)
+    return merged
+
+
+def preset_names() -> tuple[str, ...]:
+    """All presets."""
+    return _choices("preset")
+
+
+def compat_settings(compat: Any, preset: str, experiment: str, name: str) -> dict[str, Any]:
+    """The settings of a compat set, with those that it has for this preset and this experiment alone.
+
+    Raises:
+        InputError: no such set.
+    """
+    content = merge(_file("compat", DEFAULT_COMPAT, name), _file("compat", compat, name))
+    settings: dict[str, Any] = content.get("settings", {})
+    for kind, chosen in (("presets", preset), ("experiments", experiment)):
+        settings = merge(settings, content.get(kind, {}).get(chosen, {}))
+    return settings
+
+
+def along_axes(grids: Any, axes: Mapping[str, Any]) -> Any:
+    """Grids whose lists of several values are those of `axes`, where it has them."""
+    if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
+        return grids  # the schema says what is wrong
+    return [
+        {k: axes[k] if k in axes and isinstance(v, list) and len(v) > 1 else v for k, v in grid.items()}
+        for grid in grids
+    ]
+
+
+def _chosen(kind: str, config: Mapping[str, Any], name: str) -> str:
+    if config.get(kind) is None:
+        raise InputError(
+            f"{name}: lacks the key {kind}, and the working folder has no config.yaml to supply it; "
+            f"allowed: {', '.join(_choices(kind))}"
+        )
+    return str(config[kind])
+
+
+def _file(kind: str, chosen: Any, name: str) -> dict[str, Any]:
+    known = _choices(kind)
+    if chosen not in known:
+        raise InputError(f"{name}: {kind} is {chosen!r}{suggest(chosen, known)}; allowed: {', '.join(known)}")
+    return read_yaml(_folder(kind) / f"{chosen}.yaml")
+
+
+def _folder(kind: str) -> Path:
+    return workflow_root() / ("compat" if kind == "compat" else f"{kind}s")
+
+
+@cache
+def _choices(kind: str) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in _folder(kind).glob("*.yaml")))
