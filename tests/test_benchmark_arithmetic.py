@@ -25,8 +25,8 @@ from stubs import STUB
 from calibrant.models.compute.hardware import hardware
 from calibrant.models.compute.number_formats import dtype_name
 from calibrant.models.compute.resolution import resolve_dtype
-from calibrant.study.config import load_config
 from calibrant.study.shapes import known_shape
+from calibrant.study.study_file import load_config
 from calibrant.study.work import jobs, work
 from workflow import make_workspace
 

@@ -20,7 +20,8 @@ import psutil
 from calibrant.artefacts.atomic import TEMPORARY
 from calibrant.cli.warm import ENVIRONMENT, VARIABLE, left_out, why_not
 from calibrant.errors import InputError
-from calibrant.study.config import load_config, preset_names
+from calibrant.study.config_layers import preset_names
+from calibrant.study.study_file import load_config
 from calibrant.system import sees_processes
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,7 +14,8 @@ from calibrant.errors import InputError
 from calibrant.models.compute import rates
 from calibrant.models.compute.number_formats import choose_number_format, dtype_name
 from calibrant.models.compute.side_by_side import AT_ONCE
-from calibrant.study.config import resolve_config, workflow_root
+from calibrant.study.config import resolve_config
+from calibrant.study.config_layers import workflow_root
 from calibrant.study.cost import Rates, activation_bytes, decode_bytes, decode_seconds, fitting_batch, passes
 from calibrant.study.estimate import Estimate, estimate, with_number_format, work_shape
 from calibrant.study.machines import HERE, Machine, default_machine, machine, machines

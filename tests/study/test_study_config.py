@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from calibrant.errors import InputError
 from calibrant.pruning.methods.composition import METHODS, options_of
 from calibrant.settings.sparsity import parse_sparsity
-from calibrant.study.config import load_config, merge, resolve_config, schema
+from calibrant.study.config import resolve_config, schema
 from calibrant.study.grid import normal_sparsity, runs
+from calibrant.study.study_file import load_config
+from calibrant.study.yaml_mappings import merge
 
 BASE: dict[str, Any] = {"preset": "smollm2-135m", "experiment": "sources"}
 

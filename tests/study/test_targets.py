@@ -10,11 +10,12 @@ from calibrant.errors import InputError
 from calibrant.reporting.index import parse_index
 from calibrant.reporting.layouts import LAYOUTS
 from calibrant.reporting.target import chosen_layout
-from calibrant.study.config import load_config, resolve_config, workflow_root
-from calibrant.study.config_layers import along_axes, presets
+from calibrant.study.config import resolve_config
+from calibrant.study.config_layers import along_axes, presets, workflow_root
 from calibrant.study.grid import calibration_sets, runs
 from calibrant.study.report_index import study_index
 from calibrant.study.report_inputs import report_files
+from calibrant.study.study_file import load_config
 from calibrant.study.targets import PAPER, target_config, target_files
 
 MODELS = ["dclm-7b", "llama-2-7b", "llama-2-13b", "llama-3-8b"]

@@ -25,8 +25,8 @@ import slurm
 from support import ROOT
 from workspace import SMALL_STUDY, Workspace, prepare
 
-from calibrant.study.config import load_config
 from calibrant.study.resources import request, shape_for_requests
+from calibrant.study.study_file import load_config
 
 pytestmark = pytest.mark.slurm
 

@@ -94,7 +94,8 @@ def read_config(argument: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError(f"config {name}: must map keys to values; it is {type(config).__name__}")
     if not inline and not config.keys() <= set(SECTIONS):
-        from calibrant.study.config import load_config, study_keys
+        from calibrant.study.config import study_keys
+        from calibrant.study.study_file import load_config
 
         if not config.keys().isdisjoint(study_keys() - set(SECTIONS)):
             return load_config(argument)

@@ -48,10 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print one line a count."""
-    from calibrant.study.config import load_config, preset_names
+    from calibrant.study.config_layers import preset_names
     from calibrant.study.estimate import estimate, work_shape
     from calibrant.study.machines import HERE, check_change, machine, machine_names, machines
     from calibrant.study.shapes import UnknownSizeError
+    from calibrant.study.study_file import load_config
     from calibrant.study.targets import PAPER, target_files
     from calibrant.study.validation import suggest
     from calibrant.study.work import counts, jobs, work

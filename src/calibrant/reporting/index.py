@@ -6,9 +6,9 @@ from typing import Any
 
 from calibrant.artefacts.atomic import read_json
 from calibrant.errors import InputError
-from calibrant.study.config import read_yaml
 from calibrant.study.grid import WITHOUT_DATA, normal_sparsity
 from calibrant.study.validation import validate
+from calibrant.study.yaml_mappings import read_yaml
 
 SCHEMA = Path(__file__).with_name("index.schema.yaml")
 

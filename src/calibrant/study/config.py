@@ -1,18 +1,15 @@
 """One validated configuration of compat set, preset, experiment and overrides."""
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.study.config_layers import layers, preset_names, workflow_root
+from calibrant.study.config_layers import layers, workflow_root
 from calibrant.study.pool import ENOUGH, enough
 from calibrant.study.task_names import FOLDERS, declared, is_known
 from calibrant.study.validation import fill_defaults, suggest, validate
 from calibrant.study.yaml_mappings import merge, read_yaml
-
-__all__ = ["load_config", "merge", "preset_names", "read_yaml", "resolve_config", "study_keys", "workflow_root"]
 
 SCHEMA = Path("schemas", "config.schema.yaml")
 SPEC_KINDS = {"model": ("archive", "hub", "path"), "sources": ("archive", "files", "hub")}
@@ -23,34 +20,6 @@ DEFAULT_SYN_SOURCE = "wikipedia"
 def schema() -> dict[str, Any]:
     """The schema of a configuration."""
     return read_yaml(workflow_root() / SCHEMA)
-
-
-def load_config(
-    path: str | Path,
-    base: str | Path = "config.yaml",
-    target: str | None = None,
-    changes: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Read a study's YAML file and resolve it; it lies over `base` where that exists, as for Snakemake.
-
-    Args:
-        path: the file; a preset's own will do.
-        base: what it lies over.
-        target: the table or figure in whose experiment's place the study's own is put.
-        changes: what lies over both, as Snakemake's `--config`.
-
-    Raises:
-        InputError: the file is missing or is not a mapping, or the configuration is not valid.
-    """
-    config = read_yaml(path)
-    if Path(base).is_file():
-        config = merge(read_yaml(base), config)
-    config = merge(config, dict(changes or {}))
-    if target is not None:
-        from calibrant.study.targets import target_config
-
-        return target_config(config, target, str(path))
-    return resolve_config(config, name=str(path))
 
 
 def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from calibrant.study.config import read_yaml
+from calibrant.study.yaml_mappings import read_yaml
 
 FOLDER = Path(__file__).parent
 TABLES = ("1", "2", "5", "6", "7")

@@ -1,0 +1,36 @@
+"""A study's YAML file, or a preset by its name, as one validated configuration."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from calibrant.study.config import resolve_config
+from calibrant.study.targets import target_config
+from calibrant.study.yaml_mappings import merge, read_yaml
+
+
+def load_config(
+    path: str | Path,
+    base: str | Path = "config.yaml",
+    target: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Read a study's YAML file and resolve it; it lies over `base` where that exists, as for Snakemake.
+
+    Args:
+        path: the file; a preset's own will do.
+        base: what it lies over.
+        target: the table or figure in whose experiment's place the study's own is put.
+        changes: what lies over both, as Snakemake's `--config`.
+
+    Raises:
+        InputError: the file is missing or is not a mapping, or the configuration is not valid.
+    """
+    config = read_yaml(path)
+    if Path(base).is_file():
+        config = merge(read_yaml(base), config)
+    return _resolved(merge(config, dict(changes or {})), target, str(path))
+
+
+def _resolved(config: dict[str, Any], target: str | None, name: str) -> dict[str, Any]:
+    return resolve_config(config, name) if target is None else target_config(config, target, name)
