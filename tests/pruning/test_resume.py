@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from calibrant.pruning.masks.mask_file import weights_path
-from calibrant.pruning.run import partial
-from calibrant.stages import pruning as api
+from calibrant.pruning.run import model_pruning, partial
+from calibrant.stages.pruning import prune
 
 
 class Killed(Exception):  # noqa: N818
@@ -43,12 +43,10 @@ def test_stopped_at_every_layer(
     monkeypatch.setattr(partial, "SAVE_EVERY", save_every)
 
     def run(output: Path) -> None:
-        api.prune(
-            tiny_model_dir, tiny_calibration, method, sparsity, options, output=output, device="cpu", progress=False
-        )
+        prune(tiny_model_dir, tiny_calibration, method, sparsity, options, output=output, device="cpu", progress=False)
 
     run(tmp_path / "whole.safetensors")
-    original = api.prune_layer
+    original = model_pruning.prune_layer
     for stop in (0, 1):
         output = tmp_path / f"stopped-{stop}.safetensors"
 
@@ -58,7 +56,7 @@ def test_stopped_at_every_layer(
             return original(layer, *args, **kwargs)
 
         with monkeypatch.context() as patch:
-            patch.setattr(api, "prune_layer", stopping)
+            patch.setattr(model_pruning, "prune_layer", stopping)
             with pytest.raises(Killed):
                 run(output)
         assert not output.exists()
@@ -74,7 +72,7 @@ def test_work_of_other_settings_is_not_used(
     tiny_model_dir: Path, tiny_calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(output: Path, sparsity: str) -> None:
-        api.prune(tiny_model_dir, tiny_calibration, "wanda", sparsity, output=output, device="cpu", progress=False)
+        prune(tiny_model_dir, tiny_calibration, "wanda", sparsity, output=output, device="cpu", progress=False)
 
     run(tmp_path / "expected.safetensors", "0.7")
 
@@ -82,7 +80,7 @@ def test_work_of_other_settings_is_not_used(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(api, "join_layers", stopping)
+        patch.setattr(model_pruning, "join_layers", stopping)
         with pytest.raises(Killed):
             run(tmp_path / "masks.safetensors", "0.5")
     run(tmp_path / "masks.safetensors", "0.7")
@@ -122,4 +120,4 @@ def test_kill_9_at_random_moments(tiny_model_dir: Path, tiny_calibration: Path, 
 
 def _prune_owl(model: Path, calibration: Path, output: Path, threads: int) -> None:
     torch.set_num_threads(threads)
-    api.prune(model, calibration, "owl", "0.5", output=output, device="cpu", progress=False)
+    prune(model, calibration, "owl", "0.5", output=output, device="cpu", progress=False)

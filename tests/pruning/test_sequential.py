@@ -15,7 +15,7 @@ from calibrant.models.structure.decoder_layers import DecoderLayer, Linear
 from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.run import activations
 from calibrant.pruning.run import sublayer_order as in_turn
-from calibrant.pruning.run.activations import Place
+from calibrant.pruning.run.activations import ActivationPlace
 from calibrant.stages.pruning import prune
 
 SUBLAYERS = [
@@ -186,7 +186,7 @@ def test_another_order_of_calls_is_refused(tiny_model_dir: Path) -> None:
 def test_activations_on_disk_give_the_same_bytes(
     mode: str, method: str, tiny_model_dir: Path, tiny_calibration: Path, tmp_path: Path
 ) -> None:
-    places: tuple[Place, ...] = ("memory", "disk")
+    places: tuple[ActivationPlace, ...] = ("memory", "disk")
     for place in places:
         prune(
             *(tiny_model_dir, tiny_calibration, method, "0.5", {"sequential": mode}),

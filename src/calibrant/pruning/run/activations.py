@@ -9,8 +9,7 @@ from torch import Tensor
 
 from calibrant.system import free_memory
 
-Place = Literal["memory", "disk", "auto"]
-PLACES: tuple[Place, ...] = ("auto", "memory", "disk")
+ActivationPlace = Literal["memory", "disk", "auto"]
 MEMORY_SHARE = 4  # `auto` keeps activations in memory up to this part (a quarter) of what is free; none if nobody knows
 
 
@@ -20,7 +19,7 @@ class Activations:
     Values, and so results, are the same in both places.
     """
 
-    def __init__(self, folder: Path, place: Place) -> None:
+    def __init__(self, folder: Path, place: ActivationPlace) -> None:
         self._folder = folder
         self._place = place
         self._count = 0

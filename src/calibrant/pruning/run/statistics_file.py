@@ -17,7 +17,7 @@ from calibrant.errors import InputError
 from calibrant.models.structure.decoder_layers import find_decoder_layers, find_linears
 from calibrant.pruning.masks.mask_file import join_files
 from calibrant.pruning.methods.input_statistics import KINDS, Kind, Statistics
-from calibrant.pruning.run.activations import Activations, Place
+from calibrant.pruning.run.activations import ActivationPlace, Activations
 from calibrant.pruning.run.layer_pruning import calibrate
 from calibrant.pruning.run.layer_steps import walk
 from calibrant.pruning.run.partial import Partial
@@ -46,7 +46,7 @@ def write_dense_statistics(
     device: str = "auto",
     attention: str = "auto",
     products: str = "auto",
-    activations: Place = "auto",
+    activations: ActivationPlace = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Collect statistics of every linear layer's inputs in the dense model, in one pass.
