@@ -1,5 +1,5 @@
 # Calibrant: on which text should I calibrate?   snakemake --cores all   (one table of the paper: snakemake ... table2)
-# The configuration is config.yaml over a preset and an experiment (workflow/schemas describes every key).
+# The configuration is config.yaml over a preset and an experiment (study/config.schema.yaml describes every key).
 from snakemake.utils import min_version
 
 min_version("9.27")

@@ -15,7 +15,7 @@ from calibrant.models.compute import rates
 from calibrant.models.compute.number_formats import choose_number_format, dtype_name
 from calibrant.models.compute.side_by_side import AT_ONCE
 from calibrant.study.config import resolve_config
-from calibrant.study.config_layers import workflow_root
+from calibrant.study.config_layers import layer_folder
 from calibrant.study.cost import Rates, activation_bytes, decode_bytes, decode_seconds, fitting_batch, passes
 from calibrant.study.estimate import Estimate, estimate, with_number_format, work_shape
 from calibrant.study.machines import HERE, Machine, default_machine, machine, machines
@@ -189,7 +189,7 @@ def test_a_rate_that_is_not_known_and_a_model_of_unknown_size_are_refused() -> N
 
 
 def test_the_command_prints_counts_and_what_the_hours_rest_on(capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(workflow_root() / "presets" / "dclm-7b.yaml")
+    path = str(layer_folder("preset") / "dclm-7b.yaml")
     assert main(["plan", path, "--target", "table2", "--target", "table1", "--set", "products=9e13"]) == 0
     printed = capsys.readouterr().out
     assert "study dclm-7b: preset dclm-7b, compat paper, targets table2, table1" in printed
@@ -302,7 +302,7 @@ def test_this_computer_is_measured_for_a_small_model_in_the_format_of_the_study(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.chdir(tmp_path)
     model, resolved = Path("data/smollm2-135m/model/config.json"), Path("data/smollm2-135m/number-format.json")
-    preset = [str(workflow_root() / "presets" / "smollm2-135m.yaml"), "--config", "experiment=sources"]
+    preset = [str(layer_folder("preset") / "smollm2-135m.yaml"), "--config", "experiment=sources"]
     preset += ["--config", "calibration={length: 512}"]
     assert plan(*preset) == (auto(torch.bfloat16), 1, 512)  # a checkpoint that is not here yet
     write_json(model, {"torch_dtype": "float32"})
@@ -322,7 +322,7 @@ def test_this_computer_is_measured_for_a_small_model_in_the_format_of_the_study(
 
 
 def test_rates_of_another_number_format_are_said_to_be_that(capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(workflow_root() / "presets" / "smollm2-135m.yaml")
+    path = str(layer_folder("preset") / "smollm2-135m.yaml")
     study = ["plan", path, "--config", "experiment=sources", "--machine", "avx2"]
     said = "its rates are those of float32, which the study does not compute in"
     assert main(study) == 0
@@ -367,7 +367,7 @@ def test_files_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_a_preset_is_named_as_for_snakemake(capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(workflow_root() / "presets" / "llama-2-7b.yaml")
+    path = str(layer_folder("preset") / "llama-2-7b.yaml")
     printed = []
     for words in (
         [path],

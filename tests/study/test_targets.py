@@ -11,7 +11,7 @@ from calibrant.reporting.index import parse_index
 from calibrant.reporting.layouts import LAYOUTS
 from calibrant.reporting.target import chosen_layout
 from calibrant.study.config import resolve_config
-from calibrant.study.config_layers import along_axes, presets, workflow_root
+from calibrant.study.config_layers import along_axes, layer_folder, presets
 from calibrant.study.grid import calibration_sets, runs
 from calibrant.study.report_index import study_index
 from calibrant.study.report_inputs import report_files
@@ -133,20 +133,20 @@ def test_the_single_row_of_generated_text_is_of_syn_source() -> None:
 def test_a_presets_file_may_stand_for_the_configuration(tmp_path: Path) -> None:
     base = tmp_path / "config.yaml"
     base.write_text("preset: smollm2-135m\nexperiment: sources\n")
-    path = workflow_root() / "presets" / "llama-2-7b.yaml"
+    path = layer_folder("preset") / "llama-2-7b.yaml"
     config = load_config(path, base, target="table5")
     assert config == target_config(given("llama-2-7b", extends="dclm-7b"), "table5")
     assert config["study"] == "llama-2-7b"
 
 
 def test_presets_call_themselves_by_their_files_name() -> None:
-    for path in (workflow_root() / "presets").glob("*.yaml"):
+    for path in layer_folder("preset").glob("*.yaml"):
         assert yaml.safe_load(path.read_text())["preset"] == path.stem
 
 
 def test_gated_models_name_their_licence_page_and_the_token() -> None:
     for preset in MODELS[1:]:
-        text = (workflow_root() / "presets" / f"{preset}.yaml").read_text()
+        text = (layer_folder("preset") / f"{preset}.yaml").read_text()
         hub = presets(preset, "test")["model"]["hub"]
         assert f"https://huggingface.co/{hub}" in text
         assert "HF_TOKEN" in text

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.study.config_layers import layers, workflow_root
+from calibrant.study.config_layers import layers
 from calibrant.study.pool import ENOUGH, enough
 from calibrant.study.task_names import FOLDERS, declared, is_known
 from calibrant.study.validation import fill_defaults, suggest, validate
 from calibrant.study.yaml_mappings import merge, read_yaml
 
-SCHEMA = Path("schemas", "config.schema.yaml")
+SCHEMA = Path(__file__).with_name("config.schema.yaml")
 SPEC_KINDS = {"model": ("archive", "hub", "path"), "sources": ("archive", "files", "hub")}
 DEFAULT_SYN_SOURCE = "wikipedia"
 
@@ -19,7 +19,7 @@ DEFAULT_SYN_SOURCE = "wikipedia"
 @cache
 def schema() -> dict[str, Any]:
     """The schema of a configuration."""
-    return read_yaml(workflow_root() / SCHEMA)
+    return read_yaml(SCHEMA)
 
 
 def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[str, Any]:

@@ -10,18 +10,12 @@ from calibrant.study.validation import suggest
 from calibrant.study.yaml_mappings import merge, read_yaml
 
 DEFAULT_COMPAT = "paper"
+FOLDERS = {"preset": "presets", "experiment": "experiments", "compat": "compat"}
 
 
-def workflow_root() -> Path:
-    """The checkout's workflow folder, with schemas, presets and experiments.
-
-    Raises:
-        InputError: the library is installed without its checkout.
-    """
-    root = Path(__file__).resolve().parents[3] / "workflow"
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; presets need a checkout of Calibrant, installed with pip install -e")
-    return root
+def layer_folder(kind: str) -> Path:
+    """The library's folder of files of one kind: preset, experiment or compat."""
+    return Path(__file__).with_name(FOLDERS[kind])
 
 
 def layers(config: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -105,13 +99,9 @@ def _file(kind: str, chosen: Any, name: str) -> dict[str, Any]:
     known = _choices(kind)
     if chosen not in known:
         raise InputError(f"{name}: {kind} is {chosen!r}{suggest(chosen, known)}; allowed: {', '.join(known)}")
-    return read_yaml(_folder(kind) / f"{chosen}.yaml")
-
-
-def _folder(kind: str) -> Path:
-    return workflow_root() / ("compat" if kind == "compat" else f"{kind}s")
+    return read_yaml(layer_folder(kind) / f"{chosen}.yaml")
 
 
 @cache
 def _choices(kind: str) -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in _folder(kind).glob("*.yaml")))
+    return tuple(sorted(path.stem for path in layer_folder(kind).glob("*.yaml")))

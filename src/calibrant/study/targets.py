@@ -7,7 +7,7 @@ from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
-from calibrant.study.config_layers import layers, workflow_root
+from calibrant.study.config_layers import layer_folder, layers
 from calibrant.study.pool import ENOUGH
 from calibrant.study.validation import suggest
 from calibrant.study.yaml_mappings import merge, read_yaml
@@ -26,7 +26,7 @@ def target_files() -> dict[str, dict[str, Any]]:
         InputError: one of them sets more than `EXPERIMENT_KEYS`.
     """
     found = {}
-    for path in (workflow_root() / "experiments").glob("*.yaml"):
+    for path in layer_folder("experiment").glob("*.yaml"):
         content = read_yaml(path)
         if "layout" not in content:
             continue
