@@ -27,6 +27,7 @@ from common import machine
 from fitting import fit, predicted, slope
 
 from calibrant.models.compute.number_formats import choose_number_format, dtype_name
+from calibrant.settings.batches import SCORING_TOKENS
 from calibrant.study import cost
 from calibrant.study.shapes import Shape
 
@@ -195,7 +196,7 @@ def memory(stage: str, point: Point, dtype: str) -> float:
         rows, length = decoded(point)
         return cost.decode_bytes(shape, rows, length, size)
     if stage == "score":
-        tokens = min(point.samples * point.length, max(4096, point.length))
+        tokens = min(point.samples * point.length, max(SCORING_TOKENS, point.length))
         return cost.whole_bytes(shape, tokens, size)
     hidden = cost.hidden_bytes(shape, point.samples, point.length, size)
     return cost.layer_bytes(shape, point.length, size) + hidden

@@ -1,5 +1,6 @@
 """Plans: what is counted once, and hours and storage against arithmetic by hand."""
 
+import inspect
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,20 @@ from calibrant.errors import InputError
 from calibrant.models.compute import rates
 from calibrant.models.compute.number_formats import choose_number_format, dtype_name
 from calibrant.models.compute.side_by_side import AT_ONCE
+from calibrant.scoring.sample_scores import score_sequences
+from calibrant.settings.batches import HEAD_POSITIONS, SCORING_TOKENS, evaluation_tokens_at_once
+from calibrant.study import cost
 from calibrant.study.config import resolve_config
 from calibrant.study.config_layers import layer_folder
-from calibrant.study.cost import Rates, activation_bytes, decode_bytes, decode_seconds, fitting_batch, passes
+from calibrant.study.cost import (
+    Rates,
+    activation_bytes,
+    decode_bytes,
+    decode_seconds,
+    fitting_batch,
+    passes,
+    whole_bytes,
+)
 from calibrant.study.estimate import Estimate, estimate, with_number_format, work_shape
 from calibrant.study.machines import HERE, Machine, default_machine, machine, machines
 from calibrant.study.shapes import Shape, known_shape, shape_of_size
@@ -134,6 +146,18 @@ def test_threads_of_a_cpu_hold_activations_of_their_own() -> None:
     assert memory[2] - memory[1] == pytest.approx(once)
     assert memory[4] - memory[1] == memory[16] - memory[1] == pytest.approx(3 * once)
     assert SIDE_BY_SIDE == AT_ONCE
+
+
+def test_a_plan_reckons_with_the_batches_that_scoring_and_evaluation_take() -> None:
+    config, shape = target_config(BASE, "table7"), shape_of_size(7e9)
+    for name, size, evaluated in (("gpu", 2, 16384), ("avx512-bf16", 2, 2048)):
+        rates = machine(name).rates
+        found = {stage: stage_needs(stage, config, shape, rates).device for stage in ("score", "evaluate")}
+        assert found["evaluate"] == pytest.approx(whole_bytes(shape, evaluated, size) + rates.runtime)
+        assert found["score"] == pytest.approx(whole_bytes(shape, 4096, size) + rates.runtime)
+    assert {gpu: evaluation_tokens_at_once(gpu=gpu) for gpu in (True, False)} == {True: 16384, False: 2048}
+    assert inspect.signature(score_sequences).parameters["batch_tokens"].default == SCORING_TOKENS == 4096
+    assert HEAD_POSITIONS == cost.HEAD_POSITIONS == 256
 
 
 def test_shapes_have_the_published_numbers_of_parameters() -> None:

@@ -39,9 +39,9 @@ from calibrant.models.compute.devices import on_gpu
 from calibrant.models.compute.number_formats import dtype_name
 from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.masked_model import apply_masks, check_model
+from calibrant.settings.batches import evaluation_tokens_at_once
 
 DEFAULT_LENGTH = 2048
-BATCH_TOKENS, BATCH_TOKENS_GPU = 2048, 16384
 TEXT_VERSION = "1.0"
 TEXT_AVERAGES = ("corpus", "document")
 LIBRARIES = ("datasets", "lm_eval", "torch", "transformers")
@@ -128,7 +128,7 @@ def evaluate_many(
     texts = [read(file, tokenizer, name=name, tokens=settings.text_tokens) for name, file in settings.texts]
     network = load_model(path, dtype=dtype, device=device)
     place = next(network.parameters()).device.type
-    batch_tokens = settings.batch_tokens or (BATCH_TOKENS_GPU if on_gpu(torch.device(place)) else BATCH_TOKENS)
+    batch_tokens = settings.batch_tokens or evaluation_tokens_at_once(gpu=on_gpu(torch.device(place)))
     scorer = Scorer(network, batch_tokens=batch_tokens)
     lm = TreeLM(network, tokenizer, scorer)
     length = _window(settings.length, lm.max_length) if texts else None

@@ -15,10 +15,10 @@ from calibrant.models.decoders.packed_attention import PackedAttention
 from calibrant.models.decoders.packed_llama import MOST_TOKENS, PackedLlama, packed_llama
 from calibrant.scoring.min_k_plus_plus import min_k_plus_plus, token_statistics
 from calibrant.scoring.perplexity import perplexity
+from calibrant.settings.batches import SCORING_TOKENS
 
 SPANS = ("continuation", "whole")
 HEAD_CHUNK = 256  # positions whose logits exist at a time
-BATCH_TOKENS = 4096  # at most so many tokens in a forward pass (a longer sequence goes alone)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def score_sequences(
     sequences: Sequence[Sequence[int]],
     starts: Sequence[int],
     min_k: float = 50.0,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int = SCORING_TOKENS,
     progress: Callable[[int], None] = lambda count: None,
 ) -> list[Score]:
     """Score token sequences under a causal language model of transformers.

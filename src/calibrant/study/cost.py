@@ -7,11 +7,11 @@ rates to both and shows how far measurements lie from it.
 
 from dataclasses import dataclass
 
+from calibrant.settings.batches import HEAD_POSITIONS
 from calibrant.study.shapes import Shape
 
 ACTIVATIONS = 12  # tensors of a token's width that a decoder layer holds at a time, besides those of the MLP's width
 INNER = 4  # tensors of the MLP's width
-HEAD_POSITIONS = 256  # positions whose logits exist at one time (scoring, evaluation)
 SCORE_BYTES = 16  # a weight of the linear being pruned: its float32 score and what the selection holds beside it
 FLOAT32 = 4
 

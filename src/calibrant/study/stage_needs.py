@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from calibrant.errors import InputError
+from calibrant.settings.batches import SCORING_TOKENS, evaluation_tokens_at_once
 from calibrant.study import cost
 from calibrant.study.cost import Needs, Rates
 from calibrant.study.grid import full_rows
@@ -13,7 +14,6 @@ from calibrant.study.shapes import Shape
 STAGES = ("generate", "score", "dense statistics", "prune", "evaluate", "inspect")
 BYTES_A_NUMBER = {"bfloat16": 2, "float16": 2, "float32": 4}
 SIDE_BY_SIDE = 4  # sequences that a CPU prunes with at a time, if it has the threads (models/compute/side_by_side.py)
-BATCH_TOKENS = 4096  # tokens of a forward pass in scoring and evaluation
 TASK_LENGTH = 250  # tokens that an item's tokens attend to
 LAYERWISE = ("dense statistics", "prune", "inspect")
 
@@ -54,10 +54,11 @@ def stage_needs(
         device = cost.decode_bytes(shape, batch, length, size)
     elif stage == "score":
         seconds = cost.forward_seconds(shape, rates, tokens, length, head=True)
-        device = cost.whole_bytes(shape, max(BATCH_TOKENS, length), size)
+        device = cost.whole_bytes(shape, max(SCORING_TOKENS, length), size)
     elif stage == "evaluate":
         seconds = evaluation_seconds(config, shape, rates)
-        device = cost.whole_bytes(shape, max(BATCH_TOKENS, int(config["evaluation"]["length"])), size)
+        batch = evaluation_tokens_at_once(gpu=rates.memory > 0)
+        device = cost.whole_bytes(shape, max(batch, int(config["evaluation"]["length"])), size)
     elif stage == "inspect":
         sequences, taken = int(config["inspect"]["sequences"]), int(config["inspect"]["tokens"])
         seconds = 4 * cost.forward_seconds(shape, rates, sequences * taken, taken)  # dense and pruned, two texts
