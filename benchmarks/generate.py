@@ -21,7 +21,8 @@ from torch import Tensor
 from calibrant.calibration.tokens import special_ids
 from calibrant.generation.engines.engine import make_engine
 from calibrant.generation.generated_rows import Prompt, Settings, Vocabulary
-from calibrant.models.checkpoint.loading import load_config, load_model, load_tokenizer
+from calibrant.models.checkpoint.checkpoint_config import load_config
+from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 
 PREFIX = 4
 SETTINGS = Settings()

@@ -147,7 +147,8 @@ def score_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callable[
 def generate_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callable[[], Any]]:
     from calibrant.generation.engines.engine import make_engine
     from calibrant.generation.generated_rows import Prompt, Settings, Vocabulary
-    from calibrant.models.checkpoint.loading import load_config, load_model
+    from calibrant.models.checkpoint.checkpoint_config import load_config
+    from calibrant.models.checkpoint.loading import load_model
 
     rows, length = decoded(point)
     prompts = [Prompt(i, (5, 6, 7, 8), length, i, str(i), 4) for i in range(rows)]

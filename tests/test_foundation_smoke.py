@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from calibrant.models.checkpoint.loading import fingerprint, load_model, load_tokenizer
+from calibrant.models.checkpoint.checkpoint_files import fingerprint
+from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 
 
 def test_tiny_model_loads(tiny_model_dir: Path) -> None:

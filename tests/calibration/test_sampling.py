@@ -24,7 +24,8 @@ from calibrant.calibration.windows import (
 )
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.loading import load_tokenizer, tokenizer_sha256
+from calibrant.models.checkpoint.checkpoint_files import tokenizer_sha256
+from calibrant.models.checkpoint.loading import load_tokenizer
 
 
 def make_documents(count: int = 30, words: int = 80) -> Documents:

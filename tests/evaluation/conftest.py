@@ -122,7 +122,8 @@ def long_model_dir(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="session")
 def half_masks() -> Callable[[Path, Path, int], Path]:
     """Writes masks of a model that keep a random half of each decoder layer's weights."""
-    from calibrant.models.checkpoint.loading import fingerprint, load_model
+    from calibrant.models.checkpoint.checkpoint_files import fingerprint
+    from calibrant.models.checkpoint.loading import load_model
     from calibrant.pruning.masks.mask_file import write_masks
 
     def write(model_dir: Path, path: Path, seed: int) -> Path:

@@ -26,7 +26,8 @@ from calibrant.errors import InputError
 from calibrant.generation.engines.engine import Engine, make_engine
 from calibrant.generation.engines.vllm_engine import NEVER, VllmEngine, installed, sampling
 from calibrant.generation.generated_rows import Generated, Prompt, Settings, Vocabulary
-from calibrant.models.checkpoint.loading import load_config, load_model
+from calibrant.models.checkpoint.checkpoint_config import load_config
+from calibrant.models.checkpoint.loading import load_model
 
 VOCABULARY = Vocabulary((0, 1, 2), 390)  # of the tiny model's 400 ids, the last are taken for padding
 LENGTH = 24

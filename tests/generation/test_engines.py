@@ -12,7 +12,8 @@ from calibrant.generation.engines.engine import make_engine
 from calibrant.generation.engines.stepping_engine import LoopEngine, Stepper, row_uniforms
 from calibrant.generation.engines.transformers_stepper import TransformersStepper
 from calibrant.generation.generated_rows import Generated, Prompt, Settings, Vocabulary
-from calibrant.models.checkpoint.loading import load_config, load_model
+from calibrant.models.checkpoint.checkpoint_config import load_config
+from calibrant.models.checkpoint.loading import load_model
 from calibrant.models.decoders.key_value_cache import BLOCK
 from calibrant.models.decoders.laid_out_linear import Linear, packable
 from calibrant.models.decoders.llama_likeness import unlike_llama

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.loading import load_config, load_model
+from calibrant.models.checkpoint.checkpoint_config import load_config
+from calibrant.models.checkpoint.loading import load_model
 from calibrant.models.openlm.configuration import OpenLMConfig
 from calibrant.models.openlm.fused_parts import fused_splits
 from calibrant.models.openlm.modeling import OpenLMForCausalLM, rotary_tables

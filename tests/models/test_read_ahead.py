@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from calibrant.models.checkpoint.checkpoint import open_checkpoint
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.structure.decoder_layers import find_decoder_layers
 from calibrant.pruning.run import layer_steps as walking
@@ -19,8 +20,8 @@ def parameters(streamed: StreamedModel, prefix: str) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_same_weights_as_when_read_on_demand(tiny_model_dir: Path, dtype: torch.dtype) -> None:
-    plain = StreamedModel(tiny_model_dir, dtype, CPU)
-    ahead = StreamedModel(tiny_model_dir, dtype, CPU, read_ahead=True)
+    plain = StreamedModel(open_checkpoint(tiny_model_dir), dtype, CPU)
+    ahead = StreamedModel(open_checkpoint(tiny_model_dir), dtype, CPU, read_ahead=True)
     prefixes = [layer.name + "." for layer in find_decoder_layers(plain.model)]
     assert len(prefixes) > 1
     for position, prefix in enumerate(prefixes):
@@ -37,8 +38,8 @@ def test_the_same_weights_as_when_read_on_demand(tiny_model_dir: Path, dtype: to
 
 
 def test_another_prefix_than_expected_is_read_all_the_same(tiny_model_dir: Path) -> None:
-    plain = StreamedModel(tiny_model_dir, torch.float32, CPU)
-    ahead = StreamedModel(tiny_model_dir, torch.float32, CPU, read_ahead=True)
+    plain = StreamedModel(open_checkpoint(tiny_model_dir), torch.float32, CPU)
+    ahead = StreamedModel(open_checkpoint(tiny_model_dir), torch.float32, CPU, read_ahead=True)
     first, second = (layer.name + "." for layer in find_decoder_layers(plain.model)[:2])
     ahead.prefetch(second)
     ahead.load(first)
@@ -48,13 +49,13 @@ def test_another_prefix_than_expected_is_read_all_the_same(tiny_model_dir: Path)
 
 
 def test_a_cpu_reads_nothing_ahead_by_itself(tiny_model_dir: Path) -> None:
-    streamed = StreamedModel(tiny_model_dir, torch.float32, CPU)
+    streamed = StreamedModel(open_checkpoint(tiny_model_dir), torch.float32, CPU)
     streamed.prefetch(find_decoder_layers(streamed.model)[1].name + ".")
     assert streamed._ahead is None
 
 
 def test_a_file_that_cannot_be_read_is_reported_by_load(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    streamed = StreamedModel(tiny_model_dir, torch.float32, CPU, read_ahead=True)
+    streamed = StreamedModel(open_checkpoint(tiny_model_dir), torch.float32, CPU, read_ahead=True)
     prefix = find_decoder_layers(streamed.model)[0].name + "."
     monkeypatch.setattr(streamed, "shards", dict.fromkeys(streamed.shards, tiny_model_dir / "gone.safetensors"))
     streamed.prefetch(prefix)  # nothing is raised here
@@ -65,7 +66,7 @@ def test_a_file_that_cannot_be_read_is_reported_by_load(tiny_model_dir: Path, mo
 def test_walking_reads_each_layer_ahead_once(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    streamed = StreamedModel(tiny_model_dir, torch.float32, CPU, read_ahead=True)
+    streamed = StreamedModel(open_checkpoint(tiny_model_dir), torch.float32, CPU, read_ahead=True)
     layers = find_decoder_layers(streamed.model)
     asked: list[str] = []
     original = streamed.prefetch

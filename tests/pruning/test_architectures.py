@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 import transformers as tf
+from pruning_calls import prune
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from calibrant.errors import InputError
+from calibrant.models.checkpoint.checkpoint import open_checkpoint
 from calibrant.models.checkpoint.key_map import KeyMap
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.openlm.configuration import OpenLMConfig
@@ -20,7 +22,6 @@ from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.masked_model import load_pruned_model
 from calibrant.pruning.masks.pruned_checkpoint import write_pruned_checkpoint
 from calibrant.pruning.run import sublayer_order as in_turn
-from calibrant.stages.pruning import prune
 
 VOCABULARY, TOKENS = 97, 20
 SMALL: dict[str, Any] = {
@@ -181,7 +182,7 @@ def record_experts(module: Any, args: Any, name: str, places: Any, inputs: dict[
 
 @pytest.mark.parametrize("ahead", [False, True])
 def test_streamed_parameters_equal_from_pretrained(model_dir: Path, ahead: bool) -> None:
-    streamed = StreamedModel(model_dir, torch.float32, torch.device("cpu"), read_ahead=ahead)
+    streamed = StreamedModel(open_checkpoint(model_dir), torch.float32, torch.device("cpu"), read_ahead=ahead)
     whole = load(model_dir)
     for layer in find_decoder_layers(streamed.model):
         streamed.prefetch(layer.name + ".")  # does nothing unless `ahead`

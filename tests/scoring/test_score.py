@@ -26,7 +26,8 @@ from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.loading import fingerprint, load_model
+from calibrant.models.checkpoint.checkpoint_files import fingerprint
+from calibrant.models.checkpoint.loading import load_model
 from calibrant.scoring import sample_scores as score_module
 from calibrant.scoring.min_k_plus_plus import min_k_plus_plus, token_statistics
 from calibrant.scoring.perplexity import perplexity

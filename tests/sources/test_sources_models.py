@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 from sources_helpers import sha256
 
-from calibrant.models.checkpoint.loading import fingerprint, load_model, load_tokenizer, model_id
+from calibrant.models.checkpoint.checkpoint_files import fingerprint, model_id
+from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 
 HIDDEN, HEADS, KV_HEADS, MIDDLE, VOCABULARY = 64, 4, 2, 96, 260
 

@@ -52,16 +52,9 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.generation.partial_rows import PartialRows
     from calibrant.generation.prompts import make_prompts
     from calibrant.generation.waves import choose_batch_size, end_statistics, generate_rows, to_table
-    from calibrant.models.checkpoint.loading import (
-        checkpoint_dtype,
-        fingerprint,
-        load_config,
-        load_model,
-        load_tokenizer,
-        model_id,
-        resolve,
-        tokenizer_sha256,
-    )
+    from calibrant.models.checkpoint.checkpoint_config import checkpoint_dtype, load_config
+    from calibrant.models.checkpoint.checkpoint_files import fingerprint, model_id, resolve, tokenizer_sha256
+    from calibrant.models.checkpoint.loading import load_model, load_tokenizer
     from calibrant.models.compute.devices import choose_device
     from calibrant.models.compute.number_formats import choose_number_format, dtype_name
 

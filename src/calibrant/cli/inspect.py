@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     import calibrant.pruning.inspection.descriptions as describe
 
     if options.model is not None:  # the record names the format, not auto
-        from calibrant.models.checkpoint.loading import resolve
+        from calibrant.models.checkpoint.checkpoint_files import resolve
         from calibrant.models.compute.number_formats import dtype_name
         from calibrant.models.compute.resolution import resolve_dtype
 

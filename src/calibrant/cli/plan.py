@@ -122,7 +122,7 @@ def number_format(config: dict[str, Any]) -> "torch.dtype":
     """
     import torch
 
-    from calibrant.models.checkpoint.loading import read_raw_config
+    from calibrant.models.checkpoint.checkpoint_files import read_raw_config
     from calibrant.models.compute.number_formats import DTYPES, choose_number_format
     from calibrant.models.compute.resolution import read_resolved
     from calibrant.study.file_layout import Layout

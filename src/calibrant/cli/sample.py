@@ -34,7 +34,8 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.calibration.draws import check_counts
     from calibrant.calibration.sample_set import write_samples
     from calibrant.calibration.windows import sample_documents
-    from calibrant.models.checkpoint.loading import load_tokenizer, model_id, resolve, tokenizer_sha256
+    from calibrant.models.checkpoint.checkpoint_files import model_id, resolve, tokenizer_sha256
+    from calibrant.models.checkpoint.loading import load_tokenizer
 
     check_counts(options.samples, options.length, options.seed)
     if not options.output.endswith(".parquet"):

@@ -28,7 +28,9 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.artefacts.digest import sha256_file
     from calibrant.artefacts.parquet import write_table
     from calibrant.calibration.sample_set import check_vocabulary, read_samples
-    from calibrant.models.checkpoint.loading import fingerprint, load_config, load_model, model_id, resolve
+    from calibrant.models.checkpoint.checkpoint_config import load_config
+    from calibrant.models.checkpoint.checkpoint_files import fingerprint, model_id, resolve
+    from calibrant.models.checkpoint.loading import load_model
     from calibrant.models.compute.number_formats import dtype_name
     from calibrant.scoring.sample_scores import (
         check_settings,

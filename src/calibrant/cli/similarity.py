@@ -44,7 +44,8 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"--seed {options.seed}: must be 0 or more")
     tokenizer, tokenizer_hash = None, None
     if options.shingle == "token" and options.model is not None:
-        from calibrant.models.checkpoint.loading import load_tokenizer, resolve, tokenizer_sha256
+        from calibrant.models.checkpoint.checkpoint_files import resolve, tokenizer_sha256
+        from calibrant.models.checkpoint.loading import load_tokenizer
 
         folder = resolve(options.model)
         tokenizer, tokenizer_hash = load_tokenizer(folder), tokenizer_sha256(folder)

@@ -27,14 +27,8 @@ from calibrant.evaluation.text_perplexity import (
     read_text,
     text_name,
 )
-from calibrant.models.checkpoint.loading import (
-    fingerprint,
-    load_model,
-    load_tokenizer,
-    model_id,
-    resolve,
-    tokenizer_sha256,
-)
+from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
+from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 from calibrant.models.compute.devices import on_gpu
 from calibrant.models.compute.number_formats import dtype_name
 from calibrant.pruning.masks.mask_file import read_masks
@@ -91,7 +85,7 @@ class Evaluation:
 
 
 def evaluate_many(
-    model: str | Path,
+    model: str | Path | Checkpoint,
     masks: Sequence[str | Path | None],
     settings: Settings,
     *,
@@ -104,7 +98,7 @@ def evaluate_many(
     change are kept to be put back, which costs their size in memory.
 
     Args:
-        model: hub id or local directory.
+        model: hub id, local directory or opened checkpoint.
         masks: mask files of that model, in the order of the results.
         settings: what to evaluate.
         dtype: number format, as `models.compute.number_formats.choose_number_format` takes it.
@@ -117,25 +111,25 @@ def evaluate_many(
         InputError: nothing to evaluate, an unusable input, or masks of another model.
     """
     _check(settings)
-    path = resolve(model)
+    checkpoint = as_checkpoint(model)
     for file in masks:
         if file is not None:
-            check_model(read_masks(file), path)
+            check_model(read_masks(file), checkpoint)
     data = RowFolder(settings.data) if settings.data is not None else None
     tasks = load_tasks(settings.tasks, data, settings.fewshot) if settings.tasks else TaskSet({}, {}, {})
-    tokenizer = load_tokenizer(path)
+    tokenizer = load_tokenizer(checkpoint.path)
     read = read_text if settings.text_average == "corpus" else read_documents_apart
     texts = [read(file, tokenizer, name=name, tokens=settings.text_tokens) for name, file in settings.texts]
-    network = load_model(path, dtype=dtype, device=device)
+    network = load_model(checkpoint, dtype=dtype, device=device)
     place = next(network.parameters()).device.type
     batch_tokens = settings.batch_tokens or evaluation_tokens_at_once(gpu=on_gpu(torch.device(place)))
     scorer = Scorer(network, batch_tokens=batch_tokens)
     lm = TreeLM(network, tokenizer, scorer)
     length = _window(settings.length, lm.max_length) if texts else None
     record = {
-        "model": model_id(path),
-        "model_sha256": fingerprint(path),
-        "tokenizer_sha256": tokenizer_sha256(path),
+        "model": checkpoint.id,
+        "model_sha256": checkpoint.sha256,
+        "tokenizer_sha256": checkpoint.tokenizer_sha256,
         "settings": {
             "tasks": list(settings.tasks),
             "limit": settings.limit,

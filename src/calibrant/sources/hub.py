@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.loading import resolve
+from calibrant.models.checkpoint.checkpoint_files import resolve
 from calibrant.sources.asset_specs import Hub
 
 

@@ -10,8 +10,8 @@ from calibrant.artefacts.atomic import atomic_directory, prepare_parent
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.provenance import sidecar, write_provenance
 from calibrant.errors import InputError
+from calibrant.models.checkpoint.checkpoint_files import HUB_FILES, model_id, resolve, tokenizer_sha256, weight_files
 from calibrant.models.checkpoint.gguf import dequantise
-from calibrant.models.checkpoint.loading import HUB_FILES, model_id, resolve, tokenizer_sha256, weight_files
 from calibrant.sources.archives import fetch_archive, open_member
 from calibrant.sources.asset_specs import Model
 from calibrant.sources.document_builder import archive_origin

@@ -1,7 +1,8 @@
 """A model whose weights are read from the safetensors shards part by part, so that it never lies whole in memory."""
 
+import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,8 +19,9 @@ from transformers.modeling_utils import LoadStateDictConfig
 from transformers.utils import logging as transformers_logging
 
 from calibrant.errors import InputError
+from calibrant.models.checkpoint.checkpoint import Checkpoint
+from calibrant.models.checkpoint.checkpoint_config import require_causal_head
 from calibrant.models.checkpoint.key_map import KeyMap
-from calibrant.models.checkpoint.loading import load_config, require_causal_head, weight_files
 from calibrant.models.compute.devices import choose_products, on_gpu, pins
 from calibrant.models.decoders.attention_interface import use_attention
 from calibrant.models.decoders.laid_out_linear import lay_out
@@ -35,14 +37,14 @@ class StreamedModel:
 
     def __init__(
         self,
-        path: str | Path,
+        checkpoint: Checkpoint,
         dtype: torch.dtype,
         device: torch.device,
         attention: str = "auto",
         read_ahead: bool | None = None,
         products: str = "auto",
     ) -> None:
-        """Open a model directory without reading weights; `attention` and `products` as `devices` chooses them.
+        """Open a model without reading weights; `attention` and `products` as `devices` chooses them.
 
         `read_ahead` is whether `prefetch` does anything; None for a GPU only. A CPU has nothing to gain: its
         system reads files ahead by itself, and a second layer in memory would raise the peak.
@@ -50,11 +52,11 @@ class StreamedModel:
         Raises:
             InputError: not a causal language model in safetensors, or parameters are missing from the shards.
         """
-        self.path = Path(path)
+        self.checkpoint = checkpoint
         self.dtype = dtype
         self.device = device
-        config = load_config(path)
-        require_causal_head(self.path, config)
+        require_causal_head(checkpoint.path, checkpoint.config)
+        config = copy.deepcopy(checkpoint.config)  # transformers writes the number format into it
         try:
             with init_empty_weights(include_buffers=False):
                 # eager experts: each expert's projection is one call of F.linear, which can be watched
@@ -63,14 +65,16 @@ class StreamedModel:
                 )
         except ValueError as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"model {path}: cannot be loaded as a causal language model ({reason})") from error
+            raise InputError(
+                f"model {checkpoint.path}: cannot be loaded as a causal language model ({reason})"
+            ) from error
         self.attention = use_attention(self.model, device, dtype, attention)
         laid_out = choose_products(device, dtype, products) == "packed"
         self._laid_out = lay_out(self.model) if laid_out else []
         self.products = "packed" if self._laid_out else "plain"
         self.model.eval().requires_grad_(False)
         self.model.tie_weights()
-        self.shards = _shard_of_each_key(self.path)
+        self.shards = _shard_of_each_key(checkpoint.weight_files)
         self.conversions = get_model_conversion_mapping(self.model)  # slow to make
         self.places = KeyMap(self.model, self.conversions).places(self.shards)
         self.sources: dict[str, list[str]] = {}  # parameter -> the checkpoint keys that make it
@@ -142,13 +146,15 @@ class StreamedModel:
         missing = sorted({name for name, _ in self.model.named_parameters()} - set(self.sources) - tied)
         splits = any(len(getattr(entry, "target_patterns", ())) > 1 for entry in self.conversions)
         if missing and not splits:
-            raise InputError(f"model {self.path}: {len(missing)} weights are missing, the first is {missing[0]}")
+            raise InputError(
+                f"model {self.checkpoint.path}: {len(missing)} weights are missing, the first is {missing[0]}"
+            )
 
 
-def _shard_of_each_key(path: Path) -> dict[str, Path]:
+def _shard_of_each_key(files: Sequence[Path]) -> dict[str, Path]:
     """Checkpoint key -> the shard that holds it, from the shards' headers."""
     shards: dict[str, Path] = {}
-    for file in weight_files(path):
+    for file in files:
         with safe_open(file, framework="pt") as shard:
             shards.update(dict.fromkeys(shard.keys(), file))
     return dict(sorted(shards.items()))

@@ -9,7 +9,7 @@ from typing import Any
 
 from calibrant.artefacts.atomic import read_json, write_json
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.loading import checkpoint_dtype, load_config
+from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.compute.devices import choose_device, distant_gpu
 from calibrant.models.compute.hardware import DISTANT_GPU, hardware
 from calibrant.models.compute.number_formats import DTYPES, NumberFormat, choose_number_format, dtype_name
@@ -17,16 +17,16 @@ from calibrant.models.compute.number_formats import DTYPES, NumberFormat, choose
 log = logging.getLogger(__name__)
 
 
-def resolve_dtype(model: str | Path, dtype: str = "auto", device: str = "auto") -> NumberFormat:
-    """The number format of a model folder on a device of this machine.
+def resolve_dtype(model: str | Path | Checkpoint, dtype: str = "auto", device: str = "auto") -> NumberFormat:
+    """The number format of a model on a device of this machine.
 
     Raises:
         InputError: an unknown name, a GPU that is not there, or no usable config.json.
     """
-    return choose_number_format(dtype, checkpoint_dtype(load_config(model)), choose_device(device))
+    return choose_number_format(dtype, as_checkpoint(model).dtype, choose_device(device))
 
 
-def write_resolved(output: str | Path, model: str | Path, device: str = "auto") -> NumberFormat:
+def write_resolved(output: str | Path, model: str | Path | Checkpoint, device: str = "auto") -> NumberFormat:
     """Resolve `auto` for a study and write it down: `dtype`, `checkpoint`, `device`, `hardware` and `reason`.
 
     Where the study names a GPU and begins on a machine without one, as on a cluster's login node, the GPU is taken to
@@ -35,7 +35,7 @@ def write_resolved(output: str | Path, model: str | Path, device: str = "auto") 
     Raises:
         InputError: as `resolve_dtype`.
     """
-    checkpoint = checkpoint_dtype(load_config(model))
+    checkpoint = as_checkpoint(model).dtype
     elsewhere = distant_gpu(device)
     place = elsewhere or choose_device(device)
     described = hardware(place) if elsewhere is None else DISTANT_GPU

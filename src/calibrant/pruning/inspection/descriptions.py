@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 
 from calibrant.calibration.sample_set import read_samples
-from calibrant.models.checkpoint.loading import fingerprint, load_config, model_id, resolve
+from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint, open_checkpoint
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.structure.decoder_layers import find_decoder_layers, find_linears
 from calibrant.pruning.inspection.mask_overlap import layer_counts
@@ -22,7 +22,7 @@ def figures(
     path: str | Path,
     *,
     other: str | Path | None = None,
-    model: str | Path | None = None,
+    model: str | Path | Checkpoint | None = None,
     text_sets: Sequence[str | Path] = (),
     sequences: int = 0,
     tokens: int = 0,
@@ -38,7 +38,7 @@ def figures(
     Args:
         path: mask file.
         other: a second mask file.
-        model: the masks' model, a directory or hub id.
+        model: the masks' model: a directory, a hub id or an opened checkpoint.
         text_sets: calibration sets to measure on.
         sequences, tokens: only the first so many of each set, of each sequence; 0 for all.
         dtype, device: of the computation.
@@ -52,10 +52,11 @@ def figures(
         for row, (_, counts) in zip(rows, layer_counts([file, read_masks(other)]), strict=True):
             row.update(counts[0, 1].shares())
     if model is not None:
-        vocabulary = int(load_config(resolve(model)).get_text_config().vocab_size)
+        checkpoint = as_checkpoint(model)
         own = file.metadata.get("calibration_sha256")
-        found = read_text_sets(text_sets, own, vocabulary, sequences=sequences, tokens=tokens)
-        squares = squared_norms(model, path, {s.label: s.ids for s in found if len(s.ids)}, dtype=dtype, device=device)
+        found = read_text_sets(text_sets, own, checkpoint.vocabulary, sequences=sequences, tokens=tokens)
+        measured = {s.label: s.ids for s in found if len(s.ids)}
+        squares = squared_norms(checkpoint, path, measured, dtype=dtype, device=device)
         for index, row in enumerate(rows):
             of_layer = {label: of_set[index] for label, of_set in squares.items()}
             whole = {label: float(relative_errors(norms.sum(0))) for label, norms in of_layer.items()}
@@ -122,8 +123,8 @@ def calibration_set(path: Path) -> str:
 
 def model(path: Path) -> str:
     """Architecture, and the share of zeros in each decoder layer's linear weights."""
-    source = resolve(path)
-    streamed = StreamedModel(source, torch.bfloat16, torch.device("cpu"))
+    checkpoint = open_checkpoint(path)
+    streamed = StreamedModel(checkpoint, torch.bfloat16, torch.device("cpu"))
     table = [["layer", "linears", "weights", "zeros"]]
     zeros_whole = weights_whole = 0
     for layer in find_decoder_layers(streamed.model):
@@ -142,8 +143,8 @@ def model(path: Path) -> str:
     return "\n".join(
         [
             f"model {path}",
-            f"  id: {model_id(source)}",
-            f"  sha256: {fingerprint(source)}",
+            f"  id: {checkpoint.id}",
+            f"  sha256: {checkpoint.sha256}",
             f"  architecture: {type(streamed.model).__name__}, {len(set(streamed.shards.values()))} shard(s)",
             "",
             *_aligned(table),

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from calibrant.models.checkpoint.loading import resolve
+from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.structure.decoder_layers import find_decoder_layers
 from calibrant.models.structure.layer_calls import LayerCall
 from calibrant.pruning.masks.mask_file import read_masks
@@ -18,7 +18,7 @@ from calibrant.pruning.run.run_inputs import open_model
 
 
 def reconstruction_errors(
-    model: str | Path,
+    model: str | Path | Checkpoint,
     masks: str | Path,
     sets: Mapping[str, Tensor],
     *,
@@ -37,7 +37,7 @@ def relative_errors(squares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
 
 
 def squared_norms(
-    model: str | Path,
+    model: str | Path | Checkpoint,
     masks: str | Path,
     sets: Mapping[str, Tensor],
     *,
@@ -52,7 +52,7 @@ def squared_norms(
     overfitting to the calibration data (Shin et al. 2024).
 
     Args:
-        model: a model directory or hub id; read one layer at a time.
+        model: a model directory, hub id or opened checkpoint; read one layer at a time.
         masks: its mask file, with updated weights beside it where the method made them.
         sets: label -> token ids int64 [sequences, tokens].
         dtype: number format of the computation.
@@ -64,10 +64,10 @@ def squared_norms(
     Raises:
         InputError: the masks do not fit the model.
     """
-    path = resolve(model)
+    checkpoint = as_checkpoint(model)
     file = read_masks(masks)
-    check_model(file, path)
-    streamed = open_model(path, dtype, device)
+    check_model(file, checkpoint)
+    streamed = open_model(checkpoint, dtype, device)
     layers = find_decoder_layers(streamed.model)
     find_weights(streamed.model, file)  # before anything is computed
     inputs = {label: calibrate(streamed, layers, ids) for label, ids in sets.items()}

@@ -8,8 +8,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from calibrant.errors import InputError
+from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.checkpoint.key_map import KeyMap, Place
-from calibrant.models.checkpoint.loading import fingerprint, load_model, model_id, resolve
+from calibrant.models.checkpoint.loading import load_model
 from calibrant.pruning.masks.mask_file import MaskFile, read_masks, weights_path, zero_pruned
 
 
@@ -35,34 +36,34 @@ def apply_to_weights(weights: Mapping[str, Tensor], file: MaskFile) -> None:
 
 
 def load_pruned_model(
-    model_dir: str | Path, masks_path: str | Path | None = None, *, dtype: str = "auto", device: str = "auto"
+    model: str | Path | Checkpoint, masks_path: str | Path | None = None, *, dtype: str = "auto", device: str = "auto"
 ) -> nn.Module:
     """Load a model and put masks into it; without masks, the dense model.
 
     Raises:
         InputError: as `models.checkpoint.loading.load_model`; or the masks were made for another model.
     """
-    path = resolve(model_dir)
+    checkpoint = as_checkpoint(model)
     if masks_path is not None:
-        check_model(read_masks(masks_path), path)
-    model = load_model(path, dtype=dtype, device=device)
+        check_model(read_masks(masks_path), checkpoint)
+    loaded = load_model(checkpoint, dtype=dtype, device=device)
     if masks_path is not None:
-        apply_masks(model, masks_path)
-    return model
+        apply_masks(loaded, masks_path)
+    return loaded
 
 
-def check_model(file: MaskFile, model_dir: Path) -> None:
+def check_model(file: MaskFile, checkpoint: Checkpoint) -> None:
     """Refuse masks of another model.
 
     Raises:
         InputError: the model hash in the masks' metadata is not this model's.
     """
     expected = file.metadata.get("model_sha256")
-    found = fingerprint(model_dir)
+    found = checkpoint.sha256
     if expected is not None and expected != found:
         raise InputError(
             f"masks {file.path}: made for model {file.metadata.get('model')} (sha256 {expected[:12]}...), "
-            f"but {model_id(model_dir)} in {model_dir} has sha256 {found[:12]}..."
+            f"but {checkpoint.id} in {checkpoint.path} has sha256 {found[:12]}..."
         )
 
 

@@ -12,7 +12,7 @@ from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.provenance import write_provenance
 from calibrant.artefacts.tensor_files import stream_tensors
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.loading import fingerprint, model_id, resolve, weight_files
+from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.pruning.masks.mask_file import MaskFile, read_masks, weights_path, zero_pruned
 from calibrant.pruning.masks.masked_model import check_model, find_weights
@@ -20,7 +20,7 @@ from calibrant.pruning.masks.masked_model import check_model, find_weights
 COPIED = (".json", ".txt", ".model", ".jinja", ".tiktoken")  # configuration and tokenizer; never code or pickles
 
 
-def write_pruned_checkpoint(model: str | Path, masks: str | Path, output: str | Path) -> None:
+def write_pruned_checkpoint(model: str | Path | Checkpoint, masks: str | Path, output: str | Path) -> None:
     """Copy a model directory with the masks' weights set to zero (and updated weights in their place).
 
     Tensors keep the checkpoint's names, shards and number format; one is in memory at a time.
@@ -28,34 +28,35 @@ def write_pruned_checkpoint(model: str | Path, masks: str | Path, output: str | 
     Raises:
         InputError: the masks do not fit the model, or the output is inside or above the model directory.
     """
-    source = resolve(model)
+    checkpoint = as_checkpoint(model)
+    source = checkpoint.path
     target = Path(output)
     if target.resolve() == source.resolve():
         raise InputError(f"output {output}: is the model itself; give another folder")
     file = read_masks(masks)
-    check_model(file, source)
-    names = _mask_of_each_key(source, file)
+    check_model(file, checkpoint)
+    names = _mask_of_each_key(checkpoint, file)
     with atomic_directory(target) as folder:
         for other in sorted(source.iterdir()):
             if other.is_file() and other.suffix in COPIED and not other.name.endswith("provenance.json"):
                 shutil.copyfile(other, folder / other.name)
-        for shard in weight_files(source):
+        for shard in checkpoint.weight_files:
             _write_shard(shard, folder / shard.name, file, names)
         write_provenance(
             folder,
             {
                 "id": "-".join(str(file.metadata.get(key)) for key in ("model", "method", "sparsity")),
-                "base_model": model_id(source),
-                "base_model_sha256": fingerprint(source),
+                "base_model": checkpoint.id,
+                "base_model_sha256": checkpoint.sha256,
                 "masks_sha256": sha256_file(masks),
                 "achieved_sparsity": file.metadata.get("achieved_sparsity"),
             },
         )
 
 
-def _mask_of_each_key(source: Path, file: MaskFile) -> dict[str, str]:
+def _mask_of_each_key(checkpoint: Checkpoint, file: MaskFile) -> dict[str, str]:
     """Checkpoint key -> the mask that prunes it."""
-    streamed = StreamedModel(source, torch.bfloat16, torch.device("cpu"))
+    streamed = StreamedModel(checkpoint, torch.bfloat16, torch.device("cpu"))
     find_weights(streamed.model, file)  # refuses what does not fit
     keys = {}
     for name in file.masks:

@@ -81,7 +81,7 @@ def _inputs(calibration: str | Path | None, method: Method, streamed: StreamedMo
         return None
     if calibration is None:
         raise InputError(f"method {method.name} needs calibration data; give --calibration SET.parquet")
-    return read_inputs(calibration, streamed.path)
+    return read_inputs(calibration, streamed.checkpoint)
 
 
 def _dense(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.calibration.sample_set import check_vocabulary, read_calibration_set
-from calibrant.models.checkpoint.loading import checkpoint_dtype, fingerprint, load_config, model_id, resolve
+from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.compute.devices import choose_device
 from calibrant.models.compute.number_formats import choose_number_format, dtype_name
@@ -26,14 +26,14 @@ class Inputs:
 
 
 def open_model(
-    model: str | Path,
+    model: str | Path | Checkpoint,
     dtype: str,
     device: str,
     attention: str = "auto",
     products: str = "auto",
     kinds: Collection[Kind] = (),
 ) -> StreamedModel:
-    """A model folder or hub id, opened without reading weights.
+    """A model folder, hub id or checkpoint, opened without reading weights.
 
     Where Hessians are collected in float32, `auto` keeps PyTorch's own attention and products: SparseGPT's masks hang
     on the last bits of its inputs, and the published ones are made with these.
@@ -41,31 +41,31 @@ def open_model(
     Raises:
         InputError: it cannot be used, or an unknown dtype, device, attention or products.
     """
-    path = resolve(model)
+    checkpoint = as_checkpoint(model)
     place = choose_device(device)
-    number_format = choose_number_format(dtype, checkpoint_dtype(load_config(path)), place)
+    number_format = choose_number_format(dtype, checkpoint.dtype, place)
     number_format.say()
     if "hessian" in kinds and number_format.dtype == torch.float32:
         attention, products = ("sdpa" if attention == "auto" else attention), "plain"
-    return StreamedModel(path, number_format.dtype, place, attention, products=products)
+    return StreamedModel(checkpoint, number_format.dtype, place, attention, products=products)
 
 
-def read_inputs(calibration: str | Path, model: Path) -> Inputs:
+def read_inputs(calibration: str | Path, checkpoint: Checkpoint) -> Inputs:
     """A calibration set that fits the model's vocabulary.
 
     Raises:
         InputError: it cannot be read, or holds ids that the model has no embedding for.
     """
     ids = read_calibration_set(calibration).input_ids
-    check_vocabulary(calibration, ids, int(load_config(model).get_text_config().vocab_size))
+    check_vocabulary(calibration, ids, checkpoint.vocabulary)
     return Inputs(torch.from_numpy(ids), sha256_file(calibration))
 
 
 def identity(streamed: StreamedModel, inputs: Inputs | None) -> dict[str, Any]:
     """What tells one pair of model and calibration set from another; part of every artefact's metadata."""
     return {
-        "model": model_id(streamed.path),
-        "model_sha256": fingerprint(streamed.path),
+        "model": streamed.checkpoint.id,
+        "model_sha256": streamed.checkpoint.sha256,
         "calibration_sha256": inputs.sha256 if inputs else None,
         "sequences": inputs.ids.shape[0] if inputs else 0,
         "sequence_length": inputs.ids.shape[1] if inputs else 0,

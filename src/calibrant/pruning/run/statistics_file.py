@@ -14,6 +14,7 @@ from torch import Tensor
 
 from calibrant.artefacts.tensor_files import read_metadata, write_tensors
 from calibrant.errors import InputError
+from calibrant.models.checkpoint.checkpoint import Checkpoint
 from calibrant.models.structure.decoder_layers import find_decoder_layers, find_linears
 from calibrant.pruning.masks.mask_file import join_files
 from calibrant.pruning.methods.input_statistics import KINDS, Kind, Statistics
@@ -36,7 +37,7 @@ KERNELS = ("attention", "products")  # the same of these, where the run was told
 
 
 def write_dense_statistics(
-    model: str | Path,
+    model: str | Path | Checkpoint,
     calibration: str | Path,
     kinds: Collection[Kind] = ("norm", "moments"),
     *,
@@ -55,7 +56,7 @@ def write_dense_statistics(
     Hessians (for SparseGPT) take 4 · cols² bytes for every distinct input: gigabytes for a model of billions.
 
     Args:
-        model: a model directory or hub id.
+        model: a model directory or hub id, or an opened checkpoint.
         calibration: the calibration set (Parquet).
         kinds: `norm` (Wanda, RIA, OWL), `moments` (DSnoT), `hessian` (SparseGPT).
         output: a safetensors file; tensors are named LINEAR.STATISTIC, linears with one input share one.
@@ -77,7 +78,7 @@ def write_dense_statistics(
     if unknown or not kinds:
         raise InputError(f"kinds {', '.join(unknown) or 'none'}: must be among {', '.join(KINDS)}")
     streamed = open_model(model, dtype, device, attention, products, kinds)
-    inputs = read_inputs(calibration, streamed.path)
+    inputs = read_inputs(calibration, streamed.checkpoint)
     described = {
         "library_version": __version__,
         **identity(streamed, inputs),

@@ -1,0 +1,117 @@
+"""The files of a model on disk: where they lie, which they are, and what identifies them. Imports nothing heavy."""
+
+from pathlib import Path
+from typing import Any
+
+from calibrant.artefacts.atomic import read_json
+from calibrant.artefacts.digest import sha256_file, sha256_json
+from calibrant.artefacts.provenance import read_provenance
+from calibrant.errors import InputError
+
+VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+TOKENIZER_FILES = (
+    *VOCABULARY_FILES,
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt")  # neither pickles nor code
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+def resolve(model: str | Path, revision: str | None = None) -> Path:
+    """The local directory of a model: a directory as it is, a hub id through the hub's cache.
+
+    Raises:
+        InputError: neither a directory with config.json nor a hub id that can be fetched.
+    """
+    path = Path(model)
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise InputError(f"model {path}: the folder has no config.json, so it is not a Hugging Face model")
+        return path
+    if path.exists():
+        raise InputError(f"model {path} is a file; give a model folder or a hub id such as apple/DCLM-7B")
+    name = str(model)
+    if name.count("/") != 1 or name.startswith((".", "/")):
+        raise InputError(f"model {name}: no such folder, and not a hub id of the form owner/name")
+    from huggingface_hub import snapshot_download
+
+    try:
+        # Subfolders hold other formats of the same weights.
+        path = Path(snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES), ignore_patterns=["*/*"]))
+    except Exception as error:
+        raise InputError(
+            f"model {name}: neither a local folder nor reachable on the hub ({first_line(error)})"
+        ) from error
+    if not (path / "config.json").exists():
+        raise InputError(f"model {name}: the repository has no config.json, so it is not a Hugging Face model")
+    return path
+
+
+def model_id(path: str | Path) -> str:
+    """What to call a model in metadata: the origin in its provenance sidecar, its hub id, or its folder's name.
+
+    Never a machine's path, so that files are the same wherever they are made.
+    """
+    origin = read_provenance(path).get("id")
+    if origin:
+        return str(origin)
+    folder = Path(path).resolve()
+    if folder.parent.name == "snapshots":  # of the hub's cache: models--owner--name/snapshots/revision
+        return folder.parents[1].name.removeprefix("models--").replace("--", "/", 1)
+    return folder.name
+
+
+def weight_files(path: str | Path) -> list[Path]:
+    """The safetensors shards of a model directory, sorted by name.
+
+    Raises:
+        InputError: there is none (pickled checkpoints are refused: they can run code).
+    """
+    path = Path(path)
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        pickles = sorted(p.name for p in path.iterdir() if p.suffix in PICKLES) if path.is_dir() else []
+        hint = f" (pickled weights such as {pickles[0]} are not loaded; convert them to safetensors)" if pickles else ""
+        raise InputError(f"model {path}: no *.safetensors file{hint}")
+    return files
+
+
+def fingerprint(path: str | Path) -> str:
+    """SHA-256 that identifies a model: its config and its weights, not its folder's name.
+
+    Every byte is read, so ask once (`checkpoint.Checkpoint.sha256` does).
+
+    Raises:
+        InputError: there are no weights in safetensors.
+    """
+    path = Path(path)
+    return sha256_json({file.name: sha256_file(file) for file in (path / "config.json", *weight_files(path))})
+
+
+def tokenizer_sha256(path: str | Path) -> str:
+    """SHA-256 over the tokenizer's files.
+
+    Raises:
+        InputError: the directory holds no vocabulary (transformers makes an empty tokenizer from settings alone).
+    """
+    path = Path(path)
+    if not any((path / name).exists() for name in VOCABULARY_FILES):
+        raise InputError(f"model {path}: no tokenizer (none of {', '.join(VOCABULARY_FILES)})")
+    return sha256_json({name: sha256_file(path / name) for name in TOKENIZER_FILES if (path / name).exists()})
+
+
+def read_raw_config(path: str | Path) -> dict[str, Any]:
+    """config.json as plain data.
+
+    Raises:
+        InputError: it is missing or not JSON.
+    """
+    return dict(read_json(Path(path) / "config.json"))
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, which for some libraries runs over many."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
