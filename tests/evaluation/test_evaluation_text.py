@@ -11,9 +11,11 @@ from support import make_text
 
 from calibrant.artefacts.parquet import write_table
 from calibrant.errors import InputError
+from calibrant.evaluation.likelihood.request_tree import Request
 from calibrant.evaluation.likelihood.tree_scorer import Scorer
 from calibrant.evaluation.text_perplexity import mean_perplexity, perplexity, read_documents_apart, read_text, text_name
 from calibrant.models.checkpoint.loading import load_model, load_tokenizer
+from calibrant.scoring.perplexity import perplexity as scored_perplexity
 
 TEXTS = [make_text(120, seed) for seed in range(4)]
 
@@ -112,6 +114,33 @@ def test_infinite_losses_are_refused(tiny_model_dir: Path) -> None:
     model.get_output_embeddings().weight.data.fill_(float("nan"))
     with pytest.raises(InputError, match="not finite; try --dtype float32"):
         perplexity(scorer, list(range(20)), 10)
+
+
+class Certain:
+    """A scorer that finds every token equally unlikely."""
+
+    def __init__(self, loss: float) -> None:
+        self.loss = loss
+
+    def score(self, documents: list[list[Request]], progress: object = None) -> list[list[tuple[float, bool]]]:
+        return [[(-self.loss * len(request.targets), False) for request in requests] for requests in documents]
+
+
+@pytest.mark.parametrize("loss", [0.0, 699.0, 701.0, 708.0, 720.0])
+def test_scoring_and_evaluation_agree_on_what_is_beyond_any_number(loss: float) -> None:
+    """Scoring then gives infinity, evaluation refuses; below, both give exp of the loss."""
+    scored = scored_perplexity(torch.full((8,), -loss))
+    tokens = list(range(9))
+    if loss > 700:
+        assert scored == math.inf
+        for evaluated in (perplexity, mean_perplexity):
+            given = tokens if evaluated is perplexity else [tokens, tokens]
+            with pytest.raises(InputError, match=rf"beyond any number \(mean loss {loss:g}\); the model is destroyed"):
+                evaluated(Certain(loss), given, 9)
+        return
+    assert scored == math.exp(loss)
+    assert perplexity(Certain(loss), tokens, 9).value == scored
+    assert mean_perplexity(Certain(loss), [tokens, tokens], 9).value == pytest.approx(scored, rel=1e-15)
 
 
 @pytest.mark.parametrize("length", [20, 10_000])

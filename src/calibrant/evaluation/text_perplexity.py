@@ -13,10 +13,10 @@ from calibrant.calibration.tokens import encode
 from calibrant.errors import InputError
 from calibrant.evaluation.likelihood.request_tree import Request
 from calibrant.evaluation.likelihood.tree_scorer import Scorer
+from calibrant.scoring.perplexity import perplexity_of_loss
 
 CHARACTERS_A_TOKEN = 16  # more than any tokenizer needs for prose
 DOCUMENTS_AT_A_TIME = 256  # tokenised together
-LARGEST_LOSS = 700.0  # exp of more is not a float
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,8 @@ def mean_perplexity(
     if not all(map(math.isfinite, losses)):
         raise InputError("the model's log-likelihoods are not finite; try --dtype float32")
     means = [loss / count for loss, count in zip(losses, counts, strict=True)]
-    if max(means) > LARGEST_LOSS:
-        raise InputError(f"perplexity is beyond any number (mean loss {max(means):.4g}); the model is destroyed")
-    values = [math.exp(mean) for mean in means]
+    _finite_perplexity(max(means))
+    values = [perplexity_of_loss(mean) for mean in means]
     stderr = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
     return Perplexity(math.fsum(values) / len(values), stderr, sum(counts), len(values))
 
@@ -152,7 +151,7 @@ def perplexity(
     through exp by the delta method: stderr = exp(m) sqrt(sum_w (s_w - m n_w)^2 W / (W - 1)) / N with m = S / N.
 
     Raises:
-        InputError: the model's log-likelihoods are not finite.
+        InputError: the model's log-likelihoods are not finite, or the perplexity is beyond any number.
     """
     windows = [list(tokens[start : start + length]) for start in range(0, len(tokens), length)]
     requests = [[Request(window[:-1], window[1:])] for window in windows if len(window) > 1]
@@ -162,12 +161,17 @@ def perplexity(
         raise InputError("the model's log-likelihoods are not finite; try --dtype float32")
     total, predicted = math.fsum(losses), sum(counts)
     mean = total / predicted
-    value = math.exp(mean) if mean < LARGEST_LOSS else math.inf
-    if not math.isfinite(value):
-        raise InputError(f"perplexity is beyond any number (mean loss {mean:.4g}); the model is destroyed")
+    value = _finite_perplexity(mean)
     stderr = None
     number = len(losses)
     if number > 1:
         spread = math.fsum((s - mean * n) ** 2 for s, n in zip(losses, counts, strict=True))
         stderr = value * math.sqrt(spread * number / (number - 1)) / predicted
     return Perplexity(value, stderr, predicted, number)
+
+
+def _finite_perplexity(loss: float) -> float:
+    value = perplexity_of_loss(loss)
+    if math.isinf(value):
+        raise InputError(f"perplexity is beyond any number (mean loss {loss:.4g}); the model is destroyed")
+    return value
