@@ -1,5 +1,5 @@
-# Two commands: `make study` (CONFIG=my.yaml for your own, TARGET="table2 figure4" for parts of the paper) and `make test`.
-# Both set up .venv first.
+# Two commands: `make study` (CONFIG=my.yaml for your own, CONFIG=tiny for a preset, TARGET="table2 figure4" for parts of the
+# paper) and `make test`. Both set up .venv first.
 # Tables and figures of the paper: `make reproduce-tiny` (minutes, nothing downloaded), `make reproduce-small` (an hour, the
 # laptop's model), `make paper-all ARGS=-n` (the paper's four models; leave out ARGS to run). See docs/targets.md.
 PYTHON ?= python3

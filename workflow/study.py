@@ -21,7 +21,7 @@ from calibrant.artefacts.atomic import TEMPORARY
 from calibrant.cli.warm import ENVIRONMENT, VARIABLE, left_out, why_not
 from calibrant.errors import InputError
 from calibrant.study.config_layers import preset_names
-from calibrant.study.study_file import load_config
+from calibrant.study.study_file import load_config, load_preset
 from calibrant.system import sees_processes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,18 +99,15 @@ def run_to_its_end(command: list[str]) -> int:
 def main() -> int:
     """Exit status of Snakemake; 0 when the study is complete, 2 for a configuration that is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", help="YAML file over config.yaml")
+    parser.add_argument("--config", help="YAML file over config.yaml, or the name of a preset")
     parser.add_argument("--target", action="append", default=[], help="a table or figure, or paper for all; repeatable")
     parser.add_argument("rest", nargs="*", help="further arguments for Snakemake, after --")
     options = parser.parse_args()
-    if options.config in preset_names() and not Path(options.config).exists():
-        print(
-            f"make study: {options.config} is a preset: CONFIG=workflow/presets/{options.config}.yaml", file=sys.stderr
-        )
-        return 2
+    by_name = options.config in preset_names() and not Path(options.config).exists()
     try:
         base = ROOT / "config.yaml"
-        name = load_config(options.config or base, base)["study"]
+        config = load_preset(options.config, base) if by_name else load_config(options.config or base, base)
+        name = config["study"]
     except InputError as error:
         print(f"make study: {error}", file=sys.stderr)
         return 2
@@ -122,7 +119,8 @@ def main() -> int:
         )
         return 1
     command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/default"]
-    command += ["--configfile", options.config] if options.config else []
+    if options.config:
+        command += ["--config", f"preset={options.config}"] if by_name else ["--configfile", options.config]
     locks = ROOT / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         if alive is None:

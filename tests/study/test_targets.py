@@ -15,7 +15,7 @@ from calibrant.study.config_layers import along_axes, layer_folder, presets
 from calibrant.study.grid import calibration_sets, runs
 from calibrant.study.report_index import study_index
 from calibrant.study.report_inputs import report_files
-from calibrant.study.study_file import load_config
+from calibrant.study.study_file import load_config, load_preset
 from calibrant.study.targets import PAPER, target_config, target_files
 
 MODELS = ["dclm-7b", "llama-2-7b", "llama-2-13b", "llama-3-8b"]
@@ -137,6 +137,16 @@ def test_a_presets_file_may_stand_for_the_configuration(tmp_path: Path) -> None:
     config = load_config(path, base, target="table5")
     assert config == target_config(given("llama-2-7b", extends="dclm-7b"), "table5")
     assert config["study"] == "llama-2-7b"
+
+
+def test_a_presets_name_is_enough_and_config_yaml_lies_over_it(tmp_path: Path) -> None:
+    base = tmp_path / "config.yaml"
+    assert load_preset("tiny", base) == resolve_config(given("tiny"))
+    assert load_preset("tiny", base, "figure4", {"seeds": 3}) == target_config(given("tiny", seeds=3), "figure4")
+    base.write_text("preset: smollm2-135m\nexperiment: table3\nseeds: 5\n")
+    assert load_preset("tiny", base) == resolve_config({"preset": "tiny", "experiment": "table3", "seeds": 5})
+    with pytest.raises(InputError, match=r"^preset tinny: preset is 'tinny' \(did you mean tiny\?\)"):
+        load_preset("tinny", tmp_path / "absent.yaml")
 
 
 def test_presets_call_themselves_by_their_files_name() -> None:

@@ -84,6 +84,15 @@ def test_a_preset_is_chosen_by_its_file_or_by_its_name(workspace: Workspace, arg
     assert found["sample"] == found["draw"] == 4 * 20
 
 
+def test_make_study_takes_a_presets_name(workspace: Workspace) -> None:
+    """Its Snakemake plans what Snakemake plans by itself for that preset."""
+    result = workspace.run("workflow/study.py", "--config", "tiny", "--target", "figure5", "--", "-n", "-q", "rules")
+    assert "The pages of figure5 are in reports/tiny" in result.stdout
+    found = dict(re.findall(r"^(\w+) +(\d+)$", result.stdout + result.stderr, re.MULTILINE))
+    planned = dry_run(workspace, "--config", "preset=tiny", "--", "figure5")
+    assert {rule: int(count) for rule, count in found.items() if rule != "total"} == planned
+
+
 def test_an_unknown_target_is_answered_with_those_that_there_are(workspace: Workspace) -> None:
     with pytest.raises(
         AssertionError,

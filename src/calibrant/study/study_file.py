@@ -8,6 +8,8 @@ from calibrant.study.config import resolve_config
 from calibrant.study.targets import target_config
 from calibrant.study.yaml_mappings import merge, read_yaml
 
+DEFAULT_EXPERIMENT = "sources"  # what config.yaml of the checkout has
+
 
 def load_config(
     path: str | Path,
@@ -30,6 +32,25 @@ def load_config(
     if Path(base).is_file():
         config = merge(read_yaml(base), config)
     return _resolved(merge(config, dict(changes or {})), target, str(path))
+
+
+def load_preset(
+    preset: str,
+    base: str | Path = "config.yaml",
+    target: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The configuration of a preset by its name: `base` with this preset, as for Snakemake's `--config preset=NAME`.
+
+    Where there is no `base`, the experiment is `DEFAULT_EXPERIMENT`. Arguments as of `load_config`.
+
+    Raises:
+        InputError: no such preset, or the configuration is not valid.
+    """
+    over = {"preset": preset, **(changes or {})}
+    if Path(base).is_file():
+        return load_config(base, base, target, over)
+    return _resolved({"experiment": DEFAULT_EXPERIMENT, **over}, target, f"preset {preset}")
 
 
 def _resolved(config: dict[str, Any], target: str | None, name: str) -> dict[str, Any]:
