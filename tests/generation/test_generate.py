@@ -158,24 +158,23 @@ def test_a_killed_run_resumes_to_the_same_bytes(
     )
     partial = tmp_path / "cut.parquet.partial"
     deadline = time.monotonic() + 120
-    while len(list(partial.glob("*/*.json"))) < 2:
+    while len(list(partial.glob("wave-*.json"))) < 2:
         assert killed.poll() is None, "ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert not cut.exists()
-    finished = {wave.name: wave.stat().st_mtime_ns for wave in partial.glob("*/*.json")}
-    [folder] = partial.iterdir()
+    finished = {wave.name: wave.stat().st_mtime_ns for wave in partial.glob("wave-*.json")}
     seen: dict[str, int] = {}
-    clear = PartialRows.clear
+    remove = PartialRows.remove
 
-    def look_then_clear(self: PartialRows) -> None:
-        seen.update({wave.name: wave.stat().st_mtime_ns for wave in folder.iterdir()})
-        clear(self)
+    def look_then_remove(self: PartialRows) -> None:
+        seen.update({wave.name: wave.stat().st_mtime_ns for wave in partial.glob("wave-*.json")})
+        remove(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PartialRows, "clear", look_then_clear)
+        patch.setattr(PartialRows, "remove", look_then_remove)
         assert main(stage(corpus, tiny_model_dir, cut, **options)) == 0
     assert finished.items() <= seen.items()  # taken up, not made again
     assert len(seen) > len(finished)
@@ -189,9 +188,11 @@ def test_partial_work_for_other_inputs_or_damaged_is_not_taken_up(tmp_path: Path
     store = PartialRows(tmp_path / "x.parquet", {"seed": 0})
     store.save(0, rows)
     assert PartialRows(tmp_path / "x.parquet", {"seed": 0}).load(0) == rows
-    assert PartialRows(tmp_path / "x.parquet", {"seed": 1}).load(0) is None
-    file = next(store.folder.iterdir())
+    file = store.file("wave-000000.json")
     file.write_text(file.read_text()[:-10])
+    assert store.load(0) is None
+    store.save(0, rows)
+    assert PartialRows(tmp_path / "x.parquet", {"seed": 1}).load(0) is None
     assert store.load(0) is None
 
 

@@ -73,7 +73,7 @@ class Observed:
 
 def waves(folder: Path) -> dict[str, int]:
     found = {}
-    for file in folder.glob(f"{GENERATED}.partial/*/*.json"):
+    for file in folder.glob(f"{GENERATED}.partial/wave-*.json"):
         with contextlib.suppress(FileNotFoundError):
             found[file.name] = file.stat().st_ino
     return found

@@ -146,7 +146,7 @@ def run(options: argparse.Namespace) -> None:
     ends = end_statistics(rows) if engine.knows_ends(settings) else None
     metadata = {**metadata, "document_passes": prompts.passes, "model_ends": ends}
     write_samples(options.output, to_table(rows, written, tokenizer, documents.source), metadata, generated=True)
-    store.clear()
+    store.remove()
     verb = "would have ended without suppression" if settings.end_of_text == "suppress" else "were ended by the model"
     print(
         f"generate: {len(rows)} rows, {meter.drawn} tokens drawn in {seconds:.1f} s "

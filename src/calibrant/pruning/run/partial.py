@@ -1,45 +1,34 @@
-"""Work in progress: finished layers and activations beside the output, so that a killed run goes on where it was."""
+"""Finished layers of an unfinished pruning run, and the activations that it goes on from."""
 
-import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 from torch import Tensor
 
-from calibrant.artefacts.atomic import prepare_parent, read_json, write_json
-from calibrant.artefacts.digest import sha256_json
 from calibrant.artefacts.tensor_files import write_tensors
+from calibrant.artefacts.unfinished import Unfinished
 
 SAVE_EVERY = 10.0  # seconds between copies of the activations; the layers since the last copy are only run forward
 
 
-class Partial:
-    """The folder `<output>.partial/` of one run, keyed by a hash of its inputs and settings.
+class Partial(Unfinished):
+    """Layer files, what the allocation saw, and the inputs of one layer, in the folder of an unfinished run."""
 
-    Work of another key is thrown away: it belongs to another run.
-    """
-
-    def __init__(self, output: str | Path, inputs: dict[str, Any]) -> None:
-        output = Path(output)
-        self.folder = output.with_name(output.name + ".partial")
-        prepare_parent(output)
-        key = {"key": sha256_json(inputs)}
-        marker = self.folder / "key.json"
-        if self.folder.exists() and not (marker.exists() and read_json(marker) == key):
-            shutil.rmtree(self.folder)
-        if not marker.exists():
-            write_json(marker, key)
+    def __init__(self, output: str | Path, inputs: Mapping[str, Any]) -> None:
+        """As `Unfinished`; `inputs` are those of the run and its settings."""
+        super().__init__(output, inputs)
         self._saved = time.monotonic()
 
     def layer_file(self, index: int) -> Path:
         """Packed masks of a finished layer; updated weights lie beside it."""
-        return self.folder / f"layer-{index:04d}.safetensors"
+        return self.file(f"layer-{index:04d}.safetensors")
 
     def allocation_file(self) -> Path:
         """What the allocation saw in each layer."""
-        return self.folder / "allocation.json"
+        return self.file("allocation.json")
 
     def resume_point(self) -> int:
         """The last layer whose inputs were saved; 0 when none were."""
@@ -61,9 +50,5 @@ class Partial:
                 file.unlink()
         self._saved = time.monotonic()
 
-    def remove(self) -> None:
-        """Drop the folder once the output is complete."""
-        shutil.rmtree(self.folder)
-
     def _hidden_file(self, index: int) -> Path:
-        return self.folder / f"hidden-{index:04d}.safetensors"
+        return self.file(f"hidden-{index:04d}.safetensors")
