@@ -4,7 +4,7 @@ import pytest
 
 from calibrant.errors import InputError
 from calibrant.pruning.methods.composition import METHODS, compose
-from calibrant.settings.sparsity import NM, Unstructured, parse_sparsity
+from calibrant.settings.sparsity import GROUP_OF_OPTION, NM, Unstructured, parse_sparsity
 
 
 def test_sparsity_is_a_share_or_n_kept_of_m() -> None:
@@ -43,7 +43,8 @@ def test_published_defaults() -> None:
 def test_each_method_has_its_own_group(method: str, group: str) -> None:
     composed = compose(method, "0.5")
     assert isinstance(composed.pattern, Unstructured)
-    assert composed.pattern.group == composed.settings["group"] == group
+    assert composed.settings["group"] == group
+    assert composed.pattern.group == GROUP_OF_OPTION[group]
 
 
 def test_refined_magnitude_starts_within_rows() -> None:

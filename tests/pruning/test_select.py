@@ -57,12 +57,12 @@ def test_one_of_four_keeps_one() -> None:
 def test_layer_threshold_is_the_published_rule(ratio: float, distinct: int) -> None:
     score = scores(1, 7, 30, distinct)
     threshold = score.flatten().sort().values[math.floor(score.numel() * ratio)]
-    keep = select(score, Unstructured(ratio, "layer"))
+    keep = select(score, Unstructured(ratio, "linear"))
     assert torch.equal(keep, ~(score <= threshold))
     assert int((~keep).sum()) >= int(score.numel() * ratio) + 1
 
 
-@pytest.mark.parametrize("pattern", [Unstructured(0.0), Unstructured(0.0, "layer")])
+@pytest.mark.parametrize("pattern", [Unstructured(0.0), Unstructured(0.0, "linear")])
 def test_nothing_is_pruned_at_zero(pattern: Unstructured) -> None:
     assert select(torch.zeros(3, 4), pattern).all()
 

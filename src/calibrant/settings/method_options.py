@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from calibrant.errors import InputError
 
 Value = str | float | int | bool | None
+MethodSettings = Mapping[str, Value]  # every option of a method with its value
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
-"""Which weights compete with which: unstructured in rows or whole layers, or N kept of every M."""
+"""Which weights compete with which: unstructured in rows or whole linear layers, or N kept of every M."""
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from calibrant.errors import InputError
 
-Group = Literal["row", "layer"]
-GROUPS: tuple[str, ...] = get_args(Group)
+Group = Literal["row", "linear"]
+# What users write for a group, and mask files record. `layer` means one linear layer there, as in the published codes;
+# everywhere else in this package a layer is a decoder layer.
+GROUP_OF_OPTION: dict[str, Group] = {"row": "row", "layer": "linear"}
+GROUPS = tuple(GROUP_OF_OPTION)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class NM:
 Pattern = Unstructured | NM
 
 
-def parse_sparsity(text: str, group: Group = "row") -> Pattern:
+def parse_sparsity(text: str) -> Pattern:
     """Read `0.6` (the share pruned) or `2:4` (two kept of every four).
 
     Raises:
@@ -64,4 +67,4 @@ def parse_sparsity(text: str, group: Group = "row") -> Pattern:
         raise InputError(f"sparsity {text}: neither a number nor N:M; {allowed}") from None
     if not 0 <= ratio < 1:
         raise InputError(f"sparsity {text}: outside 0 to 1; {allowed}")
-    return Unstructured(ratio, group)
+    return Unstructured(ratio)

@@ -12,7 +12,7 @@ from calibrant.pruning.methods.input_statistics import Kind
 from calibrant.pruning.methods.refinements import REFINEMENTS
 from calibrant.pruning.methods.refinements.refinement import Refinement
 from calibrant.settings.method_options import Option, Value, read_options
-from calibrant.settings.sparsity import GROUPS, NM, Pattern, Unstructured, parse_sparsity
+from calibrant.settings.sparsity import GROUP_OF_OPTION, GROUPS, NM, Group, Pattern, Unstructured, parse_sparsity
 
 SEQUENTIAL = ("layer", "sublayer", "dense")
 COMMON = (
@@ -137,8 +137,11 @@ def _resolve_group(
             "weights (sparsegpt.block_size); leave it out"
         )
     # Refinement swaps weights within rows, so its first mask is drawn within rows whatever the criterion
-    group = given.get("group", "row" if refined else criterion.group)
+    group: Group = "row" if refined else criterion.group
+    if "group" in given:  # the one place where the option's word becomes the group that it means
+        group = GROUP_OF_OPTION[given["group"]]
     if refined and group != "row":
-        raise InputError(f"option group={group}: method {method} swaps weights within rows; use group=row")
+        raise InputError(f"option group={given['group']}: method {method} swaps weights within rows; use group=row")
     assert isinstance(pattern, Unstructured)
-    return replace(pattern, group="row" if group == "row" else "layer"), group
+    option = next(word for word, meant in GROUP_OF_OPTION.items() if meant == group)
+    return replace(pattern, group=group), option

@@ -11,7 +11,7 @@ from calibrant.settings.sparsity import NM, Pattern, Unstructured
 def select(score: Tensor, pattern: Pattern) -> Tensor:
     """Keep-mask of a layer, bool [rows, cols], from scores [rows, cols] (higher is kept).
 
-    Rows lose int(cols * ratio) weights each, as in Wanda; a whole layer loses every weight up to the score
+    Rows lose int(cols * ratio) weights each, as in Wanda; a whole linear layer loses every weight up to the score
     at place int(numel * ratio), ties and that weight included, as in the published magnitude pruning.
 
     Raises:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from calibrant.pruning.methods.input_statistics import Kind, Statistics
-from calibrant.settings.method_options import Option, Value
+from calibrant.settings.method_options import MethodSettings, Option
 from calibrant.settings.sparsity import Pattern
 
-Settings = Mapping[str, Value]
-Observe = Callable[[Mapping[str, tuple[Tensor, Statistics]], Settings], float]
-Allocate = Callable[[Pattern, Sequence[float], Sequence[int], Settings], list[Pattern]]
+Observe = Callable[[Mapping[str, tuple[Tensor, Statistics]], MethodSettings], float]
+Allocate = Callable[[Pattern, Sequence[float], Sequence[int], MethodSettings], list[Pattern]]
 
 
 @dataclass(frozen=True)

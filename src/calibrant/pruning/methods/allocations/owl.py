@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from calibrant.errors import InputError
-from calibrant.pruning.methods.allocations.allocation import Allocation, Settings
+from calibrant.pruning.methods.allocations.allocation import Allocation
 from calibrant.pruning.methods.criteria import wanda
 from calibrant.pruning.methods.input_statistics import Statistics
-from calibrant.settings.method_options import BOOLEAN, Option
+from calibrant.settings.method_options import BOOLEAN, MethodSettings, Option
 from calibrant.settings.sparsity import NM, Pattern
 
 Floats = npt.NDArray[np.float64]
@@ -32,7 +32,7 @@ def options(pattern: Pattern) -> tuple[Option, ...]:
     )
 
 
-def observe(linears: Mapping[str, tuple[Tensor, Statistics]], settings: Settings) -> float:
+def observe(linears: Mapping[str, tuple[Tensor, Statistics]], settings: MethodSettings) -> float:
     """Outlier ratio of a decoder layer in percent: Wanda scores above owl.m times their mean, all linears pooled."""
     scores = [wanda.score(weight, statistics, settings).flatten() for weight, statistics in linears.values()]
     if not scores:
@@ -43,7 +43,7 @@ def observe(linears: Mapping[str, tuple[Tensor, Statistics]], settings: Settings
 
 
 def allocate(
-    pattern: Pattern, observations: Sequence[float], sizes: Sequence[int], settings: Settings
+    pattern: Pattern, observations: Sequence[float], sizes: Sequence[int], settings: MethodSettings
 ) -> list[Pattern]:
     """One pattern for each decoder layer, from its outlier ratio.
 
@@ -115,14 +115,14 @@ def _whole_steps_exact(pattern: NM, shift: Floats, sizes: Floats) -> Floats:
     return kept
 
 
-def _too_wide(layer: int, consequence: str, settings: Settings) -> InputError:
+def _too_wide(layer: int, consequence: str, settings: MethodSettings) -> InputError:
     return InputError(
         f"option owl.lambda={_number(settings, 'owl.lambda'):g}: decoder layer {layer} would {consequence}; "
         "give a smaller owl.lambda (0.08 for ratios and 2 for N:M are the published ones)"
     )
 
 
-def _number(settings: Settings, name: str) -> float:
+def _number(settings: MethodSettings, name: str) -> float:
     value = settings[name]
     assert isinstance(value, float)
     return value

@@ -1,17 +1,16 @@
 """What a criterion is: a score of every weight, or a solver that selects while it updates the weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from calibrant.pruning.methods.input_statistics import Kind, Statistics
-from calibrant.settings.method_options import Option, Value
+from calibrant.settings.method_options import MethodSettings, Option
 from calibrant.settings.sparsity import Group, Pattern
 
-Settings = Mapping[str, Value]
-Score = Callable[[Tensor, Statistics, Settings], Tensor]
-Solver = Callable[[Tensor, Statistics, Pattern, Settings], tuple[Tensor, Tensor]]
+Score = Callable[[Tensor, Statistics, MethodSettings], Tensor]
+Solver = Callable[[Tensor, Statistics, Pattern, MethodSettings], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from torch import Tensor
 
-from calibrant.pruning.methods.criteria.criterion import Criterion, Settings
+from calibrant.pruning.methods.criteria.criterion import Criterion
 from calibrant.pruning.methods.input_statistics import Statistics
+from calibrant.settings.method_options import MethodSettings
 
 
-def score(weight: Tensor, statistics: Statistics, settings: Settings) -> Tensor:
+def score(weight: Tensor, statistics: Statistics, settings: MethodSettings) -> Tensor:
     """|W| [rows, cols]. It needs no data: `statistics` may be empty."""
     return weight.abs()
 
 
-CRITERION = Criterion(score, group="layer")
+CRITERION = Criterion(score, group="linear")

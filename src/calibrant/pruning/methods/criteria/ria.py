@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from calibrant.pruning.methods.criteria.criterion import Criterion, Settings
+from calibrant.pruning.methods.criteria.criterion import Criterion
 from calibrant.pruning.methods.input_statistics import Statistics
-from calibrant.settings.method_options import Option
+from calibrant.settings.method_options import MethodSettings, Option
 
 
-def score(weight: Tensor, statistics: Statistics, settings: Settings) -> Tensor:
+def score(weight: Tensor, statistics: Statistics, settings: MethodSettings) -> Tensor:
     """(|W_ij| / column sum + |W_ij| / row sum) * sqrt(s_j)^a, float32 [rows, cols].
 
     The divisions are in the weight's own format, as published. A row or column of zeros adds nothing.
@@ -28,6 +28,6 @@ def _share(magnitude: Tensor, total: Tensor) -> Tensor:
 CRITERION = Criterion(
     score,
     needs=frozenset({"norm"}),
-    group="layer",
+    group="linear",
     options=(Option("ria.exponent", 0.5, "power of the input feature's norm", low=0),),
 )

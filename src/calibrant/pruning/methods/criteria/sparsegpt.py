@@ -6,23 +6,23 @@ import torch
 from torch import Tensor
 
 from calibrant.errors import InputError
-from calibrant.pruning.methods.criteria.criterion import Criterion, Settings
+from calibrant.pruning.methods.criteria.criterion import Criterion
 from calibrant.pruning.methods.input_statistics import Statistics
 from calibrant.pruning.methods.selection import keep_n_of_m, prune_below_threshold
-from calibrant.settings.method_options import Option
+from calibrant.settings.method_options import MethodSettings, Option
 from calibrant.settings.sparsity import NM, Pattern, Unstructured
 
 MORE_DAMPING = (1, 10, 100)  # times the asked damping, tried in turn
 SMALL = 64  # rows of a triangular matrix that is inverted directly
 
 
-def score(weight: Tensor, statistics: Statistics, settings: Settings) -> Tensor:
+def score(weight: Tensor, statistics: Statistics, settings: MethodSettings) -> Tensor:
     """W² / diag(H^-1's upper Cholesky factor)², float32 [rows, cols]: the static score, without any update."""
     factor, dead = inverse_factor(statistics, settings, as_published=weight.dtype == torch.float32)
     return _saliency(weight.to(torch.float32).masked_fill(dead, 0), factor.diag())
 
 
-def solve(weight: Tensor, statistics: Statistics, pattern: Pattern, settings: Settings) -> tuple[Tensor, Tensor]:
+def solve(weight: Tensor, statistics: Statistics, pattern: Pattern, settings: MethodSettings) -> tuple[Tensor, Tensor]:
     """Keep-mask and updated weights, both [rows, cols]; the weights are float32 and zero where pruned.
 
     Columns are handled in blocks. Within a block the error of each column's zeros is at once spread over
@@ -73,7 +73,7 @@ def _saliency(W: Tensor, d: Tensor) -> Tensor:
     return W**2 / d**2
 
 
-def inverse_factor(statistics: Statistics, settings: Settings, as_published: bool) -> tuple[Tensor, Tensor]:
+def inverse_factor(statistics: Statistics, settings: MethodSettings, as_published: bool) -> tuple[Tensor, Tensor]:
     """Upper Cholesky factor of the damped Hessian's inverse [cols, cols], and the dead columns, bool [cols].
 
     Kept with the statistics: query, key and value have one Hessian, and its factor is computed once.

@@ -2,11 +2,12 @@
 
 from torch import Tensor
 
-from calibrant.pruning.methods.criteria.criterion import Criterion, Settings
+from calibrant.pruning.methods.criteria.criterion import Criterion
 from calibrant.pruning.methods.input_statistics import Statistics
+from calibrant.settings.method_options import MethodSettings
 
 
-def score(weight: Tensor, statistics: Statistics, settings: Settings) -> Tensor:
+def score(weight: Tensor, statistics: Statistics, settings: MethodSettings) -> Tensor:
     """|W_ij| * sqrt(s_j), float32 [rows, cols], with s the mean over sequences of the features' squared norms."""
     assert statistics.squared_norm is not None
     return weight.abs() * statistics.squared_norm.sqrt()

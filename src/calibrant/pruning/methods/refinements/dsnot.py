@@ -5,13 +5,13 @@ from torch import Tensor
 
 from calibrant.pruning.methods.criteria import wanda
 from calibrant.pruning.methods.input_statistics import Statistics
-from calibrant.pruning.methods.refinements.refinement import Refinement, Settings
-from calibrant.settings.method_options import Option
+from calibrant.pruning.methods.refinements.refinement import Refinement
+from calibrant.settings.method_options import MethodSettings, Option
 from calibrant.settings.sparsity import NM, Pattern
 
 
 def refine(
-    weight: Tensor, score: Tensor, keep: Tensor, statistics: Statistics, pattern: Pattern, settings: Settings
+    weight: Tensor, score: Tensor, keep: Tensor, statistics: Statistics, pattern: Pattern, settings: MethodSettings
 ) -> Tensor:
     """A keep-mask [rows, cols] with as many weights in every row (N:M: in every group) as `keep`.
 
@@ -52,12 +52,12 @@ def refine(
     return keep
 
 
-def applies(name: str, settings: Settings) -> bool:
+def applies(name: str, settings: MethodSettings) -> bool:
     """`attention` (the published default) leaves everything outside attention with its first mask; `all` does not."""
     return settings["dsnot.scope"] == "all" or any("att" in part.lower() for part in name.split(".")[:-1])
 
 
-def _by_variance(pruned_C: Tensor, statistics: Statistics, settings: Settings) -> Tensor:
+def _by_variance(pruned_C: Tensor, statistics: Statistics, settings: MethodSettings) -> Tensor:
     """C / var^p; a feature without variance and without sum has no say (0 / 0)."""
     assert statistics.variance is not None
     power = settings["dsnot.variance_power"]

@@ -1,16 +1,15 @@
 """What a refinement is: a function from a first mask to a better one with the same number of weights in each row."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from calibrant.pruning.methods.input_statistics import Kind, Statistics
-from calibrant.settings.method_options import Option, Value
+from calibrant.settings.method_options import MethodSettings, Option
 from calibrant.settings.sparsity import Pattern
 
-Settings = Mapping[str, Value]
-Refine = Callable[[Tensor, Tensor, Tensor, Statistics, Pattern, Settings], Tensor]
+Refine = Callable[[Tensor, Tensor, Tensor, Statistics, Pattern, MethodSettings], Tensor]
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,6 @@ class Refinement:
     """
 
     refine: Refine
-    applies: Callable[[str, Settings], bool]
+    applies: Callable[[str, MethodSettings], bool]
     needs: frozenset[Kind]
     options: tuple[Option, ...]
