@@ -15,7 +15,7 @@ from calibrant.generation.generated_rows import Generated, Prompt, Settings, Voc
 from calibrant.models.checkpoint.checkpoint_config import load_config
 from calibrant.models.checkpoint.loading import load_model
 from calibrant.models.decoders.key_value_cache import BLOCK
-from calibrant.models.decoders.laid_out_linear import Linear, packable
+from calibrant.models.decoders.laid_out_linear import LaidOutLinear, packable
 from calibrant.models.decoders.llama_likeness import unlike_llama
 from calibrant.models.decoders.stepping_llama import NativeLlama
 
@@ -156,8 +156,8 @@ def test_the_packed_product_is_bit_identical(rows: int) -> None:
     x = torch.randn(rows, 64, generator=generator).bfloat16()
     if not packable(weight):
         pytest.skip("this PyTorch has no packed bfloat16 product")
-    assert torch.equal(Linear(weight)(x), nn.functional.linear(x, weight))
-    assert torch.equal(Linear(weight, bias)(x), nn.functional.linear(x, weight, bias))
+    assert torch.equal(LaidOutLinear(weight)(x), nn.functional.linear(x, weight))
+    assert torch.equal(LaidOutLinear(weight, bias)(x), nn.functional.linear(x, weight, bias))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -172,7 +172,7 @@ def test_what_follows_a_product_is_applied_to_it(dtype: torch.dtype) -> None:
     x, weight, bias, other = (
         torch.randn(shape, generator=generator).to(dtype) for shape in ((7, 64), (96, 64), (96,), (7, 96))
     )
-    linear = Linear(weight, bias)
+    linear = LaidOutLinear(weight, bias)
     product = nn.functional.linear(x.double(), weight.double(), bias.double())
     summed = nn.functional.linear(x.double().abs(), weight.double().abs(), bias.double().abs()) * 64 * 2**-24
     u = 2**-8 if dtype == torch.bfloat16 else 2**-24

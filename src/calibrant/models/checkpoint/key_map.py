@@ -11,7 +11,7 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 
 
 @dataclass(frozen=True)
-class Place:
+class ParameterPlace:
     """Where a checkpoint tensor goes: a parameter, and for stacked experts which expert and which share of its rows."""
 
     parameter: str
@@ -42,21 +42,21 @@ class KeyMap:
         self._renamings = [entry for entry in conversions if isinstance(entry, WeightRenaming)]
         self._converters = [entry for entry in conversions if isinstance(entry, WeightConverter)]
 
-    def place(self, key: str) -> Place | None:
+    def place(self, key: str) -> ParameterPlace | None:
         """Where a key goes; None when the model has no place for it."""
         target, pattern = rename_source_key(key, self._renamings, self._converters, self._prefix, self._parameters)
         if target not in self._parameters and key in self._parameters:
-            return Place(key)
+            return ParameterPlace(key)
         if target not in self._parameters:
             return None
         if pattern is None or "*" not in pattern or self._parameters[target].ndim != 3:
-            return Place(target)
+            return ParameterPlace(target)
         patterns = next(entry.source_patterns for entry in self._converters if pattern in entry.source_patterns)
         number = re.search(r"(\d+)".join(map(re.escape, pattern.split("*"))), key)
         assert number is not None
-        return Place(target, int(number[1]), patterns.index(pattern), len(patterns))
+        return ParameterPlace(target, int(number[1]), patterns.index(pattern), len(patterns))
 
-    def places(self, keys: Iterable[str]) -> dict[str, Place]:
+    def places(self, keys: Iterable[str]) -> dict[str, ParameterPlace]:
         """Every key that has a place."""
         found = {key: self.place(key) for key in keys}
         return {key: place for key, place in found.items() if place is not None}

@@ -20,7 +20,7 @@ from calibrant.models.compute.devices import BLOCK_ATTENTION, choose_attention
 from calibrant.models.compute.hardware import hardware
 from calibrant.models.compute.number_formats import dtype_name
 from calibrant.models.decoders.block_attention import block_attention, gains
-from calibrant.models.decoders.laid_out_linear import Linear
+from calibrant.models.decoders.laid_out_linear import LaidOutLinear
 from calibrant.study.cost import attention_flops
 from calibrant.study.machines import HERE, Assumption, Machine, processor_like
 from calibrant.study.shapes import Shape
@@ -153,8 +153,8 @@ def _weights() -> dict[str, tuple[int, int]]:
     }
 
 
-def _linear(rows: int, columns: int, dtype: torch.dtype) -> Linear:
-    return Linear(torch.full((rows, columns), 1 / columns, dtype=dtype))
+def _linear(rows: int, columns: int, dtype: torch.dtype) -> LaidOutLinear:
+    return LaidOutLinear(torch.full((rows, columns), 1 / columns, dtype=dtype))
 
 
 def _norm(x: Tensor) -> Tensor:

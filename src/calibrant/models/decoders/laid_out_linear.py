@@ -17,7 +17,7 @@ _ROWS = 64  # for how many rows the layout is chosen: a batch of decoding
 LAID_OUT_ROWS = 512  # the same for `lay_out`: a sequence
 
 
-class Linear:
+class LaidOutLinear:
     """x -> x W^T + b for W [out, in]; x of any leading shape."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None, *, pack: bool = True) -> None:

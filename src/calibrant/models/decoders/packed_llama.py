@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from calibrant.models.decoders.laid_out_linear import Linear
+from calibrant.models.decoders.laid_out_linear import LaidOutLinear
 from calibrant.models.decoders.llama_likeness import unlike_llama
 from calibrant.models.decoders.packed_attention import PackedAttention
 
@@ -78,14 +78,14 @@ class _Product:
         self.versions: tuple[int, ...] = ()
 
     @property
-    def linear(self) -> Linear:
+    def linear(self) -> LaidOutLinear:
         """The product; made anew when masks have been put into the weights or taken out of them."""
         versions = tuple(parameter._version for module in self.modules for parameter in module.parameters())
         if versions != self.versions:
             weights = [module.weight.detach() for module in self.modules]
             biases = [module.bias.detach() for module in self.modules if module.bias is not None]
             weight = torch.cat(weights) if len(weights) > 1 else weights[0]
-            self._linear = Linear(weight, torch.cat(biases) if biases else None, pack=self.packed)
+            self._linear = LaidOutLinear(weight, torch.cat(biases) if biases else None, pack=self.packed)
             self.versions = versions
         return self._linear
 

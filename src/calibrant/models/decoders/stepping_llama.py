@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from calibrant.models.decoders.block_attention import SHORTEST, block_attention
 from calibrant.models.decoders.key_value_cache import Cache
-from calibrant.models.decoders.laid_out_linear import Linear
+from calibrant.models.decoders.laid_out_linear import LaidOutLinear
 
 PREFILL_TOKENS = 4096  # at most so many prefix tokens at once: bounds the memory of long prefixes
 
@@ -24,15 +24,15 @@ PREFILL_TOKENS = 4096  # at most so many prefix tokens at once: bounds the memor
 @dataclass
 class _Layer:
     input_norm: Tensor
-    qkv: Linear
-    out: Linear
+    qkv: LaidOutLinear
+    out: LaidOutLinear
     mlp_norm: Tensor
-    gate: Linear
-    up: Linear
-    down: Linear
+    gate: LaidOutLinear
+    up: LaidOutLinear
+    down: LaidOutLinear
 
 
-def _fuse(*linears: nn.Linear) -> Linear:
+def _fuse(*linears: nn.Linear) -> LaidOutLinear:
     """One linear map that gives the outputs of several, one after the other. Their own weights are freed."""
     weight = (
         torch.cat([linear.weight.detach() for linear in linears]) if len(linears) > 1 else linears[0].weight.detach()
@@ -40,7 +40,7 @@ def _fuse(*linears: nn.Linear) -> Linear:
     biases = [linear.bias.detach() for linear in linears if linear.bias is not None]
     for linear in linears:
         linear.weight = nn.Parameter(weight.new_empty(0), requires_grad=False)
-    return Linear(weight, torch.cat(biases) if biases else None)
+    return LaidOutLinear(weight, torch.cat(biases) if biases else None)
 
 
 def _pair(linear: nn.Linear, width: int) -> nn.Linear:
@@ -67,7 +67,7 @@ class NativeLlama:
         self.width: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.embedding: Tensor = model.model.embed_tokens.weight.detach()
         self.norm: Tensor = model.model.norm.weight.detach()
-        self.head = Linear(model.lm_head.weight.detach())
+        self.head = LaidOutLinear(model.lm_head.weight.detach())
         self.inverse_frequency: Tensor = model.model.rotary_emb.inv_freq.detach().float()
         self.rope_scale: float = float(model.model.rotary_emb.attention_scaling)
         self.device = self.embedding.device

@@ -9,7 +9,7 @@ from torch.nn.modules.conv import _ConvNd
 from transformers.pytorch_utils import Conv1D
 
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.key_map import Place
+from calibrant.models.checkpoint.key_map import ParameterPlace
 from calibrant.models.openlm.fused_parts import fused_splits
 
 
@@ -37,7 +37,7 @@ class Linear:
     name: str
     module: nn.Module
     transposed: bool = False
-    place: Place | None = None
+    place: ParameterPlace | None = None
     parts: tuple[slice, ...] = ()
 
     @property
@@ -94,7 +94,7 @@ def _numel(module: nn.Module) -> int:
 
 
 def find_linears(
-    layer: DecoderLayer, exclude: str | None = None, places: Mapping[str, Place] | None = None
+    layer: DecoderLayer, exclude: str | None = None, places: Mapping[str, ParameterPlace] | None = None
 ) -> dict[str, Linear]:
     """The linear layers of a decoder layer that can be pruned, in the order of the model's definition; then experts.
 
@@ -125,7 +125,7 @@ def find_linears(
     return {name: linear for name, linear in found.items() if not (excluded and excluded.search(name))}
 
 
-def _find_experts(layer: DecoderLayer, places: Mapping[str, Place]) -> dict[str, Linear]:
+def _find_experts(layer: DecoderLayer, places: Mapping[str, ParameterPlace]) -> dict[str, Linear]:
     """Experts that transformers stacks into parameters of three dimensions, under the checkpoint's names."""
     stacked = {
         f"{layer.name}.{local}"

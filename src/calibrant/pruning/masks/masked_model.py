@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
-from calibrant.models.checkpoint.key_map import KeyMap, Place
+from calibrant.models.checkpoint.key_map import KeyMap, ParameterPlace
 from calibrant.models.checkpoint.loading import load_model
 from calibrant.pruning.masks.mask_file import MaskFile, read_masks, weights_path, zero_pruned
 
@@ -83,7 +83,7 @@ def find_weights(model: nn.Module, file: MaskFile, prefix: str = "") -> dict[str
             continue
         key = f"{name}.weight"
         if key in parameters:
-            place: Place | None = Place(key)
+            place: ParameterPlace | None = ParameterPlace(key)
         else:
             keys = keys or KeyMap(model)  # slow to make, and needed for experts only
             place = keys.place(key)

@@ -53,11 +53,11 @@ def update(statistics: Statistics, inputs: Tensor) -> None:
     """Add one sequence's inputs [..., cols] in place."""
     if statistics.hessian is not None:
         _add_to_hessian(statistics.hessian, inputs.reshape(-1, inputs.shape[-1]), statistics.sequences)
-    add(statistics, observe(statistics, inputs))
+    add(statistics, sequence_sums(statistics, inputs))
 
 
 @dataclass(frozen=True)
-class Observation:
+class SequenceSums:
     """What one sequence adds to the statistics, but for the Hessian: sums over its `tokens` tokens, each [cols]."""
 
     tokens: int
@@ -66,32 +66,32 @@ class Observation:
     variance: Tensor | None = None
 
 
-def observe(statistics: Statistics, inputs: Tensor) -> Observation:
+def sequence_sums(statistics: Statistics, inputs: Tensor) -> SequenceSums:
     """What one sequence's inputs [..., cols] are going to add; of `statistics` only its kinds are read."""
     x = inputs.reshape(-1, inputs.shape[-1])
     squares = None if statistics.squared_norm is None else _sum_of_squares(x)
     if statistics.sums is None:
-        return Observation(len(x), squares)
+        return SequenceSums(len(x), squares)
     x = x.to(torch.float32)
-    return Observation(len(x), squares, x.sum(0), x.var(0, unbiased=False) if len(x) else None)
+    return SequenceSums(len(x), squares, x.sum(0), x.var(0, unbiased=False) if len(x) else None)
 
 
-def add(statistics: Statistics, seen: Observation) -> None:
-    """Add what was observed of one sequence, in place.
+def add(statistics: Statistics, of_sequence: SequenceSums) -> None:
+    """Add the sums of one sequence, in place.
 
     The running means are updated as in the published codes (scale by n/(n+1), then add 1/(n+1) of the new
     term), so that float32 results agree with theirs to the last bits.
     """
     old, new = statistics.sequences, statistics.sequences + 1
-    if statistics.squared_norm is not None and seen.squares is not None:
-        statistics.squared_norm.mul_(old / new).add_(seen.squares, alpha=1 / new)
-    if statistics.sums is not None and seen.sums is not None:
-        statistics.sums.mul_(old / new).add_(seen.sums, alpha=1 / new)
-    if statistics.variance is not None and seen.variance is not None:
-        total = statistics.tokens + seen.tokens
-        statistics.variance.mul_(statistics.tokens / total).add_(seen.variance, alpha=seen.tokens / total)
+    if statistics.squared_norm is not None and of_sequence.squares is not None:
+        statistics.squared_norm.mul_(old / new).add_(of_sequence.squares, alpha=1 / new)
+    if statistics.sums is not None and of_sequence.sums is not None:
+        statistics.sums.mul_(old / new).add_(of_sequence.sums, alpha=1 / new)
+    if statistics.variance is not None and of_sequence.variance is not None:
+        total = statistics.tokens + of_sequence.tokens
+        statistics.variance.mul_(statistics.tokens / total).add_(of_sequence.variance, alpha=of_sequence.tokens / total)
     statistics.sequences = new
-    statistics.tokens += seen.tokens
+    statistics.tokens += of_sequence.tokens
 
 
 def _add_to_hessian(hessian: Tensor, x: Tensor, old: int) -> None:

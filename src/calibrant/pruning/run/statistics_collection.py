@@ -13,11 +13,11 @@ from calibrant.models.structure.decoder_layers import DecoderLayer, Linear
 from calibrant.models.structure.layer_calls import LayerCall
 from calibrant.pruning.methods.input_statistics import (
     Kind,
-    Observation,
+    SequenceSums,
     Statistics,
     add,
     new_statistics,
-    observe,
+    sequence_sums,
     update,
 )
 from calibrant.pruning.run.linear_inputs import routed, watched
@@ -86,12 +86,12 @@ def collect(
         if at_once == 1:
             update(statistics[name], tensor)
         else:
-            own.seen.append((name, observe(statistics[name], tensor)))
+            own.seen.append((name, sequence_sums(statistics[name], tensor)))
         if name == last and not move_on:
             raise _SeenEnoughError
 
-    def run(index: int) -> list[tuple[str, Observation]]:
-        seen: list[tuple[str, Observation]] = []
+    def run(index: int) -> list[tuple[str, SequenceSums]]:
+        seen: list[tuple[str, SequenceSums]] = []
         own.seen = seen
         try:
             output = calls[index].run(layer.module, hidden[index : index + 1].to(device))
@@ -111,8 +111,8 @@ def collect(
         last = None if routed(linears) else next(reversed(statistics))
         with watched({name: linears[name] for name in statistics}, others):
             for seen in side_by_side(run, range(1, len(calls)), device, at_once):
-                for name, observation in seen:  # in the order of the sequences, whoever was first
-                    add(statistics[name], observation)
+                for name, sums in seen:  # in the order of the sequences, whoever was first
+                    add(statistics[name], sums)
     return {name: _reached(name, statistics[leader]) for name, leader in inputs.all_leaders().items()}
 
 
