@@ -16,6 +16,7 @@ from calibrant.models.checkpoint.loading import load_model
 from calibrant.models.openlm.configuration import OpenLMConfig
 from calibrant.models.openlm.fused_parts import fused_splits
 from calibrant.models.openlm.modeling import OpenLMForCausalLM, rotary_tables
+from calibrant.models.openlm.registration import register
 
 SIZES = {"vocab_size": 61, "dim": 32, "n_layers": 2, "n_heads": 4, "seq_len": 64}
 NORM = {"norm_type": "gain_only_lp_layer_norm", "apply_qk_norm": True}
@@ -106,6 +107,7 @@ def test_agrees_with_a_second_implementation(settings: dict[str, object]) -> Non
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_golden_logits(golden: Path, expected: dict[str, torch.Tensor], attention: str) -> None:
+    register()
     model = AutoModelForCausalLM.from_pretrained(golden, attn_implementation=attention)
     with torch.no_grad():
         logits = model(expected["input_ids"]).logits
@@ -325,26 +327,53 @@ def test_fused_splits_of_other_linears() -> None:
         fused_splits("model.layers.0.attention.in_proj", 32)
 
 
-IMPORT_ORDERS = {
-    "transformers first": "from transformers import AutoConfig as C, AutoModelForCausalLM as A; import calibrant",
-    # AutoConfig is used before the module of the model classes is loaded
-    "calibrant first": "import sys, calibrant, transformers; C = transformers.AutoConfig; "
-    "C.from_pretrained(sys.argv[1]); A = transformers.AutoModelForCausalLM",
-}
+def run_alone(code: str, *arguments: Path) -> str:
+    """What a fresh Python prints, in which nothing is registered yet."""
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-@pytest.mark.parametrize("order", IMPORT_ORDERS)
-def test_auto_classes_find_it_after_import(tmp_path: Path, order: str) -> None:
+def test_importing_calibrant_installs_no_import_hook() -> None:
+    run_alone(
+        "import sys\n"
+        "before = [*sys.meta_path], [*sys.path_hooks]\n"
+        "import calibrant\n"
+        "assert ([*sys.meta_path], [*sys.path_hooks]) == before"
+    )
+
+
+@pytest.mark.parametrize("first", ["", "from transformers import AutoConfig, AutoModelForCausalLM"])
+def test_auto_classes_find_it_once_it_is_registered(tmp_path: Path, first: str) -> None:
     make_model().save_pretrained(tmp_path)
     code = f"""
 import sys
-{IMPORT_ORDERS[order]}
-assert type(C.from_pretrained(sys.argv[1])).__name__ == "OpenLMConfig"
+{first}
+from calibrant.models.openlm.registration import register
+register()
+register()
+from transformers import AutoConfig, AutoModelForCausalLM
+config = AutoConfig.from_pretrained(sys.argv[1])
 with __import__("torch").device("meta"):
-    assert type(A.from_config(C.from_pretrained(sys.argv[1]))).__name__ == "OpenLMForCausalLM"
+    print(type(config).__name__, type(AutoModelForCausalLM.from_config(config)).__name__)
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert run_alone(code, tmp_path).split() == ["OpenLMConfig", "OpenLMForCausalLM"]
+
+
+@pytest.mark.parametrize("name", ["load_tokenizer", "load_model"])
+def test_loading_registers_it_and_a_llama_does_not_import_it(tmp_path: Path, tiny_model_dir: Path, name: str) -> None:
+    for file in tiny_model_dir.glob("tokenizer*"):
+        shutil.copy(file, tmp_path)
+    make_model(vocab_size=400).save_pretrained(tmp_path)
+    code = f"""
+import sys
+from calibrant.models.checkpoint.loading import {name}
+{name}(sys.argv[1])
+print("calibrant.models.openlm.modeling" in sys.modules)
+{name}(sys.argv[2])
+print("calibrant.models.openlm.modeling" in sys.modules)
+"""
+    assert run_alone(code, tiny_model_dir, tmp_path).split() == ["False", "True"]
 
 
 def test_importing_calibrant_is_light() -> None:
@@ -357,6 +386,7 @@ def test_tokenizer_beside_the_model_is_found(tmp_path: Path, tiny_model_dir: Pat
     for file in tiny_model_dir.glob("tokenizer*"):
         shutil.copy(file, tmp_path)
     make_model(vocab_size=400).save_pretrained(tmp_path)
+    register()
     assert AutoTokenizer.from_pretrained(tmp_path)("river mountain")["input_ids"]
     assert isinstance(AutoConfig.from_pretrained(tmp_path), OpenLMConfig)
     assert AutoModel.from_pretrained(tmp_path)(tokens(1, 3)).last_hidden_state.shape == (1, 3, 32)

@@ -17,6 +17,7 @@ from calibrant.models.checkpoint.checkpoint import open_checkpoint
 from calibrant.models.checkpoint.key_map import KeyMap
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.openlm.configuration import OpenLMConfig
+from calibrant.models.openlm.registration import register
 from calibrant.models.structure.decoder_layers import find_decoder_layers, find_linears
 from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.masked_model import load_pruned_model
@@ -96,6 +97,7 @@ def calibration(input_ids: np.ndarray, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module", params=CONFIGS)
 def model_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = CONFIGS[request.param]()
+    register()  # for OpenLM, which transformers does not know by itself
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = tf.AutoModelForCausalLM.from_config(config).float()
@@ -263,7 +265,6 @@ def test_experts_stacked_in_the_checkpoint_are_refused() -> None:
 @pytest.mark.parametrize("method", ["magnitude", "sparsegpt", "wanda"])
 def test_openlm_whole_and_by_parts(method: str, shared_dir: Path, tmp_path: Path) -> None:
     """Fused linears by their parts: magnitude prunes the same share of q, k and v; rows do not notice."""
-    import calibrant  # noqa: F401 - registers OpenLM
     from calibrant.models.openlm.fused_parts import fused_splits
 
     ids = np.random.default_rng(0).integers(3, 500, (4, 32))

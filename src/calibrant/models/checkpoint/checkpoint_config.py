@@ -6,7 +6,9 @@ from typing import Any
 import torch
 
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.checkpoint_files import first_line
+from calibrant.models.checkpoint.checkpoint_files import first_line, read_raw_config
+
+OPENLM = "openlm"  # as config.json names its architecture, which transformers does not know by itself
 
 
 def load_config(path: str | Path) -> Any:
@@ -18,10 +20,23 @@ def load_config(path: str | Path) -> Any:
     from transformers import AutoConfig
 
     path = Path(path)
+    register_openlm_for(path)
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:
         raise InputError(f"model {path}: its config.json cannot be used ({first_line(error)})") from error
+
+
+def register_openlm_for(path: str | Path) -> None:
+    """Make transformers find OpenLM if a model directory is one; other models pay nothing for it."""
+    try:
+        kind = read_raw_config(path).get("model_type")
+    except (InputError, TypeError, ValueError):  # whoever uses the file says what is wrong with it
+        return
+    if kind == OPENLM:
+        from calibrant.models.openlm.registration import register
+
+        register()
 
 
 def checkpoint_dtype(config: Any) -> torch.dtype | None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
-from calibrant.models.checkpoint.checkpoint_config import require_causal_head
+from calibrant.models.checkpoint.checkpoint_config import register_openlm_for, require_causal_head
 from calibrant.models.checkpoint.checkpoint_files import first_line, tokenizer_sha256, weight_files
 from calibrant.models.compute.device_check import prefer_apple_gpu
 from calibrant.models.compute.devices import choose_device
@@ -28,6 +28,7 @@ def load_tokenizer(path: str | Path) -> Any:
     from transformers import AutoTokenizer
 
     tokenizer_sha256(path)
+    register_openlm_for(path)
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except Exception as error:

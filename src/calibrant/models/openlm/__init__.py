@@ -1,5 +1,4 @@
 """OpenLM, the architecture of apple/DCLM-7B, as an ordinary transformers model without remote code.
 
-Importing this package is cheap: `registration` makes transformers' auto classes find the model;
-`configuration` and `modeling` are imported when they do.
+Importing this package is cheap. `registration` imports transformers and makes its auto classes find the model.
 """

@@ -4,8 +4,6 @@ from typing import Any, ClassVar, Self
 
 from transformers.configuration_utils import PreTrainedConfig
 
-from calibrant.models.openlm.registration import register_models
-
 # Field -> default, which is DCLM-7B's. A config file must name the REQUIRED ones itself.
 DEFAULTS: dict[str, Any] = {
     "vocab_size": 50432,
@@ -99,7 +97,6 @@ class OpenLMConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is u
         # open_lm's wrappers write OpenLMModel or OpenLMforCausalLM for the same weights.
         settings["architectures"] = ["OpenLMForCausalLM"]
         super().__init__(**settings)
-        register_models()
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
