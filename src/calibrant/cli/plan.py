@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
     from calibrant.study.estimate import estimate, work_shape
     from calibrant.study.machines import HERE, check_change, machine, machine_names, machines
     from calibrant.study.shapes import UnknownSizeError
-    from calibrant.study.study_file import load_config
+    from calibrant.study.study_file import load_config, load_preset
     from calibrant.study.targets import PAPER, target_files
     from calibrant.study.validation import suggest
     from calibrant.study.work import counts, jobs, work
@@ -66,12 +66,11 @@ def run(options: argparse.Namespace) -> None:
     targets = list(dict.fromkeys(t for name in options.target for t in (every if name == PAPER else [name])))
     changes_of_config = dict(setting(text) for text in options.config)
     study = options.study
-    if study in preset_names() and not Path(study).is_file():
-        study, changes_of_config = "config.yaml", {"preset": study, **changes_of_config}
-    elif not Path(study).suffix and not Path(study).exists():
+    by_name = study in preset_names() and not Path(study).is_file()
+    if not by_name and not Path(study).suffix and not Path(study).exists():
         known = preset_names()
         raise InputError(f"{study}: no such file, and no preset{suggest(study, known)}; presets are {', '.join(known)}")
-    given = functools.partial(load_config, study, changes=changes_of_config)
+    given = functools.partial(load_preset if by_name else load_config, study, changes=changes_of_config)
     configs = [given(target=target) for target in targets] or [given()]
     planned = work(configs)
     first = configs[0]
