@@ -19,13 +19,14 @@ from common import arguments, compare, parse, report
 from torch import Tensor
 
 from calibrant.calibration.tokens import special_ids
-from calibrant.generation.engines.engine import make_engine
-from calibrant.generation.generated_rows import Prompt, Settings, Vocabulary
+from calibrant.generation.engines.engine_choice import make_engine
+from calibrant.generation.generated_rows import Prompt, Vocabulary
 from calibrant.models.checkpoint.checkpoint_config import load_config
 from calibrant.models.checkpoint.loading import load_model, load_tokenizer
+from calibrant.settings.stage_settings import DecodingSettings
 
 PREFIX = 4
-SETTINGS = Settings()
+SETTINGS = DecodingSettings()
 
 
 def reference(model: Any, ids: Tensor, new: int, special: list[int]) -> Tensor:

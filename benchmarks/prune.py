@@ -27,6 +27,7 @@ from calibrant.models.compute.devices import BLOCK_ATTENTION, choose_attention, 
 from calibrant.models.compute.number_formats import DTYPES
 from calibrant.models.decoders.attention_interface import use_attention
 from calibrant.pruning.masks.mask_file import read_masks
+from calibrant.settings.stage_settings import PruneSettings
 from calibrant.stages.pruning import prune
 
 RATIO = 0.6
@@ -151,8 +152,9 @@ class Bench:
         options = {"sequential": "sublayer"} if method == "sublayer" else {}
         calibration, output = self.folder / "calibration.parquet", self.folder / "masks.safetensors"
         write_table(calibration, pa.table({"input_ids": pa.array(ids.tolist(), pa.list_(pa.int32()))}), {})
-        where = {"dtype": dtype, "device": "cpu"} | ({"attention": "sdpa", "products": "plain"} if plain else {})
-        prune(self.model, calibration, name, str(RATIO), options, output=output, progress=False, **where)  # type: ignore[arg-type]
+        kernels = {"attention": "sdpa", "products": "plain"} if plain else {}
+        settings = PruneSettings(method=name, sparsity=str(RATIO), option=options, dtype=dtype, device="cpu", **kernels)
+        prune(self.model, calibration, output, settings, progress=False)
         return dict(read_masks(output).masks)
 
     def perplexity(self, masks: Masks) -> float:

@@ -116,6 +116,7 @@ def resident(field: str = "VmRSS") -> int:
 
 
 def prune_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callable[[], Any]]:
+    from calibrant.settings.stage_settings import PruneSettings
     from calibrant.stages.pruning import prune
 
     ids = np.random.default_rng(0).integers(0, VOCABULARY, (point.samples, point.length), np.int32)
@@ -124,10 +125,8 @@ def prune_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callable[
 
     def work() -> Callable[[], Any]:
         output.unlink(missing_ok=True)
-        return lambda: prune(
-            folder, folder / "set.parquet", "wanda", "0.6", output=output, dtype=dtype, device="cpu",
-            activations="memory", progress=False,
-        )  # fmt: skip
+        settings = PruneSettings(method="wanda", sparsity="0.6", dtype=dtype, device="cpu", activations="memory")
+        return lambda: prune(folder, folder / "set.parquet", output, settings, progress=False)
 
     return work
 
@@ -145,10 +144,11 @@ def score_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callable[
 
 
 def generate_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callable[[], Any]]:
-    from calibrant.generation.engines.engine import make_engine
-    from calibrant.generation.generated_rows import Prompt, Settings, Vocabulary
+    from calibrant.generation.engines.engine_choice import make_engine
+    from calibrant.generation.generated_rows import Prompt, Vocabulary
     from calibrant.models.checkpoint.checkpoint_config import load_config
     from calibrant.models.checkpoint.loading import load_model
+    from calibrant.settings.stage_settings import DecodingSettings
 
     rows, length = decoded(point)
     prompts = [Prompt(i, (5, 6, 7, 8), length, i, str(i), 4) for i in range(rows)]
@@ -156,7 +156,7 @@ def generate_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callab
     def work() -> Callable[[], Any]:
         def run() -> None:
             engine = make_engine("native", load_model(folder, dtype=dtype, device="cpu"), load_config(folder))
-            list(engine.generate(prompts, Settings(), Vocabulary((), VOCABULARY), rows, lambda count: None))
+            list(engine.generate(prompts, DecodingSettings(), Vocabulary((), VOCABULARY), rows, lambda count: None))
 
         return run
 

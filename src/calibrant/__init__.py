@@ -1,5 +1,123 @@
-"""Calibrant: find and build the text on which a language model should be calibrated before pruning."""
+"""Calibrant: find and build the text on which a language model should be calibrated before pruning.
+
+    import calibrant as cal
+    cal.sample("text.jsonl", "model", "set.parquet", cal.SampleSettings(samples=8, length=512))
+
+Each stage of the command line is a function here, with a class of settings (docs/api.md). Importing this package is
+light: a stage is imported when it is first asked for.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from calibrant.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from calibrant.calibration.sample_set import read_samples
+    from calibrant.errors import InputError
+    from calibrant.pruning.masks.mask_file import read_masks
+    from calibrant.pruning.masks.masked_model import apply_masks, load_pruned_model
+    from calibrant.settings.stage_settings import (
+        ContaminationSettings,
+        DownloadSettings,
+        EvaluateSettings,
+        FilterSettings,
+        GenerateSettings,
+        InspectSettings,
+        PlanSettings,
+        PruneSettings,
+        SampleSettings,
+        ScoreSettings,
+        SimilaritySettings,
+        StatisticsSettings,
+        SummarizeSettings,
+    )
+    from calibrant.stages.application import apply
+    from calibrant.stages.contamination import contamination
+    from calibrant.stages.dense_statistics import statistics
+    from calibrant.stages.download import download
+    from calibrant.stages.evaluation import evaluate
+    from calibrant.stages.export import export
+    from calibrant.stages.filtering import filter
+    from calibrant.stages.generation import generate
+    from calibrant.stages.inspection import inspect
+    from calibrant.stages.overlap import overlap
+    from calibrant.stages.plan import plan
+    from calibrant.stages.pruning import prune
+    from calibrant.stages.sampling import sample
+    from calibrant.stages.scoring import score
+    from calibrant.stages.similarity import similarity
+    from calibrant.stages.summary import summarize
+
+_PLACES = {  # of what is no settings class
+    "InputError": "errors",
+    "apply": "stages.application",
+    "apply_masks": "pruning.masks.masked_model",
+    "contamination": "stages.contamination",
+    "download": "stages.download",
+    "evaluate": "stages.evaluation",
+    "export": "stages.export",
+    "filter": "stages.filtering",
+    "generate": "stages.generation",
+    "inspect": "stages.inspection",
+    "load_pruned_model": "pruning.masks.masked_model",
+    "overlap": "stages.overlap",
+    "plan": "stages.plan",
+    "prune": "stages.pruning",
+    "read_masks": "pruning.masks.mask_file",
+    "read_samples": "calibration.sample_set",
+    "sample": "stages.sampling",
+    "score": "stages.scoring",
+    "similarity": "stages.similarity",
+    "statistics": "stages.dense_statistics",
+    "summarize": "stages.summary",
+}
+
+__all__ = [
+    "ContaminationSettings",
+    "DownloadSettings",
+    "EvaluateSettings",
+    "FilterSettings",
+    "GenerateSettings",
+    "InputError",
+    "InspectSettings",
+    "PlanSettings",
+    "PruneSettings",
+    "SampleSettings",
+    "ScoreSettings",
+    "SimilaritySettings",
+    "StatisticsSettings",
+    "SummarizeSettings",
+    "__version__",
+    "apply",
+    "apply_masks",
+    "contamination",
+    "download",
+    "evaluate",
+    "export",
+    "filter",
+    "generate",
+    "inspect",
+    "load_pruned_model",
+    "overlap",
+    "plan",
+    "prune",
+    "read_masks",
+    "read_samples",
+    "sample",
+    "score",
+    "similarity",
+    "statistics",
+    "summarize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    place = "settings.stage_settings" if name.endswith("Settings") else _PLACES[name]
+    return getattr(importlib.import_module(f"{__name__}.{place}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -11,6 +11,7 @@ import zstandard
 
 from calibrant.calibration.documents import read_documents
 from calibrant.errors import InputError
+from calibrant.sources.table_rows import read_rows
 
 ROWS = [{"doc_id": "a", "text": "Été one.\nTwo."}, {"doc_id": "b", "text": "three"}]
 JSONL = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
@@ -35,12 +36,19 @@ def test_jsonl_without_names_is_numbered_by_line(tmp_path: Path) -> None:
     assert (documents.ids, documents.texts, documents.source) == (["0", "3"], ["a", "b"], "mine")
 
 
-def test_plain_text_is_split_at_blank_lines(tmp_path: Path) -> None:
+def test_plain_text_is_one_document_unless_paragraphs_are_asked_for(tmp_path: Path) -> None:
+    """As in a study, whose sources are read by `table_rows`."""
     path = tmp_path / "book.txt.gz"
-    path.write_bytes(gzip.compress(b"First\nline.\n\n  \nSecond.\n\n\n"))
+    text = "First\nline.\n\n  \nSecond.\n\n\n"
+    path.write_bytes(gzip.compress(text.encode()))
     documents = read_documents(path)
-    assert documents.texts == ["First\nline.", "Second."]
+    assert documents.texts == [text]
     assert documents.source == "book"
+    assert read_documents(path, paragraphs=True).texts == ["First\nline.", "Second."]
+    for paragraphs in (False, True):
+        with path.open("rb") as stream:
+            rows = [row["text"] for row in read_rows(stream, path.name, "text", paragraphs=paragraphs)]
+        assert rows == read_documents(path, paragraphs=paragraphs).texts
 
 
 def test_parquet_with_and_without_names(tmp_path: Path) -> None:

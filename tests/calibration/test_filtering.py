@@ -18,6 +18,7 @@ from calibrant.calibration.perplexity_filter import drop_count, filter_samples, 
 from calibrant.calibration.sample_set import SCHEMA, read_calibration_set, write_samples
 from calibrant.cli.main import main
 from calibrant.errors import InputError
+from calibrant.settings.stage_settings import FilterSettings
 
 
 def make_table(n: int, length: int = 4) -> pa.Table:
@@ -98,7 +99,7 @@ def test_rows_of_different_lengths_name_the_way_out() -> None:
 @pytest.mark.parametrize("drop", [-0.1, 1, 1.5])
 def test_drop_out_of_range(drop: float) -> None:
     with pytest.raises(InputError, match="below 1"):
-        filter_samples(make_table(3), {0: 1.0, 1: 1.0, 2: 1.0}, drop)
+        FilterSettings(drop=drop)
 
 
 def write_scores(path: Path, samples: Path, values: list[float]) -> None:

@@ -78,7 +78,12 @@ def test_every_kind_of_file_gives_the_same_tokens(tiny_model_dir: Path, tmp_path
     write_table(folder / "documents.parquet", pa.table({"doc_id": list("abcd"), "text": TEXTS}), {})
     (tmp_path / "tales.jsonl").write_text(lines)
     (tmp_path / "tales.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
-    (tmp_path / "tales.txt").write_text("\n\n".join(TEXTS) + "\n")
+    (tmp_path / "tales.txt").write_text("\n\n".join(TEXTS))  # one document, which is what the others join to
+    (tmp_path / "apart.txt").write_text("\n \n\n".join(TEXTS) + "\n")
+    assert (
+        read_text(tmp_path / "apart.txt", tokenizer, paragraphs=True).tokens
+        == read_text(tmp_path / "tales.txt", tokenizer).tokens
+    )
     names = ["texts/grimm/documents.parquet", "tales.jsonl", "tales.jsonl.gz", "tales.txt"]
     read = [read_text(tmp_path / name, tokenizer) for name in names]
     assert all(text.tokens == read[0].tokens for text in read)

@@ -23,11 +23,13 @@ from transformers import (
 )
 
 from calibrant.errors import InputError
-from calibrant.generation.engines.engine import Engine, make_engine
+from calibrant.generation.engines.engine import Engine
+from calibrant.generation.engines.engine_choice import make_engine
 from calibrant.generation.engines.vllm_engine import NEVER, VllmEngine, installed, sampling
-from calibrant.generation.generated_rows import Generated, Prompt, Settings, Vocabulary
+from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
 from calibrant.models.checkpoint.checkpoint_config import load_config
 from calibrant.models.checkpoint.loading import load_model
+from calibrant.settings.stage_settings import DecodingSettings
 
 VOCABULARY = Vocabulary((0, 1, 2), 390)  # of the tiny model's 400 ids, the last are taken for padding
 LENGTH = 24
@@ -48,7 +50,7 @@ def prompts(count: int, total: int = LENGTH, seed: int = 2**62) -> list[Prompt]:
 
 def write(engine: Engine, rows: list[Prompt], batch_size: int = 8, **options: Any) -> list[Generated]:
     drawn: list[int] = []
-    written = engine.generate(rows, Settings(**options), VOCABULARY, batch_size, drawn.append)
+    written = engine.generate(rows, DecodingSettings(**options), VOCABULARY, batch_size, drawn.append)
     found = sorted(written, key=lambda row: row.sample_id)
     ended = sum(row.finish_reason == "end_of_text" for row in found)
     assert sum(drawn) == sum(len(row.ids) - 3 for row in found) + ended
@@ -76,7 +78,7 @@ def test_stopped_rows_end_where_a_special_token_is_drawn(engine: Engine) -> None
         assert len(row.ids) > 3
         assert (len(row.ids) == LENGTH) == (row.finish_reason == "length")
         assert row.first_end == (len(row.ids) if row.finish_reason == "end_of_text" else None)
-    assert engine.knows_ends(Settings(end_of_text="stop"))
+    assert engine.knows_ends(DecodingSettings(end_of_text="stop"))
 
 
 def test_a_rows_seed_decides_it(engine: Engine) -> None:
@@ -88,7 +90,7 @@ def test_a_rows_seed_decides_it(engine: Engine) -> None:
 
 def test_tokens_follow_the_models_distribution(engine: Engine, tiny_model_dir: Path) -> None:
     """The second new token of many rows with one prefix, given the most frequent first one, against transformers'."""
-    chosen = Settings(top_k=20, top_p=0.9, temperature=0.8, repetition_penalty=1.2)
+    chosen = DecodingSettings(top_k=20, top_p=0.9, temperature=0.8, repetition_penalty=1.2)
     rows = [Prompt(i, (5, 6, 7), 5, 77 + i, "d", 3) for i in range(3000)]
     written = list(engine.generate(rows, chosen, VOCABULARY, 500, lambda count: None))
     model = load_model(tiny_model_dir, dtype="float32")
@@ -143,7 +145,7 @@ def test_how_settings_are_put_to_vllm(tiny_model_dir: Path, monkeypatch: pytest.
     rows = write(engine, prompts(3))
     assert [row.ids for row in rows] == [(5 + i, 6, 7, *[50 + i] * (LENGTH - 3)) for i in range(3)]
     assert all((row.finish_reason, row.first_end) == ("length", None) for row in rows)
-    assert not engine.knows_ends(Settings())
+    assert not engine.knows_ends(DecodingSettings())
     FakeLLM.answer = lambda row, most: [60, 61, 2] if row else [60] * most
     full, ended = write(engine, prompts(2), end_of_text="stop")
     assert (len(full.ids), full.finish_reason) == (LENGTH, "length")
@@ -166,5 +168,5 @@ def test_how_settings_are_put_to_vllm(tiny_model_dir: Path, monkeypatch: pytest.
 
 def test_more_ids_than_vllm_leaves_out() -> None:
     with pytest.raises(InputError, match="1,100 ids must never be drawn"):
-        sampling(Settings(), Vocabulary((), 900), 2000)
-    assert sampling(Settings(top_k=0), Vocabulary((), 400), 400)["top_k"] == -1
+        sampling(DecodingSettings(), Vocabulary((), 900), 2000)
+    assert sampling(DecodingSettings(top_k=0), Vocabulary((), 400), 400)["top_k"] == -1

@@ -16,7 +16,8 @@ from transformers import (
 )
 
 from calibrant.generation.decoding import Candidates, History, best, candidates, draw
-from calibrant.generation.generated_rows import Settings, Vocabulary
+from calibrant.generation.generated_rows import Vocabulary
+from calibrant.settings.stage_settings import DecodingSettings
 
 
 def history(rows: list[list[int]], special: torch.Tensor) -> History:
@@ -27,7 +28,7 @@ def history(rows: list[list[int]], special: torch.Tensor) -> History:
     return History(ids, first, seen)
 
 
-def reference(logits: torch.Tensor, row: list[int], chosen: Settings, banned: list[int]) -> torch.Tensor:
+def reference(logits: torch.Tensor, row: list[int], chosen: DecodingSettings, banned: list[int]) -> torch.Tensor:
     processors = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(chosen.repetition_penalty)])
     if banned:
         processors.append(SuppressTokensLogitsProcessor(banned, device="cpu"))
@@ -64,7 +65,7 @@ def test_distributions_equal_transformers(
     logits = (torch.from_numpy(rng.normal(size=(3, size)).astype(np.float32)) * scale).to(dtype)
     rows = [rng.integers(0, size, int(n)).tolist() for n in rng.integers(1, 40, 3)]
     marks = torch.tensor(special, dtype=torch.int64)
-    chosen = Settings(top_k, top_p, temperature, penalty)
+    chosen = DecodingSettings(top_k=top_k, top_p=top_p, temperature=temperature, repetition_penalty=penalty)
     choice = candidates(logits.clone(), history(rows, marks), Vocabulary(tuple(special), size), chosen, marks)
     without, differs = choice.without, choice.differs.tolist()
     for i, row in enumerate(rows):
@@ -106,20 +107,20 @@ def test_distributions_over_a_whole_vocabulary() -> None:
         logits[i, row[:20]] = torch.linspace(9, 15, 20)
         logits[i, 0] = 14.0 if i % 2 else -5.0
     marks = torch.tensor(special)
-    choice = candidates(logits.clone(), history(rows, marks), Vocabulary((0, 1, 2), size), Settings(), marks)
+    choice = candidates(logits.clone(), history(rows, marks), Vocabulary((0, 1, 2), size), DecodingSettings(), marks)
     assert {1, 3, 5} <= set(choice.differs.tolist()) != set(range(6))
     for i, row in enumerate(rows):
         own = choice.own, choice.differs.tolist().index(i) if i in choice.differs else 0
         found = dense(*own, size) if i in choice.differs else dense(choice.without, i, size)
-        assert same(dense(choice.without, i, size), reference(logits[i], row, Settings(), special), ties=False)
-        assert same(found, reference(logits[i], row, Settings(), []), ties=False)
+        assert same(dense(choice.without, i, size), reference(logits[i], row, DecodingSettings(), special), ties=False)
+        assert same(found, reference(logits[i], row, DecodingSettings(), []), ties=False)
 
 
 def test_ids_that_the_tokenizer_cannot_decode_are_never_drawn() -> None:
     logits = torch.zeros(1, 20)
     logits[0, 15:] = 9.0
     marks = torch.tensor([0])
-    choice = candidates(logits, history([[3]], marks), Vocabulary((0,), 15), Settings(), marks)
+    choice = candidates(logits, history([[3]], marks), Vocabulary((0,), 15), DecodingSettings(), marks)
     assert choice.differs.tolist() == [0]
     for found in (choice.without, choice.own):
         assert found.tokens[0][found.probabilities[0] > 0].max() < 15
@@ -129,7 +130,7 @@ def test_draws_follow_the_distribution() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(1, 200, generator=generator) * 2
     marks = torch.tensor([0, 1])
-    chosen = Settings(top_k=20, temperature=1.0)
+    chosen = DecodingSettings(top_k=20, temperature=1.0)
     without = candidates(logits, history([[5, 9, 5]], marks), Vocabulary((0, 1), 200), chosen, marks).without
     n = 20_000
     many = Candidates(without.tokens.expand(n, -1), without.probabilities.expand(n, -1))

@@ -8,16 +8,17 @@ from torch import nn
 from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM
 
 from calibrant.errors import InputError
-from calibrant.generation.engines.engine import make_engine
+from calibrant.generation.engines.engine_choice import make_engine
 from calibrant.generation.engines.stepping_engine import LoopEngine, Stepper, row_uniforms
 from calibrant.generation.engines.transformers_stepper import TransformersStepper
-from calibrant.generation.generated_rows import Generated, Prompt, Settings, Vocabulary
+from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
 from calibrant.models.checkpoint.checkpoint_config import load_config
 from calibrant.models.checkpoint.loading import load_model
 from calibrant.models.decoders.key_value_cache import BLOCK
 from calibrant.models.decoders.laid_out_linear import LaidOutLinear, packable
 from calibrant.models.decoders.llama_likeness import unlike_llama
 from calibrant.models.decoders.stepping_llama import NativeLlama
+from calibrant.settings.stage_settings import DecodingSettings
 
 VOCABULARY = Vocabulary((0, 1, 2), 400)
 
@@ -44,7 +45,7 @@ def prompts(count: int, total: int = 40, prefix: int = 3) -> list[Prompt]:
 
 def write(stepper: Stepper, rows: list[Prompt], batch_size: int, **options: object) -> list[Generated]:
     engine = LoopEngine("test", stepper)
-    written = engine.generate(rows, Settings(**options), VOCABULARY, batch_size, lambda count: None)
+    written = engine.generate(rows, DecodingSettings(**options), VOCABULARY, batch_size, lambda count: None)
     return sorted(written, key=lambda row: row.sample_id)
 
 

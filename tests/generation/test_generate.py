@@ -34,6 +34,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stage(corpus: Path, model: Path, output: Path, **options: object) -> list[str]:
     chosen = {"samples": 6, "length": 40, "prefix-length": 4, "batch-size": 3, "threads": 1, **options}
     command = ["generate", "--documents", str(corpus), "--model", str(model), "--output", str(output), "--quiet"]
+    command.append("--paragraphs")
     for name, value in chosen.items():
         command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return command
@@ -224,10 +225,10 @@ def test_early_ends_are_scored_filtered_and_packed(tiny_model_dir: Path, corpus:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"top-p": 0}, "--top-p 0.0: must be above 0"),
-        ({"temperature": 0}, "--temperature 0.0"),
+        ({"top-p": 0}, "--top-p 0: must be above 0"),
+        ({"temperature": 0}, "--temperature 0:"),
         ({"top-k": -1}, "--top-k -1"),
-        ({"repetition-penalty": 0}, "--repetition-penalty 0.0"),
+        ({"repetition-penalty": 0}, "--repetition-penalty 0:"),
         ({"end-of-text": "never"}, "--end-of-text never: unknown; use suppress or stop"),
         ({"length-means": "all"}, "--length-means all"),
         ({"engine": "quick"}, "--engine quick: unknown"),

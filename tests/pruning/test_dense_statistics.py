@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pruning_calls import prune
 from transformers import AutoModelForCausalLM
 
 from calibrant.calibration.sample_set import read_calibration_set
@@ -12,7 +13,6 @@ from calibrant.errors import InputError
 from calibrant.pruning.masks.mask_file import weights_path
 from calibrant.pruning.run import statistics_file as dense
 from calibrant.pruning.run.statistics_file import DenseStatistics, write_dense_statistics
-from calibrant.stages.pruning import prune
 
 ALL = ("norm", "moments", "hessian")
 

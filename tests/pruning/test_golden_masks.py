@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pruning_calls import prune
 from safetensors.torch import load_file
 
 from calibrant.pruning.masks.mask_file import read_masks, weights_path
-from calibrant.stages.pruning import prune
 
 RATIOS = ["unstructured-0.5", "unstructured-0.6", "unstructured-0.7"]
 PATTERNS = [*RATIOS, "2of4", "4of8"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pruning_calls import prune
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
@@ -16,7 +17,6 @@ from calibrant.errors import InputError
 from calibrant.pruning.masks.mask_file import pack, read_masks, unpack, weights_path, write_masks, zero_pruned
 from calibrant.pruning.masks.masked_model import apply_masks, load_pruned_model
 from calibrant.pruning.masks.pruned_checkpoint import write_pruned_checkpoint
-from calibrant.stages.pruning import prune
 
 
 def random_mask(rows: int, cols: int) -> torch.Tensor:

@@ -7,12 +7,12 @@ from types import ModuleType
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pruning_calls import prune
 from support import ROOT
 from torch import Tensor
 
 from calibrant.models.checkpoint.loading import load_model
 from calibrant.pruning.masks.mask_file import read_masks
-from calibrant.stages.pruning import prune
 
 RATIO = 0.6
 

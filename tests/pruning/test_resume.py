@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from pruning_calls import prune
 
 from calibrant.pruning.masks.mask_file import weights_path
 from calibrant.pruning.run import model_pruning, partial
-from calibrant.stages.pruning import prune
 
 
 class Killed(Exception):  # noqa: N818

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from pruning_calls import prune
 from transformers import AutoModelForCausalLM
 
 from calibrant.calibration.sample_set import read_calibration_set
@@ -16,7 +17,6 @@ from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.run import activations
 from calibrant.pruning.run import sublayer_order as in_turn
 from calibrant.pruning.run.activations import ActivationPlace
-from calibrant.stages.pruning import prune
 
 SUBLAYERS = [
     ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from pruning_calls import prune
 
 from calibrant.pruning.run.statistics_file import write_dense_statistics
-from calibrant.stages.pruning import prune
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -14,6 +14,7 @@ from calibrant.evaluation.tasks.evaluated_items import strings
 from calibrant.evaluation.tasks.row_folder import RowFolder
 from calibrant.scoring.item_contamination import THRESHOLD, Items, contamination
 from calibrant.scoring.shingles import Corpus, read_corpus, splitter
+from calibrant.settings.stage_settings import ContaminationSettings
 
 
 def words(count: int, seed: int, vocabulary: int = 400) -> list[str]:
@@ -64,9 +65,9 @@ def test_items_that_are_too_short_are_not_compared() -> None:
         (None, 0), (None, 0)
     ]  # fmt: skip
     with pytest.raises(InputError, match="--n 0"):
-        contamination(corpus(["a"]), [short], n=0)
+        ContaminationSettings(n=0)
     with pytest.raises(InputError, match="--threshold 2"):
-        contamination(corpus(["a"]), [short], threshold=2)
+        ContaminationSettings(threshold=2)
     assert list(strings({"q": "a", "c": {"text": ["b", "c"], "label": 1}})) == ["a", "b", "c"]
 
 
@@ -78,7 +79,7 @@ def test_the_command_reads_tasks_and_texts(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "web.jsonl").write_text(json.dumps({"id": "d", "text": f"{' '.join(words(60, 3))} {planted}"}) + "\n")
     (tmp_path / "tale.txt").write_text(f"{planted}\n\n{other}\n")
     base = ["contamination", str(tmp_path / "web.jsonl"), "--text", str(tmp_path / "tale.txt"), "--tasks", "quiz",
-            "--data", str(tmp_path / "rows"), "--limit", "2", "--output"]  # fmt: skip
+            "--data", str(tmp_path / "rows"), "--limit", "2", "--paragraphs", "--output"]  # fmt: skip
     assert main([*base, str(tmp_path / "out.parquet")]) == 0
     printed = capsys.readouterr().out
     assert "quiz: quiz 1 shares 1.00 with d of web" in printed

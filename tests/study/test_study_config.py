@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from calibrant.errors import InputError
 from calibrant.pruning.methods.composition import METHODS, options_of
 from calibrant.settings.sparsity import parse_sparsity
-from calibrant.study.config import resolve_config, schema
+from calibrant.study.config import resolve_config
+from calibrant.study.config_schema import config_schema
 from calibrant.study.grid import normal_sparsity, runs
 from calibrant.study.study_file import load_config
 from calibrant.study.yaml_mappings import merge
@@ -30,7 +31,7 @@ def test_the_schema_knows_the_options_that_methods_have() -> None:
         for sparsity in ("0.5", "2:4")
         for option in options_of(name, parse_sparsity(sparsity))
     }
-    known = schema()["properties"]["pruning"]["properties"]["options"]["properties"]
+    known = config_schema()["properties"]["pruning"]["properties"]["options"]["properties"]
     assert set(known) == set(methods)
     for name, option in methods.items():
         if option.choices and not isinstance(option.default, bool):
@@ -132,9 +133,9 @@ def test_impossible_sparsities_are_refused(value: str) -> None:
 def test_patterns_without_quotes_are_recognised() -> None:
     for pattern in ("2:4", "4:8", "1:4"):
         (value,) = yaml.safe_load(f"[{pattern}]")
-        with pytest.raises(InputError, match=f'{value} is neither .* if {pattern} was meant, write "{pattern}"'):
+        with pytest.raises(InputError, match=f'sparsity {value}: .* if {pattern} was meant, write "{pattern}"'):
             normal_sparsity(value)
-    with pytest.raises(InputError, match=r"N:M \(2:4\)$"):
+    with pytest.raises(InputError, match=r"such as 2:4$"):
         normal_sparsity(50)
 
 

@@ -20,13 +20,14 @@ rule sample:
         mem_mb=request_of("sample", "mem_mb"),
         runtime=request_of("sample", "runtime"),
     params:
-        length=config["calibration"]["length"],
-        packing=lambda wildcards: packing(wildcards.source),
+        options=lambda wildcards: flags(
+            "sample", length=config["calibration"]["length"], packing=packing(wildcards.source)
+        ),
         code=code("sample"),
         versions=installed_versions("transformers", "tokenizers"),
     shell:
         "python workflow/scripts/sample.py --documents {input.documents:q} --model {input.model:q}"
-        " --samples {wildcards.n} --length {params.length} --seed {wildcards.seed} --packing {params.packing}"
+        " --samples {wildcards.n} --seed {wildcards.seed} {params.options}"
         " --source {wildcards.source} --output {output:q} &> {log:q}"
 
 
@@ -66,14 +67,17 @@ if REPACKED:
             mem_mb=request_of("sample", "mem_mb"),
             runtime=request_of("sample", "runtime"),
         params:
-            length=config["calibration"]["length"],
-            retokenise="--retokenise" if config["generation"]["retokenise"] else "",
+            options=flags(
+                "sample",
+                length=config["calibration"]["length"],
+                retokenise=config["generation"]["retokenise"],
+            ),
             code=code("sample"),
             versions=installed_versions("transformers", "tokenizers"),
         shell:
             "python workflow/scripts/sample.py --documents {input.documents:q} --model {input.model:q}"
-            " --samples {wildcards.n} --length {params.length} --seed {wildcards.seed} --packing stream"
-            " {params.retokenise} --source {wildcards.source} --output {output:q} &> {log:q}"
+            " --samples {wildcards.n} --seed {wildcards.seed} {params.options}"
+            " --source {wildcards.source} --output {output:q} &> {log:q}"
 
 else:
 

@@ -20,6 +20,9 @@ os.environ.update(
 
 from calibrant.artefacts.code import CodeDigests, data_digest, installed_versions
 from calibrant.errors import InputError
+from calibrant.settings.setting import command_line
+from calibrant.settings.stage_settings import STAGE_SETTINGS
+from calibrant.stages.commands import stage_module
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
 from calibrant.study.inspected_masks import compared, heldout_set
@@ -88,7 +91,7 @@ def needed(target=""):
 
 def code(stage):
     """Digest of the library code that a stage uses: editing it reruns the stage, touching files does not."""
-    return CODE.digest(f"calibrant.cli.{stage}")
+    return CODE.digest(stage_module(stage))
 
 
 @cache
@@ -168,9 +171,13 @@ def all_task_files():
     return [file for name in config["tasks"] for file in task_files(name)]
 
 
+def flags(stage, **values):
+    """Flags that give a stage these settings, quoted; those that are its own defaults are left out."""
+    return command_line(STAGE_SETTINGS[stage], values)
+
+
 def compute_options():
-    compute = config["compute"]
-    return f"--dtype {compute['dtype']} --device {compute['device']}"
+    return flags("compute", **{name: config["compute"][name] for name in ("dtype", "device")})
 
 
 def number_format():
@@ -184,24 +191,10 @@ def resolved(wildcards, input):
 
 
 def generation_options():
-    chosen = config["generation"]
-    names = (
-        "samples",
-        "seed",
-        "length_means",
-        "top_k",
-        "top_p",
-        "temperature",
-        "repetition_penalty",
-        "end_of_text",
-        "batch_size",
-    )
-    flags = " ".join(f"--{name.replace('_', '-')} {chosen[name]}" for name in names)
-    # Only where they are set: a study that does without them is not run again for their sake.
-    for name, default in (("tokens", 0), ("engine", "auto"), ("tensor_parallel", 1)):
-        if chosen[name] != default:
-            flags += f" --{name.replace('_', '-')} {chosen[name]}"
-    return f"{flags} --bos" if chosen["bos_in_prefix"] else flags
+    chosen = {
+        name: value for name, value in config["generation"].items() if name not in ("prefix_length", "retokenise")
+    }
+    return flags("generate", bos=chosen.pop("bos_in_prefix"), length=config["calibration"]["length"], **chosen)
 
 
 def sparsity(wildcards):
@@ -215,7 +208,7 @@ def pruning_options(wildcards):
     used = {wildcards.method, options.get(f"{wildcards.method}.criterion"), options.get(f"{wildcards.method}.initial")}
     chosen = {k: v for k, v in options.items() if "." not in k or k.split(".")[0] in used}
     texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in chosen.items()}
-    return " ".join(f"--option {shlex.quote(f'{key}={text}')}" for key, text in sorted(texts.items()))
+    return flags("prune", option=texts)
 
 
 def from_dense(method):
@@ -234,7 +227,7 @@ def dense_kinds():
     options = config["pruning"]["options"]
     criteria = methods | {options.get("owl.criterion"), options.get("dsnot.initial")}
     hessian = options.get("sequential") == "dense" and "sparsegpt" in criteria
-    return "norm,moments,hessian" if hessian else "norm,moments"
+    return ("norm", "moments", "hessian") if hessian else ("norm", "moments")
 
 
 def statistics_output(path):
@@ -261,32 +254,27 @@ def item_files(wildcards, input):
     return " ".join(flags)
 
 
-def tasks_option():
-    return [f"--tasks {','.join(config['tasks'])}"] if config["tasks"] else []
-
-
-def item_limit():
-    limit = config["evaluation"]["limit"]
-    return [f"--limit {limit}"] if limit else []
+def items():
+    """What an evaluation and the search for its items are asked of: tasks, and how many documents of each."""
+    return {"tasks": tuple(config["tasks"]), "limit": config["evaluation"]["limit"] or None}
 
 
 def contamination_options():
     chosen = config["similarity"]
-    found = f"--n {chosen['items_n']} --threshold {chosen['items_threshold']}"
-    return " ".join([*tasks_option(), *item_limit(), found])
+    return flags("contamination", **items(), n=chosen["items_n"], threshold=chosen["items_threshold"])
 
 
 def evaluation_options():
     chosen = config["evaluation"]
-    flags = [f"--length {chosen['length']}", *tasks_option()]
-    if chosen["text_tokens"]:
-        flags.append(f"--text-tokens {chosen['text_tokens']}")
-    if chosen["text_average"] != "corpus":
-        flags.append(f"--text-average {chosen['text_average']}")
-    flags += item_limit()
     fewshot = {task: shots for task, shots in chosen["fewshot"].items() if task in config["tasks"]}
-    flags += [f"--fewshot {','.join(f'{task}={shots}' for task, shots in sorted(fewshot.items()))}"] if fewshot else []
-    return " ".join(flags)
+    return flags(
+        "evaluate",
+        **items(),
+        fewshot=fewshot,
+        length=chosen["length"],
+        text_tokens=chosen["text_tokens"] or None,
+        text_average=chosen["text_average"],
+    )
 
 
 def other_sources(wildcards):
@@ -311,5 +299,5 @@ def unknown_target(wildcards):
 
 def similarity_options():
     chosen = config["similarity"]
-    amount = f" --amount {chosen['amount']}" if chosen["amount"] else ""
-    return f"--shingle {chosen['shingle']} --n {chosen['n']} --permutations {chosen['permutations']}{amount}"
+    values = {name: chosen[name] for name in ("shingle", "n", "permutations")}
+    return flags("similarity", **values, amount=chosen["amount"] or None)

@@ -21,7 +21,6 @@ rule generate:
         mem_mb=request_of("generate", "mem_mb"),
         runtime=request_of("generate", "runtime"),
     params:
-        length=config["calibration"]["length"],
         options=generation_options(),
         compute=compute_options(),
         resolved=resolved,
@@ -29,7 +28,7 @@ rule generate:
         versions=TORCH,
     shell:
         "python workflow/scripts/generate.py --documents {input.documents:q} --model {input.model:q}"
-        " --prefix-length {wildcards.prefix} --length {params.length} --source {wildcards.source}"
+        " --prefix-length {wildcards.prefix} --source {wildcards.source}"
         " {params.options} {params.compute} {params.resolved} --threads {threads} --output {output:q} &> {log:q}"
 
 
@@ -53,13 +52,12 @@ rule score:
         mem_mb=request_of("score", "mem_mb"),
         runtime=request_of("score", "runtime"),
     params:
-        span=config["scoring"]["span"],
-        min_k=config["scoring"]["min_k"],
+        options=flags("score", **config["scoring"]),
         compute=compute_options(),
         resolved=resolved,
         code=code("score"),
         versions=TORCH,
     shell:
         "python workflow/scripts/score.py --samples {input.samples:q} --model {input.model:q}"
-        " --span {params.span} --min-k {params.min_k} {params.compute} {params.resolved} --threads {threads}"
+        " {params.options} {params.compute} {params.resolved} --threads {threads}"
         " --output {output:q} &> {log:q}"

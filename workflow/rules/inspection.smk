@@ -26,15 +26,14 @@ rule inspect:
         runtime=request_of("inspect", "runtime"),
     params:
         sets=lambda wildcards, input: " ".join(f"--text-set {shlex.quote(path)}" for path in input.sets),
-        sequences=config["inspect"]["sequences"],
-        tokens=config["inspect"]["tokens"],
+        options=flags("inspect", **{name: config["inspect"][name] for name in ("sequences", "tokens")}),
         compute=compute_options(),
         resolved=resolved,
         code=code("inspect"),
         versions=TORCH,
     shell:
         "python workflow/scripts/inspect_masks.py {input.masks:q} --model {input.model:q} {params.sets}"
-        " --sequences {params.sequences} --tokens {params.tokens} {params.compute} {params.resolved} --threads {threads}"
+        " {params.options} {params.compute} {params.resolved} --threads {threads}"
         " --output {output.figures:q} &> {log:q}"
 
 

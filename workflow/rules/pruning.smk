@@ -22,15 +22,14 @@ rule dense_statistics:
         mem_mb=request_of("dense statistics", "mem_mb"),
         runtime=request_of("dense statistics", "runtime"),
     params:
-        kinds=dense_kinds(),
-        exclude=config["pruning"]["options"].get("exclude", ""),
+        options=flags("statistics", kinds=dense_kinds(), exclude=config["pruning"]["options"].get("exclude")),
         compute=compute_options(),
         resolved=resolved,
         code=code("statistics"),
         versions=TORCH,
     shell:
         "python workflow/scripts/dense_statistics.py --model {input.model:q} --calibration {input.calibration:q}"
-        " --kinds {params.kinds} --exclude={params.exclude:q} {params.compute} {params.resolved} --threads {threads}"
+        " {params.options} {params.compute} {params.resolved} --threads {threads}"
         " --output {output:q} &> {log:q}"
 
 

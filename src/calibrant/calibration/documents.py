@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
 from calibrant.calibration.sample_set import written_in
 from calibrant.errors import InputError
+from calibrant.sources.table_rows import text_documents
 
 SEPARATOR = "\n\n"  # joins documents into a stream, wherever one is made
 _GENERIC_NAMES = ("documents", "data", "text", "train")
@@ -42,13 +42,13 @@ class Documents:
         return len(self.texts)
 
 
-def read_documents(path: str | Path, source: str | None = None) -> Documents:
+def read_documents(path: str | Path, source: str | None = None, *, paragraphs: bool = False) -> Documents:
     """Read `path`: Parquet with a `text` column, `*.jsonl` with a `text` key, or plain text; also `.gz` and `.zst`.
 
     Documents are named by the column or key `doc_id` (else `id`, `sample_id`), else by their position. A plain
-    text file is split at blank lines, one document a paragraph. `source` defaults to the rows' own `source` when
-    they agree, else to the file's name (or its folder's, for `documents.parquet`). Empty documents are refused
-    by nobody and drawn by nobody: they are left out here.
+    text file is one document; with `paragraphs` it is divided at blank lines. `source` defaults to the rows' own
+    `source` when they agree, else to the file's name (or its folder's, for `documents.parquet`). Empty documents are
+    refused by nobody and drawn by nobody: they are left out here.
 
     Raises:
         InputError: missing or unreadable file, no text column or key, a text that is not a string, no document.
@@ -66,7 +66,7 @@ def read_documents(path: str | Path, source: str | None = None) -> Documents:
     elif kind in (".json", ".csv", ".tsv", ".tab", ".arrow"):
         raise InputError(f"documents {path}: {kind} is not read; give Parquet, JSONL or plain text (also .gz, .zst)")
     else:
-        pairs = _paragraphs(path)
+        pairs = [(str(i), text) for i, text in enumerate(text_documents("".join(_lines(path)), paragraphs))]
     return _documents(path, pairs, source or _name(path), sha256)
 
 
@@ -111,11 +111,6 @@ def _jsonl(path: Path) -> Iterator[tuple[str, str]]:
                 f"documents {path}, line {number}: text is {type(row['text']).__name__}; it must be a string"
             )
         yield str(row.get("doc_id", row.get("id", number - 1))), row["text"]
-
-
-def _paragraphs(path: Path) -> list[tuple[str, str]]:
-    blocks = re.split(r"\n[ \t]*\n", "".join(_lines(path)))
-    return [(str(i), block.strip()) for i, block in enumerate(b for b in blocks if b.strip())]
 
 
 def _documents(path: Path, pairs: list[tuple[str, str]], source: str, sha256: str) -> Documents:

@@ -14,11 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from calibrant.calibration.documents import SEPARATOR, Documents
-from calibrant.calibration.draws import check_counts, generator
+from calibrant.calibration.draws import generator
 from calibrant.calibration.tokens import decode, encode, encode_documents
 from calibrant.errors import InputError
 
-PACKINGS = ("stream", "document")
 # A stream is built until it holds this many times the tokens asked for: enough for windows to fall anywhere in
 # small corpora, and a huge corpus is not tokenised whole for 128 windows of a random part of it.
 OVERSAMPLE = 4
@@ -137,11 +136,8 @@ def sample_documents(
     Documents are put in an order permuted by `seed`; windows are then drawn by the same generator.
 
     Raises:
-        InputError: unknown packing, bad counts, too little text.
+        InputError: too little text.
     """
-    check_counts(samples, length, seed)
-    if packing not in PACKINGS:
-        raise InputError(f"--packing {packing}: unknown; use {' or '.join(PACKINGS)}")
     rng = generator(seed)
     order = rng.permutation(len(documents)).tolist()
     encoded = encode_documents(tokenizer, tokenizer_hash, documents, order)

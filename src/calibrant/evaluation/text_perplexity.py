@@ -55,7 +55,9 @@ def text_name(path: Path) -> str:
     return path.resolve().parent.name if stem in ("documents", "text", "data") else stem
 
 
-def read_text(path: Path, tokenizer: Any, *, name: str | None = None, tokens: int | None = None) -> Text:
+def read_text(
+    path: Path, tokenizer: Any, *, name: str | None = None, tokens: int | None = None, paragraphs: bool = False
+) -> Text:
     """Read documents (Parquet, JSONL, plain text; also .gz, .zst), join them and tokenise them.
 
     Args:
@@ -63,11 +65,12 @@ def read_text(path: Path, tokenizer: Any, *, name: str | None = None, tokens: in
         tokenizer: the model's.
         name: what to call the text; default `text_name`.
         tokens: keep only so many from the start. Fewer are no error: the result's `n` says how many there were.
+        paragraphs: whether a plain text file is divided into documents at blank lines.
 
     Raises:
         InputError: unreadable, or less than two tokens.
     """
-    documents = read_documents(path)
+    documents = read_documents(path, paragraphs=paragraphs)
     characters = math.inf if tokens is None else tokens * CHARACTERS_A_TOKEN
     while True:
         taken: list[str] = []
@@ -87,17 +90,19 @@ def read_text(path: Path, tokenizer: Any, *, name: str | None = None, tokens: in
     return Text(name or text_name(path), ids, documents.sha256)
 
 
-def read_documents_apart(path: Path, tokenizer: Any, *, name: str | None = None, tokens: int | None = None) -> Text:
+def read_documents_apart(
+    path: Path, tokenizer: Any, *, name: str | None = None, tokens: int | None = None, paragraphs: bool = False
+) -> Text:
     """As `read_text`, each document tokenised alone; documents without a token to predict are left out.
 
     Args:
-        path, tokenizer, name: as for `read_text`.
+        path, tokenizer, name, paragraphs: as for `read_text`.
         tokens: whole documents from the start until they have so many.
 
     Raises:
         InputError: unreadable, or no document of two tokens.
     """
-    documents = read_documents(path)
+    documents = read_documents(path, paragraphs=paragraphs)
     kept: list[list[int]] = []
     for start in range(0, len(documents.texts), DOCUMENTS_AT_A_TIME):
         kept += [ids for ids in encode(tokenizer, documents.texts[start : start + DOCUMENTS_AT_A_TIME]) if len(ids) > 1]

@@ -2,8 +2,8 @@
 
 import contextlib
 import importlib.metadata
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,41 +34,13 @@ from calibrant.models.compute.number_formats import dtype_name
 from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.masked_model import apply_masks, check_model
 from calibrant.settings.batches import evaluation_tokens_at_once
+from calibrant.settings.stage_settings import EvaluateSettings
 
 DEFAULT_LENGTH = 2048
 TEXT_VERSION = "1.0"
-TEXT_AVERAGES = ("corpus", "document")
 LIBRARIES = ("datasets", "lm_eval", "torch", "transformers")
 
 ResultRow = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to evaluate.
-
-    Attributes:
-        tasks: names of lm-eval tasks or of one's own.
-        data: folder of local rows; None takes rows from the hub.
-        limit: at most so many documents of each task (each subject of mmlu), from the start.
-        fewshot: number of examples by task or group.
-        texts: files whose perplexity to take, as (name or None, path).
-        text_tokens: only so many tokens of each text.
-        text_average: `corpus`, the perplexity of a whole text, or `document`, the mean of its documents' perplexities.
-        length: window of perplexity in tokens; None is 2048 or the model's longest, whichever is less.
-        batch_tokens: tokens of one forward pass, padding included; None is 2048 on CPUs, 16384 on GPUs (a packed
-            Llama on a CPU takes 1024 at most).
-    """
-
-    tasks: Sequence[str] = ()
-    data: Path | None = None
-    limit: int | None = None
-    fewshot: Mapping[str, int] = field(default_factory=dict)
-    texts: Sequence[tuple[str | None, Path]] = ()
-    text_tokens: int | None = None
-    text_average: str = "corpus"
-    length: int | None = None
-    batch_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,10 +59,10 @@ class Evaluation:
 def evaluate_many(
     model: str | Path | Checkpoint,
     masks: Sequence[str | Path | None],
-    settings: Settings,
+    settings: EvaluateSettings,
     *,
-    dtype: str = "auto",
-    device: str = "auto",
+    texts: Sequence[tuple[str | None, Path]] = (),
+    data: Path | None = None,
 ) -> Iterator[Evaluation]:
     """Evaluate a model under each mask file in turn (None: the dense model), loading everything once.
 
@@ -100,9 +72,9 @@ def evaluate_many(
     Args:
         model: hub id, local directory or opened checkpoint.
         masks: mask files of that model, in the order of the results.
-        settings: what to evaluate.
-        dtype: number format, as `models.compute.number_formats.choose_number_format` takes it.
-        device: as `models.compute.devices.choose_device` takes it.
+        settings: what to evaluate, and how.
+        texts: files whose perplexity to take, as (name or None, path).
+        data: folder of local rows; None takes rows from the hub.
 
     Yields:
         One `Evaluation` for each entry of `masks`, as soon as it is done.
@@ -110,22 +82,25 @@ def evaluate_many(
     Raises:
         InputError: nothing to evaluate, an unusable input, or masks of another model.
     """
-    _check(settings)
+    _check(settings, texts)
     checkpoint = as_checkpoint(model)
     for file in masks:
         if file is not None:
             check_model(read_masks(file), checkpoint)
-    data = RowFolder(settings.data) if settings.data is not None else None
-    tasks = load_tasks(settings.tasks, data, settings.fewshot) if settings.tasks else TaskSet({}, {}, {})
+    rows = RowFolder(data) if data is not None else None
+    tasks = load_tasks(settings.tasks, rows, settings.fewshot) if settings.tasks else TaskSet({}, {}, {})
     tokenizer = load_tokenizer(checkpoint.path)
     read = read_text if settings.text_average == "corpus" else read_documents_apart
-    texts = [read(file, tokenizer, name=name, tokens=settings.text_tokens) for name, file in settings.texts]
-    network = load_model(checkpoint, dtype=dtype, device=device)
+    read_texts = [
+        read(file, tokenizer, name=name, tokens=settings.text_tokens, paragraphs=settings.paragraphs)
+        for name, file in texts
+    ]
+    network = load_model(checkpoint, dtype=settings.dtype, device=settings.device)
     place = next(network.parameters()).device.type
     batch_tokens = settings.batch_tokens or evaluation_tokens_at_once(gpu=on_gpu(torch.device(place)))
     scorer = Scorer(network, batch_tokens=batch_tokens)
     lm = TreeLM(network, tokenizer, scorer)
-    length = _window(settings.length, lm.max_length) if texts else None
+    length = _window(settings.length, lm.max_length) if read_texts else None
     record = {
         "model": checkpoint.id,
         "model_sha256": checkpoint.sha256,
@@ -134,11 +109,12 @@ def evaluate_many(
             "tasks": list(settings.tasks),
             "limit": settings.limit,
             "num_fewshot": tasks.fewshot,
-            "texts": [text.name for text in texts],
+            "texts": [text.name for text in read_texts],
             "text_tokens": settings.text_tokens,
             "text_average": settings.text_average,
+            **({"paragraphs": True} if settings.paragraphs else {}),
             "length": length,
-            "separator": SEPARATOR if texts and settings.text_average == "corpus" else None,
+            "separator": SEPARATOR if read_texts and settings.text_average == "corpus" else None,
             "dtype": dtype_name(next(network.parameters()).dtype),
             "device": place,
             "batch_tokens": batch_tokens,
@@ -147,15 +123,15 @@ def evaluate_many(
         },
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "inputs": {
-            **{f"data/{name}": digest for name, digest in sorted((data.used if data else {}).items())},
-            **{f"texts/{text.name}": text.sha256 for text in texts},
+            **{f"data/{name}": digest for name, digest in sorted((rows.used if rows else {}).items())},
+            **{f"texts/{text.name}": text.sha256 for text in read_texts},
         },
     }
     for index, file in enumerate(masks):
         with _masked(network, file, restore=index + 1 < len(masks)):
-            rows = task_rows(lm, tasks, settings.limit) if tasks.tasks else []
-            rows += [text_row(scorer, text, length or DEFAULT_LENGTH) for text in texts]
-        yield Evaluation(rows, {**record, "masks_sha256": None if file is None else sha256_file(file)})
+            found = task_rows(lm, tasks, settings.limit) if tasks.tasks else []
+            found += [text_row(scorer, text, length or DEFAULT_LENGTH) for text in read_texts]
+        yield Evaluation(found, {**record, "masks_sha256": None if file is None else sha256_file(file)})
 
 
 def task_rows(lm: TreeLM, tasks: TaskSet, limit: int | None = None) -> list[ResultRow]:
@@ -227,24 +203,10 @@ def _masked(model: nn.Module, masks: str | Path | None, *, restore: bool) -> Ite
                 parameters[name].copy_(weight)
 
 
-def _check(settings: Settings) -> None:
-    if not settings.tasks and not settings.texts:
+def _check(settings: EvaluateSettings, texts: Sequence[tuple[str | None, Path]]) -> None:
+    if not settings.tasks and not texts:
         raise InputError("nothing to evaluate: give --tasks, --text or both")
-    for name, value in (
-        ("--limit", settings.limit),
-        ("--text-tokens", settings.text_tokens),
-        ("--batch-tokens", settings.batch_tokens),
-    ):
-        if value is not None and value < 1:
-            raise InputError(f"{name} {value}: must be at least 1")
-    if settings.length is not None and settings.length < 2:
-        raise InputError(f"--length {settings.length}: must be at least 2, since the first token is only context")
-    if settings.text_average not in TEXT_AVERAGES:
-        raise InputError(f"--text-average {settings.text_average}: must be {' or '.join(TEXT_AVERAGES)}")
-    negative = {name: value for name, value in settings.fewshot.items() if value < 0}
-    for name, value in negative.items():
-        raise InputError(f"--fewshot {name}={value}: must be 0 or more")
-    names = [name or text_name(path) for name, path in settings.texts]
+    names = [name or text_name(path) for name, path in texts]
     for name in names:
         if names.count(name) > 1 or name in settings.tasks:
             raise InputError(f"--text: two results would be called {name}; name one, as in --text other={name}.txt")

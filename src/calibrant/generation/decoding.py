@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from calibrant.generation.generated_rows import Settings, Vocabulary
+from calibrant.generation.generated_rows import Vocabulary
+from calibrant.settings.stage_settings import DecodingSettings
 
 NEVER = -torch.inf
 TIE_MARGIN = 16  # transformers keeps every token that ties with the k-th; bfloat16 logits tie often
@@ -49,7 +50,7 @@ def _order(values: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     return values, tokens.gather(-1, by_value)
 
 
-def _cut(values: Tensor, tokens: Tensor, settings: Settings) -> Candidates:
+def _cut(values: Tensor, tokens: Tensor, settings: DecodingSettings) -> Candidates:
     """Top-k and top-p on scores sorted in descending order [rows, c]."""
     if 0 < settings.top_k < values.shape[-1]:
         values = values.masked_fill(values < values[:, settings.top_k - 1 : settings.top_k], NEVER)
@@ -71,7 +72,9 @@ class Choice:
     differs: Tensor
 
 
-def candidates(logits: Tensor, history: History, vocabulary: Vocabulary, settings: Settings, special: Tensor) -> Choice:
+def candidates(
+    logits: Tensor, history: History, vocabulary: Vocabulary, settings: DecodingSettings, special: Tensor
+) -> Choice:
     """The distribution over the next token without special tokens, and the model's own with them.
 
     Args:
@@ -110,7 +113,7 @@ def candidates(logits: Tensor, history: History, vocabulary: Vocabulary, setting
         width *= 8
 
 
-def _reached(marks: Tensor, values: Tensor, settings: Settings) -> Tensor:
+def _reached(marks: Tensor, values: Tensor, settings: DecodingSettings) -> Tensor:
     """The rows in which a special token is not below the k-th best of the others."""
     if not marks.shape[1]:
         return torch.zeros(0, dtype=torch.int64, device=marks.device)
@@ -146,7 +149,7 @@ def _best(values: Tensor, tokens: Tensor, width: int) -> tuple[Tensor, Tensor]:
     return values, tokens.gather(1, where)
 
 
-def _tied(values: Tensor, settings: Settings) -> bool:
+def _tied(values: Tensor, settings: DecodingSettings) -> bool:
     """Whether more tokens than the margin holds may tie with the k-th."""
     if not settings.top_k or not len(values):
         return False

@@ -1,43 +1,6 @@
-"""What a generation run is asked to do, and the rows it gives back."""
+"""The rows of a generation run: the vocabulary that they may hold, what they start from, and what they end as."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
-from calibrant.errors import InputError
-
-END_OF_TEXT = ("suppress", "stop")
-LENGTH_MEANS = ("total", "new")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How tokens are drawn (Section 5.1 of the paper: 50, 0.95, 0.6, 1.2) and when a row ends.
-
-    `end_of_text`: `suppress` never draws a special token, so that every row is full; `stop` ends a row where the
-    model draws one, behind the first new token, which is never special.
-    """
-
-    top_k: int = 50
-    top_p: float = 0.95
-    temperature: float = 0.6
-    repetition_penalty: float = 1.2
-    end_of_text: str = "suppress"
-
-    def __post_init__(self) -> None:
-        if self.top_k < 0:
-            raise InputError(f"--top-k {self.top_k}: must be 1 or more, or 0 to keep every token")
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"--top-p {self.top_p}: must be above 0 and at most 1 (1 keeps every token)")
-        if not self.temperature > 0:
-            raise InputError(f"--temperature {self.temperature}: must be above 0")
-        if not self.repetition_penalty > 0:
-            raise InputError(f"--repetition-penalty {self.repetition_penalty}: must be above 0 (1 changes nothing)")
-        if self.end_of_text not in END_OF_TEXT:
-            raise InputError(f"--end-of-text {self.end_of_text}: unknown; use {' or '.join(END_OF_TEXT)}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for metadata."""
-        return asdict(self)
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)

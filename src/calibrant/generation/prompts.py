@@ -47,8 +47,6 @@ def make_prompts(
     Raises:
         InputError: no document is long enough, or the row has no room for a new token.
     """
-    if prefix_length < 0:
-        raise InputError(f"--prefix-length {prefix_length}: must be 0 or more")
     leading = [bos_id(tokenizer)] if bos or prefix_length == 0 else []
     given = max(prefix_length, 1)
     wanted = given - len(leading)

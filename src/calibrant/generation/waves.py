@@ -4,16 +4,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
-import torch
 
 from calibrant.calibration.tokens import decode
 from calibrant.generation.engines.engine import Engine
-from calibrant.generation.generated_rows import Generated, Prompt, Settings, Vocabulary
+from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
 from calibrant.generation.meter import Meter
-from calibrant.models.compute.devices import free_bytes, on_gpu
+from calibrant.settings.stage_settings import DecodingSettings
 
-CPU_CACHE_BYTES = 2 << 30
-MAXIMUM_BATCH, MAXIMUM_BATCH_GPU = 64, 256
 STOP_BATCHES = 4  # batches a wave when rows end early: places that empty are filled again within a wave
 
 
@@ -29,16 +26,10 @@ class Store(Protocol):
         ...
 
 
-def choose_batch_size(engine: Engine, length: int, device: torch.device) -> int:
-    """As many rows as the cache has room for (2 GiB of RAM, half of a GPU's free memory), at most 64 or 256."""
-    room, most = (free_bytes(device) // 2, MAXIMUM_BATCH_GPU) if on_gpu(device) else (CPU_CACHE_BYTES, MAXIMUM_BATCH)
-    return max(1, min(most, room // max(1, engine.row_bytes(length))))
-
-
 def generate_rows(
     engine: Engine,
     prompts: Sequence[Prompt],
-    settings: Settings,
+    settings: DecodingSettings,
     vocabulary: Vocabulary,
     batch_size: int,
     store: Store | None = None,

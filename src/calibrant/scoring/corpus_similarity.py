@@ -99,12 +99,8 @@ def similarity_rows(
     """One row of `SCHEMA` for each of `others`, compared with `reference`.
 
     Raises:
-        InputError: fewer than 4,096 permutations, n below 1, or corpora too small.
+        InputError: corpora too small.
     """
-    if permutations < PERMUTATIONS:
-        raise InputError(f"--permutations {permutations}: too few to tell similarities near 0.01; use 4096 or more")
-    if n < 1:
-        raise InputError(f"--n {n}: a shingle has 1 unit or more")
     taken = common_amount([reference, *others], amount)
     base, base_documents = corpus_shingles(reference, n, taken, seed)
     base_signature = signature(base, permutations, seed)

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from calibrant.errors import InputError
 from calibrant.scoring.shingles import Corpus, Hashes, shingles, splitter
 
 WORDS = 8  # in a shingle: fewer are phrases that anyone writes
@@ -61,14 +60,7 @@ def contamination(
         items: what the model is evaluated on.
         n: words in a shingle.
         threshold: share from which a reader should take the item for found; recorded.
-
-    Raises:
-        InputError: n is below 1, or the threshold not above 0 and at most 1.
     """
-    if not 0 < threshold <= 1:
-        raise InputError(f"--threshold {threshold}: must be above 0 and at most 1")
-    if n < 1:
-        raise InputError(f"--n {n}: a shingle has 1 word or more")
     sets = [_item_shingles(texts, n) for each in items for texts in each.texts]
     best = _best_documents(source, sets, n)
     rows = []

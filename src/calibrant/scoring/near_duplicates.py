@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 from datasketch import MinHashLSH
 
-from calibrant.errors import InputError
 from calibrant.scoring.corpus_similarity import exact_jaccard, signature
 from calibrant.scoring.shingles import Corpus, Hashes, shingles
 
@@ -38,12 +37,7 @@ def near_duplicates(corpora: Sequence[Corpus], n: int = 3, threshold: float = 0.
 
     Rows of `PAIRS_SCHEMA`, in the order of the corpora and their documents. LSH can miss a pair close to
     the threshold; the similarities given are exact.
-
-    Raises:
-        InputError: the threshold is not between 0 and 1.
     """
-    if not 0 < threshold < 1:
-        raise InputError(f"--threshold {threshold}: must lie between 0 and 1")
     sets = [[shingles(units, n) for units in corpus.units] for corpus in corpora]
     lsh = MinHashLSH(threshold, PERMUTATIONS, weights=_RECALL)
     rows: list[tuple[tuple[int, int], tuple[int, int], float]] = []

@@ -1,9 +1,14 @@
-"""Named settings of methods: their defaults, and the reading of `key=value`."""
+"""The options of every method: their defaults, bounds and meaning, and the reading of `key=value`.
+
+A criterion's or refinement's own options stand here under its name; `OWL` has defaults that depend on the pattern.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from calibrant.errors import InputError
+from calibrant.settings.sparsity import GROUPS, NM, Pattern
 
 Value = str | float | int | bool | None
 MethodSettings = Mapping[str, Value]  # every option of a method with its value
@@ -41,12 +46,71 @@ class Option:
             raise InputError(f"option {self.name}={text}: must be {kind}{self._bounds()}")
         return value
 
+    def schema(self) -> dict[str, Any]:
+        """The option as a key of a JSON schema; no default, since an option that is not given is not passed on."""
+        found: dict[str, Any] = {"description": self.help}
+        if isinstance(self.default, bool):
+            return found | {"enum": [True, False, *reversed(self.choices)]}
+        if self.choices:
+            return found | {"enum": list(self.choices)}
+        kinds = {int: "integer", float: "number", str: "string", type(None): "string"}
+        bounds = {"minimum": self.low, "maximum": self.high}
+        return found | {"type": kinds[type(self.default)]} | {k: v for k, v in bounds.items() if v is not None}
+
     def _bounds(self) -> str:
         low = "" if self.low is None else f", at least {self.low:g}"
         return low + ("" if self.high is None else f", at most {self.high:g}")
 
 
 BOOLEAN = ("false", "true")
+INITIAL = ("wanda", "magnitude", "sparsegpt")  # criteria that OWL and DSnoT may start from
+COMMON = (
+    Option("sequential", "layer", "which inputs the statistics see", choices=("layer", "sublayer", "dense")),
+    Option(
+        "fused",
+        "whole",
+        "whether OpenLM's fused linears are pruned whole or by their parts",
+        choices=("whole", "parts"),
+    ),
+    Option("exclude", None, "regular expression over linear layers' names that are not pruned"),
+    Option("group", "", "what competes in unstructured pruning; the criterion's own by default", choices=GROUPS),
+)
+OPTIONS: dict[str, tuple[Option, ...]] = {
+    "ria": (Option("ria.exponent", 0.5, "power of the input feature's norm", low=0),),
+    "sparsegpt": (
+        Option("sparsegpt.damping", 0.01, "share of the Hessian's mean diagonal added to it", low=0),
+        Option("sparsegpt.block_size", 128, "columns handled together", low=1),
+    ),
+    "dsnot": (
+        Option("dsnot.scope", "attention", "which linear layers are refined", choices=("attention", "all")),
+        Option("dsnot.max_cycles", 50, "swaps in a row at most", low=0),
+        Option("dsnot.threshold", 0.1, "a row's error that needs no more swaps", low=0),
+        Option("dsnot.variance_power", 1.0, "power of the variance that regrowing divides by"),
+    ),
+}
+CRITERION_OF = {  # methods that are built on a criterion of the user's choice
+    "owl": Option("owl.criterion", "wanda", "criterion", choices=INITIAL),
+    "dsnot": Option("dsnot.initial", "wanda", "first mask", choices=INITIAL),
+}
+
+
+def owl_options(pattern: Pattern) -> tuple[Option, ...]:
+    """OWL's options; the published defaults differ between ratios and N:M."""
+    width, outlier = (2.0, 6.0) if isinstance(pattern, NM) else (0.08, 5.0)
+    return (
+        Option("owl.lambda", width, "how far layers' sparsities may differ", low=0),
+        Option("owl.m", outlier, "a score this many times the layer's mean is an outlier", low=0),
+        Option(
+            "owl.exact_target", False, "shift the allocation so that the whole model meets the target", choices=BOOLEAN
+        ),
+    )
+
+
+def option_schemas() -> dict[str, dict[str, Any]]:
+    """The options of all methods as keys of a JSON schema."""
+    own = [option for options in OPTIONS.values() for option in options]
+    every = [*COMMON, *own, *CRITERION_OF.values(), *owl_options(NM(2, 4))]
+    return {option.name: option.schema() for option in sorted(every, key=lambda option: option.name)}
 
 
 def read_options(method: str, options: tuple[Option, ...], given: Mapping[str, str]) -> dict[str, Value]:

@@ -52,7 +52,7 @@ def parse_sparsity(text: str) -> Pattern:
     """Read `0.6` (the share pruned) or `2:4` (two kept of every four).
 
     Raises:
-        InputError: neither; a ratio outside 0 to 1 (1 excluded); or N not between 1 and M - 1.
+        InputError: neither; a ratio outside 0 to 1 (0 and 1 excluded); or N not between 1 and M - 1.
     """
     allowed = "give a share to prune between 0 and 1, such as 0.6, or N:M with N of every M kept, such as 2:4"
     text = text.strip()
@@ -65,6 +65,8 @@ def parse_sparsity(text: str) -> Pattern:
         ratio = float(text)
     except ValueError:
         raise InputError(f"sparsity {text}: neither a number nor N:M; {allowed}") from None
-    if not 0 <= ratio < 1:
+    if ratio == 0:
+        raise InputError(f"sparsity {text}: prunes nothing, which is the dense model; {allowed}")
+    if not 0 < ratio < 1:
         raise InputError(f"sparsity {text}: outside 0 to 1; {allowed}")
     return Unstructured(ratio)

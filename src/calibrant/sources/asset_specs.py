@@ -52,6 +52,7 @@ class Documents:
     files: tuple[str, ...] = ()
     hub: Hub | None = None
     text_key: str = "text"
+    paragraphs: bool = False  # whether plain text files are divided into documents at blank lines
     clean: tuple[str, ...] = ()
     min_characters: int = 1
     max_documents: int | None = None
@@ -100,7 +101,7 @@ class Assets:
 ARCHIVE_KEYS = ("package", "file", "sha256", "member", "member_sha256", "inner")
 HUB_KEYS = ("config", "split", "data_files", "revision", "streaming")
 TEXT_KEYS = (
-    *("archive", "files", "hub", *HUB_KEYS, "text_key", "clean"),
+    *("archive", "files", "hub", *HUB_KEYS, "text_key", "paragraphs", "clean"),
     *("min_characters", "max_documents", "max_characters", "licence", "note"),
 )
 MODEL_KEYS = ("archive", "hub", "path", "revision", "id", "note", "licence")
@@ -171,6 +172,7 @@ def parse_documents(where: str, name: str, spec: object, *, heldout: bool) -> Do
         files=_strings(where, values, "files"),
         hub=_hub(where, values) if "hub" in values else None,
         text_key=_text(where, values, "text_key") or "text",
+        paragraphs=_truth(where, values, "paragraphs"),
         clean=_strings(where, values, "clean"),
         min_characters=_count(where, values, "min_characters", 0) or 1,  # an empty document is none
         max_documents=_count(where, values, "max_documents", 1),
@@ -196,10 +198,7 @@ def parse_task(where: str, name: str, spec: object) -> Task:
             raise InputError(f"{where}.files is {files!r}; it must map each split to a JSONL file")
         for split in files:
             _check_name(f"{where}.files", str(split))
-        hub = values.get("hub", False)
-        if not isinstance(hub, bool):
-            raise InputError(f"{where}.hub is {hub!r}; it must be true or false")
-        return Task(name=name, files=dict(files), hub=hub)
+        return Task(name=name, files=dict(files), hub=_truth(where, values, "hub"))
     if kind != "next_sentence":
         raise InputError(f"{where}.kind is {kind!r}; the kinds are: next_sentence")
     source, items = _text(where, values, "source"), _count(where, values, "items", 1)
@@ -212,16 +211,13 @@ def _hub(where: str, values: Mapping[str, Any]) -> Hub:
     files = values.get("data_files")
     if files is not None and not isinstance(files, str):
         files = _strings(where, values, "data_files")
-    streaming = values.get("streaming", True)
-    if not isinstance(streaming, bool):
-        raise InputError(f"{where}.streaming is {streaming!r}; it must be true or false")
     return Hub(
         dataset=str(_text(where, values, "hub")),
         config=_text(where, values, "config"),
         split=_text(where, values, "split") or "train",
         data_files=files,
         revision=_text(where, values, "revision"),
-        streaming=streaming,
+        streaming=_truth(where, values, "streaming", True),
     )
 
 
@@ -271,6 +267,13 @@ def _strings(where: str, values: Mapping[str, Any], key: str) -> tuple[str, ...]
     if key in values and not value and key != "clean":
         raise InputError(f"{where}.{key} is empty; name at least one")
     return tuple(value)
+
+
+def _truth(where: str, values: Mapping[str, Any], key: str, default: bool = False) -> bool:
+    value = values.get(key, default)
+    if not isinstance(value, bool):
+        raise InputError(f"{where}.{key} is {value!r}; it must be true or false")
+    return value
 
 
 def _count(where: str, values: Mapping[str, Any], key: str, least: int) -> int | None:

@@ -191,13 +191,15 @@ def _file_record(file: str) -> Any:
 def _archive_rows(spec: Documents, path: Path) -> Iterator[Row]:
     assert spec.archive is not None
     with open_member(path, spec.archive) as stream:
-        yield from read_rows(stream, spec.archive.inner or spec.archive.member, spec.text_key)
+        yield from read_rows(
+            stream, spec.archive.inner or spec.archive.member, spec.text_key, paragraphs=spec.paragraphs
+        )
 
 
 def _file_rows(spec: Documents, paths: list[Path]) -> Iterator[Row]:
     for path in paths:
         with open(path, "rb") as stream:
-            yield from read_rows(stream, str(path), spec.text_key)
+            yield from read_rows(stream, str(path), spec.text_key, paragraphs=spec.paragraphs)
 
 
 def expand(patterns: tuple[str, ...], where: str) -> list[Path]:
@@ -222,7 +224,7 @@ def expand(patterns: tuple[str, ...], where: str) -> list[Path]:
 
 def _settings(spec: Documents) -> dict[str, Any]:
     keys = ("text_key", "clean", "min_characters", "max_documents", "max_characters", "heldout")
-    return {key: getattr(spec, key) for key in keys}
+    return {key: getattr(spec, key) for key in keys} | ({"paragraphs": True} if spec.paragraphs else {})
 
 
 class _Writer:

@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import shutil
 import tempfile
 import zlib
@@ -23,10 +24,11 @@ LONGEST_CELL = 1 << 28  # csv's default of 128 KiB is less than a book
 Row = dict[str, Any]
 
 
-def read_rows(stream: IO[bytes], name: str, text_key: str) -> Iterator[Row]:
+def read_rows(stream: IO[bytes], name: str, text_key: str, *, paragraphs: bool = False) -> Iterator[Row]:
     """Yield the rows of `stream`, whose format is told by the suffix of `name`.
 
-    A plain text file is one document: one row whose `text_key` is the whole file.
+    A plain text file is one document: one row whose `text_key` is the whole file; with `paragraphs`, a row for each
+    of its `text_documents`.
 
     Raises:
         InputError: an unknown suffix, or a file that is not what its suffix says (with the row's number).
@@ -42,13 +44,21 @@ def read_rows(stream: IO[bytes], name: str, text_key: str) -> Iterator[Row]:
             elif suffix in (".csv", ".tsv", ".tab"):
                 yield from _delimited(stream, name, "," if suffix == ".csv" else "\t")
             elif suffix == ".txt":
-                yield {text_key: stream.read().decode("utf-8-sig")}
+                for text in text_documents(stream.read().decode("utf-8-sig"), paragraphs):
+                    yield {text_key: text}
             else:
                 raise InputError(f"{name}: unknown kind of file {suffix!r}; known: {', '.join(SUFFIXES)}, .gz, .zst")
         except UnicodeDecodeError as error:
             raise InputError(f"{name}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
         except (EOFError, OSError, csv.Error, zlib.error, zstandard.ZstdError) as error:
             raise InputError(f"{name}: cannot be read, perhaps truncated ({error})") from error
+
+
+def text_documents(text: str, paragraphs: bool) -> list[str]:
+    """The documents of a plain text file: the whole of it, or with `paragraphs` what lies between blank lines."""
+    if not paragraphs:
+        return [text]
+    return [block.strip() for block in re.split(r"\n[ \t]*\n", text) if block.strip()]
 
 
 def _decompress(stack: contextlib.ExitStack, stream: IO[bytes], name: str) -> tuple[IO[bytes], str]:

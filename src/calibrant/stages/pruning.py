@@ -1,29 +1,38 @@
-"""Prune a model: from its directory and a calibration set to a mask file."""
+"""Stage prune: a model and a calibration set in, masks out."""
 
-from collections.abc import Mapping
+import sys
 from pathlib import Path
 from typing import Any
 
-from calibrant.pruning.methods.composition import compose
-from calibrant.pruning.run.activations import ActivationPlace
-from calibrant.pruning.run.model_pruning import prune_model
-from calibrant.pruning.run.run_inputs import open_model
+from calibrant.settings.stage_settings import PruneSettings
+from calibrant.stages.compute import prepared
+from calibrant.stages.stage import Input, Output, Stage, admit
+
+FILES = (
+    Input("model", "model folder or hub id"),
+    Input("calibration", "calibration set (Parquet); magnitude needs none", required=False, kind="calibration set"),
+    Input(
+        "statistics",
+        "file of `calibrant statistics`, which owl and sequential=dense take instead of a pass",
+        required=False,
+        kind="statistics",
+    ),
+    Output(
+        "output",
+        "mask file (.safetensors)",
+        suffix=".safetensors",
+        rule="masks are safetensors; the name must end in .safetensors",
+    ),
+)
 
 
 def prune(
     model: str | Path,
     calibration: str | Path | None,
-    method: str,
-    sparsity: str,
-    options: Mapping[str, str] | None = None,
-    *,
     output: str | Path,
+    settings: PruneSettings,
+    *,
     statistics: str | Path | None = None,
-    dtype: str = "auto",
-    device: str = "auto",
-    attention: str = "auto",
-    products: str = "auto",
-    activations: ActivationPlace = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Choose the weights of every decoder layer to keep, and write them as a mask file (docs/pruning.md).
@@ -34,18 +43,10 @@ def prune(
     Args:
         model: a model directory or hub id.
         calibration: the calibration set (Parquet); may be None for methods that read no data.
-        method: a name in `composition.METHODS`.
-        sparsity: `0.6` (the share pruned) or `2:4` (two kept of every four).
-        options: `key=value` settings of the method.
         output: the mask file; updated weights go to `*.weights.safetensors` beside it.
-        statistics: a file of `statistics_file.write_dense_statistics` for this model and calibration set, so that OWL's
-            pass over the dense model, or the only pass of `sequential=dense`, is not made again; same result.
-        dtype: as `models.compute.number_formats.choose_number_format` takes it.
-        device: as `models.compute.devices.choose_device` takes it.
-        attention: `sdpa` for PyTorch's kernel always, `auto` for a faster one where there is one (docs/performance.md).
-        products: `plain` for PyTorch's products always, `auto` for faster ones where there are (docs/performance.md).
-        activations: where the calibration set's activations lie: `memory`, `disk`, or `auto` (disk when they
-            would take more than a quarter of the free memory); same result.
+        settings: method, sparsity, and how it is computed.
+        statistics: a file of stage `statistics` for this model and calibration set, so that OWL's pass over the dense
+            model, or the only pass of `sequential=dense`, is not made again; same result.
         progress: show layers, achieved sparsity and time left on stderr.
 
     Returns:
@@ -54,16 +55,37 @@ def prune(
     Raises:
         InputError: bad settings, a model or calibration set that cannot be used, or numbers that overflow.
     """
-    composed = compose(method, sparsity, options)
-    streamed = open_model(model, dtype, device, attention, products, composed.needs)
-    return prune_model(
+    admit(FILES, model=model, calibration=calibration, statistics=statistics, output=output)
+    settings = prepared(settings)
+    from calibrant.models.compute.devices import hold_instruction_set
+    from calibrant.pruning.methods.composition import compose
+    from calibrant.pruning.run.model_pruning import prune_model
+    from calibrant.pruning.run.run_inputs import open_model
+
+    if "sparsegpt" in (settings.method, *settings.option.values()):
+        hold_instruction_set()
+    composed = compose(settings.method, settings.sparsity, settings.option)
+    kernels = {"attention": settings.attention, "products": settings.products}
+    streamed = open_model(model, settings.dtype, settings.device, **kernels, kinds=composed.needs)
+    metadata = prune_model(
         streamed,
         composed,
         calibration,
         output,
-        sparsity=sparsity,
+        sparsity=settings.sparsity,
         statistics=statistics,
-        kernels=[name for name, value in (("attention", attention), ("products", products)) if value != "auto"],
-        activations=activations,
+        kernels=[name for name, value in kernels.items() if value != "auto"],
+        activations=settings.activations,  # type: ignore[arg-type]  # checked to be one of them
         progress=progress,
     )
+    if calibration is not None and metadata["calibration_sha256"] is None:
+        print(f"note: method {settings.method} reads no calibration data; {calibration} was not used", file=sys.stderr)
+    return {**metadata, "output": str(output)}
+
+
+def _said(found: dict[str, Any]) -> str:
+    asked, achieved = found["requested_sparsity"], found["achieved_sparsity"]
+    return f"{found['output']}: {achieved:.4%} pruned ({asked:.4%} asked)"
+
+
+STAGE = Stage(prune, FILES, PruneSettings, said=_said)

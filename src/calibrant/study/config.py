@@ -1,25 +1,17 @@
 """One validated configuration of compat set, preset, experiment and overrides."""
 
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.study.config_layers import layers
+from calibrant.study.config_schema import config_schema
 from calibrant.study.pool import ENOUGH, enough
 from calibrant.study.task_names import FOLDERS, declared, is_known
 from calibrant.study.validation import fill_defaults, suggest, validate
-from calibrant.study.yaml_mappings import merge, read_yaml
+from calibrant.study.yaml_mappings import merge
 
-SCHEMA = Path(__file__).with_name("config.schema.yaml")
 SPEC_KINDS = {"model": ("archive", "hub", "path"), "sources": ("archive", "files", "hub")}
 DEFAULT_SYN_SOURCE = "wikipedia"
-
-
-@cache
-def schema() -> dict[str, Any]:
-    """The schema of a configuration."""
-    return read_yaml(SCHEMA)
 
 
 def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[str, Any]:
@@ -34,8 +26,8 @@ def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[st
         merged["trained_on"] = []  # what the preset says of another model
     if "sources" in config and "tasks" not in config:
         merged["tasks"] = without_replaced_sources(merged["tasks"], merged["sources"])
-    validate(merged, schema(), name)
-    filled: dict[str, Any] = fill_defaults(merged, schema(), schema())
+    validate(merged, config_schema(), name)
+    filled: dict[str, Any] = fill_defaults(merged, config_schema(), config_schema())
     filled.setdefault("study", filled["preset"])
     filled["tasks"] = with_mmlu(expand_tasks(filled["tasks"], list(filled["sources"])), filled["evaluation"]["mmlu"])
     if "syn_source" not in config:
@@ -50,7 +42,7 @@ def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[st
 
 def study_keys() -> set[str]:
     """The top-level keys that a study may have."""
-    return set(schema()["properties"])
+    return set(config_schema()["properties"])
 
 
 def syn_source(config: dict[str, Any]) -> str:

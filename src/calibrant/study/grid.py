@@ -2,13 +2,13 @@
 
 import itertools
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from calibrant.errors import InputError
+from calibrant.settings.sparsity import NM, parse_sparsity
 
 WITHOUT_DATA = ("dense", "magnitude")
 SYN_SOURCE = "syn_source"  # as a grid's sources: the one that the configuration's key of that name gives
@@ -116,27 +116,16 @@ def reads_dense_statistics(method: str, options: Mapping[str, Any]) -> bool:
 
 
 def normal_sparsity(value: Any, where: str = "sparsity") -> str:
-    """`0.60` -> `0.6`; `2:4` as it is.
+    """`0.60` -> `0.6`; `2:4` as it is. What is a sparsity is `settings.sparsity.parse_sparsity`'s to say.
 
     Raises:
-        InputError: not a ratio in [0, 1) and not N:M with 0 < N < M.
+        InputError: as `parse_sparsity`, with the key.
     """
-    text = str(value)
-    if match := re.fullmatch(r"(\d+):(\d+)", text):
-        kept, group = int(match[1]), int(match[2])
-        if not 0 < kept < group:
-            raise InputError(f"{where}: {text} is no pattern N:M, which keeps N of every M with 0 < N < M, such as 2:4")
-        return text
     try:
-        ratio = float(text)
-    except ValueError:
-        ratio = -1.0
-    if not 0 < ratio < 1:
-        raise InputError(
-            f"{where}: {text} is neither a share of pruned weights between 0 and 1 (0.6) nor a pattern N:M (2:4)"
-            + _quotes_hint(value)
-        )
-    return format_number(ratio)
+        pattern = parse_sparsity(str(value))
+    except InputError as error:
+        raise InputError(f"{where}: {error}{_quotes_hint(value)}") from None
+    return str(pattern) if isinstance(pattern, NM) else format_number(pattern.sparsity)
 
 
 def _quotes_hint(value: object) -> str:

@@ -34,7 +34,7 @@ def task_items(tasks: TaskSet, limit: int | None = None) -> list[Items]:
     return [Items(name, "task", names, texts) for name, (names, texts) in found.items()]
 
 
-def text_items(files: Sequence[tuple[str | None, Path]]) -> list[Items]:
+def text_items(files: Sequence[tuple[str | None, Path]], *, paragraphs: bool = False) -> list[Items]:
     """The documents of each text, whole, as (name or None, file).
 
     Raises:
@@ -42,7 +42,7 @@ def text_items(files: Sequence[tuple[str | None, Path]]) -> list[Items]:
     """
     found = []
     for name, path in files:
-        documents = read_documents(path)
+        documents = read_documents(path, paragraphs=paragraphs)
         found.append(Items(name or text_name(path), "text", documents.ids, [[text] for text in documents.texts]))
     return found
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from calibrant.generation.decoding import History, candidates, draw
 from calibrant.generation.engines.engine import Progress
-from calibrant.generation.generated_rows import Generated, Prompt, Settings, Vocabulary
+from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
+from calibrant.settings.stage_settings import DecodingSettings
 
 
 class Stepper(Protocol):
@@ -129,7 +130,7 @@ class LoopEngine:
         """Bytes of key-value cache for one row."""
         return self.stepper.row_bytes(length)
 
-    def knows_ends(self, settings: Settings) -> bool:
+    def knows_ends(self, settings: DecodingSettings) -> bool:
         """Always: our sampler sees both distributions."""
         return True
 
@@ -151,7 +152,12 @@ class LoopEngine:
 
     @torch.inference_mode()
     def _run(
-        self, prompts: Sequence[Prompt], settings: Settings, vocabulary: Vocabulary, batch_size: int, progress: Progress
+        self,
+        prompts: Sequence[Prompt],
+        settings: DecodingSettings,
+        vocabulary: Vocabulary,
+        batch_size: int,
+        progress: Progress,
     ) -> Iterator[list[Generated]]:
         device = self.stepper.device
         length = max(p.total for p in prompts)
@@ -193,7 +199,12 @@ class LoopEngine:
             logits = self.stepper.step(tokens) if len(tokens) else None
 
     def generate(
-        self, prompts: Sequence[Prompt], settings: Settings, vocabulary: Vocabulary, batch_size: int, progress: Progress
+        self,
+        prompts: Sequence[Prompt],
+        settings: DecodingSettings,
+        vocabulary: Vocabulary,
+        batch_size: int,
+        progress: Progress,
     ) -> Iterator[Generated]:
         """Finish every prompt, in the order in which rows end."""
         for rows in self._run(prompts, settings, vocabulary, batch_size, progress):

@@ -13,7 +13,8 @@ from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.generation.engines.engine import Progress
-from calibrant.generation.generated_rows import Generated, Prompt, Settings, Vocabulary
+from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
+from calibrant.settings.stage_settings import DecodingSettings
 
 NEVER = -1e9  # added to a logit; finite, because a penalty may multiply it
 MOST_BIASES = 1024  # as many as vLLM takes for one request
@@ -36,7 +37,7 @@ class VllmEngine:
         self.length, self.tensor_parallel, self.seed = length, tensor_parallel, seed
         self._llm: Any = None
 
-    def knows_ends(self, settings: Settings) -> bool:
+    def knows_ends(self, settings: DecodingSettings) -> bool:
         """Whether `first_end` of a row means something: only where special tokens are drawn."""
         return settings.end_of_text == "stop"
 
@@ -48,7 +49,12 @@ class VllmEngine:
         return int(2 * self.config.num_hidden_layers * heads * width * length * size)
 
     def generate(
-        self, prompts: Sequence[Prompt], settings: Settings, vocabulary: Vocabulary, batch_size: int, progress: Progress
+        self,
+        prompts: Sequence[Prompt],
+        settings: DecodingSettings,
+        vocabulary: Vocabulary,
+        batch_size: int,
+        progress: Progress,
     ) -> Iterator[Generated]:
         """Finish every prompt, in the order given."""
         from vllm import SamplingParams
@@ -80,7 +86,7 @@ class VllmEngine:
         return self._llm
 
 
-def sampling(settings: Settings, vocabulary: Vocabulary, embeddings: int) -> dict[str, Any]:
+def sampling(settings: DecodingSettings, vocabulary: Vocabulary, embeddings: int) -> dict[str, Any]:
     """vLLM's sampling parameters, apart from a row's seed and length.
 
     Args:
@@ -111,7 +117,7 @@ def sampling(settings: Settings, vocabulary: Vocabulary, embeddings: int) -> dic
     }
 
 
-def _row(prompt: Prompt, new: list[int], special: set[int], settings: Settings) -> Generated:
+def _row(prompt: Prompt, new: list[int], special: set[int], settings: DecodingSettings) -> Generated:
     ended = settings.end_of_text == "stop" and bool(new) and new[-1] in special
     ids = (*prompt.prefix, *(new[:-1] if ended else new))
     if not ended and len(ids) != prompt.total:

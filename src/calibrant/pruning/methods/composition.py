@@ -11,21 +11,8 @@ from calibrant.pruning.methods.criteria.criterion import Criterion
 from calibrant.pruning.methods.input_statistics import Kind
 from calibrant.pruning.methods.refinements import REFINEMENTS
 from calibrant.pruning.methods.refinements.refinement import Refinement
-from calibrant.settings.method_options import Option, Value, read_options
-from calibrant.settings.sparsity import GROUP_OF_OPTION, GROUPS, NM, Group, Pattern, Unstructured, parse_sparsity
-
-SEQUENTIAL = ("layer", "sublayer", "dense")
-COMMON = (
-    Option("sequential", "layer", "which inputs the statistics see", choices=SEQUENTIAL),
-    Option(
-        "fused",
-        "whole",
-        "whether OpenLM's fused linears are pruned whole or by their parts",
-        choices=("whole", "parts"),
-    ),
-    Option("exclude", None, "regular expression over linear layers' names that are not pruned"),
-    Option("group", "", "what competes in unstructured pruning; the criterion's own by default", choices=GROUPS),
-)
+from calibrant.settings.method_options import COMMON, CRITERION_OF, Option, Value, read_options
+from calibrant.settings.sparsity import GROUP_OF_OPTION, NM, Group, Pattern, Unstructured, parse_sparsity
 
 
 @dataclass(frozen=True)
@@ -38,15 +25,10 @@ class Composition:
     criterion_option: Option | None = None
 
 
-_INITIAL = ("wanda", "magnitude", "sparsegpt")
 METHODS: dict[str, Composition] = {
     **{name: Composition(name) for name in CRITERIA},
-    "owl": Composition(
-        "wanda", allocation="owl", criterion_option=Option("owl.criterion", "wanda", "criterion", choices=_INITIAL)
-    ),
-    "dsnot": Composition(
-        "wanda", refinement="dsnot", criterion_option=Option("dsnot.initial", "wanda", "first mask", choices=_INITIAL)
-    ),
+    "owl": Composition("wanda", allocation="owl", criterion_option=CRITERION_OF["owl"]),
+    "dsnot": Composition("wanda", refinement="dsnot", criterion_option=CRITERION_OF["dsnot"]),
 }
 
 

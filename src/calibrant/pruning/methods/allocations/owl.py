@@ -13,23 +13,11 @@ from calibrant.errors import InputError
 from calibrant.pruning.methods.allocations.allocation import Allocation
 from calibrant.pruning.methods.criteria import wanda
 from calibrant.pruning.methods.input_statistics import Statistics
-from calibrant.settings.method_options import BOOLEAN, MethodSettings, Option
+from calibrant.settings.method_options import MethodSettings, owl_options
 from calibrant.settings.sparsity import NM, Pattern
 
 Floats = npt.NDArray[np.float64]
 LEAST = 0.01  # what the reference prunes of a layer whose ratio comes out at 0 or below
-
-
-def options(pattern: Pattern) -> tuple[Option, ...]:
-    """OWL's settings; the published defaults differ between ratios and N:M."""
-    width, outlier = (2.0, 6.0) if isinstance(pattern, NM) else (0.08, 5.0)
-    return (
-        Option("owl.lambda", width, "how far layers' sparsities may differ", low=0),
-        Option("owl.m", outlier, "a score this many times the layer's mean is an outlier", low=0),
-        Option(
-            "owl.exact_target", False, "shift the allocation so that the whole model meets the target", choices=BOOLEAN
-        ),
-    )
 
 
 def observe(linears: Mapping[str, tuple[Tensor, Statistics]], settings: MethodSettings) -> float:
@@ -128,4 +116,4 @@ def _number(settings: MethodSettings, name: str) -> float:
     return value
 
 
-ALLOCATION = Allocation(allocate, observe, needs=frozenset({"norm"}), options=options)
+ALLOCATION = Allocation(allocate, observe, needs=frozenset({"norm"}), options=owl_options)

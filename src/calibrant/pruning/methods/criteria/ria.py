@@ -5,7 +5,7 @@ from torch import Tensor
 
 from calibrant.pruning.methods.criteria.criterion import Criterion
 from calibrant.pruning.methods.input_statistics import Statistics
-from calibrant.settings.method_options import MethodSettings, Option
+from calibrant.settings.method_options import OPTIONS, MethodSettings
 
 
 def score(weight: Tensor, statistics: Statistics, settings: MethodSettings) -> Tensor:
@@ -29,5 +29,5 @@ CRITERION = Criterion(
     score,
     needs=frozenset({"norm"}),
     group="linear",
-    options=(Option("ria.exponent", 0.5, "power of the input feature's norm", low=0),),
+    options=OPTIONS["ria"],
 )

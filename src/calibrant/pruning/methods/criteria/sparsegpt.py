@@ -9,7 +9,7 @@ from calibrant.errors import InputError
 from calibrant.pruning.methods.criteria.criterion import Criterion
 from calibrant.pruning.methods.input_statistics import Statistics
 from calibrant.pruning.methods.selection import keep_n_of_m, prune_below_threshold
-from calibrant.settings.method_options import MethodSettings, Option
+from calibrant.settings.method_options import OPTIONS, MethodSettings
 from calibrant.settings.sparsity import NM, Pattern, Unstructured
 
 MORE_DAMPING = (1, 10, 100)  # times the asked damping, tried in turn
@@ -144,9 +144,6 @@ def _inverse_of_upper(V: Tensor) -> Tensor:
 CRITERION = Criterion(
     score,
     needs=frozenset({"hessian"}),
-    options=(
-        Option("sparsegpt.damping", 0.01, "share of the Hessian's mean diagonal added to it", low=0),
-        Option("sparsegpt.block_size", 128, "columns handled together", low=1),
-    ),
+    options=OPTIONS["sparsegpt"],
     solve=solve,
 )

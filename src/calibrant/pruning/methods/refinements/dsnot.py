@@ -6,7 +6,7 @@ from torch import Tensor
 from calibrant.pruning.methods.criteria import wanda
 from calibrant.pruning.methods.input_statistics import Statistics
 from calibrant.pruning.methods.refinements.refinement import Refinement
-from calibrant.settings.method_options import MethodSettings, Option
+from calibrant.settings.method_options import OPTIONS, MethodSettings
 from calibrant.settings.sparsity import NM, Pattern
 
 
@@ -117,10 +117,5 @@ REFINEMENT = Refinement(
     refine,
     applies,
     needs=frozenset({"norm", "moments"}),
-    options=(
-        Option("dsnot.scope", "attention", "which linear layers are refined", choices=("attention", "all")),
-        Option("dsnot.max_cycles", 50, "swaps in a row at most", low=0),
-        Option("dsnot.threshold", 0.1, "a row's error that needs no more swaps", low=0),
-        Option("dsnot.variance_power", 1.0, "power of the variance that regrowing divides by"),
-    ),
+    options=OPTIONS["dsnot"],
 )

@@ -1,6 +1,5 @@
-"""`calibrant download`: documents, a model and task rows, with their provenance."""
+"""Stage download: documents, a model and task rows, with their provenance."""
 
-import argparse
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -8,37 +7,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibrant.errors import InputError
+from calibrant.settings.stage_settings import DownloadSettings
+from calibrant.stages.stage import Input, Output, Stage, admit
 
 if TYPE_CHECKING:
     from calibrant.sources.asset_specs import Documents
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the stage."""
-    parser.add_argument(
+FILES = (
+    Input(
         "config",
+        "YAML file with model, sources, texts and tasks (or a whole study), or the YAML itself when it starts with {",
+        "",
         metavar="CONFIG",
-        help="YAML file with model, sources, texts and tasks (or a whole study), or the "
-        "YAML itself when it starts with {",
-    )
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for model/, sources/, texts/ and tasks/")
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        default=[],
-        metavar="ASSET",
-        help="only these: model, source:NAME, text:NAME or task:NAME",
-    )
+    ),
+    Output("output", "folder for model/, sources/, texts/ and tasks/", metavar="DIR"),
+)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Fetch and build what the configuration names, sources before the tasks that are built from them."""
+def download(
+    config: str | Path,
+    output: str | Path,
+    settings: DownloadSettings = DownloadSettings(),  # noqa: B008 - frozen
+) -> dict[str, str]:
+    """Fetch and build what a configuration names, sources before the tasks that are built from them.
+
+    Returns:
+        asset -> what was made of it, in a line.
+
+    Raises:
+        InputError: nothing is configured, an asset is asked for that is not, or one cannot be had.
+    """
+    admit(FILES, config=config, output=output)
     from calibrant.sources.asset_specs import parse_assets
     from calibrant.sources.model_folder import build_model
     from calibrant.sources.task_files import build_task
 
-    assets = parse_assets(read_config(options.config))
-    root = Path(options.output)
+    assets = parse_assets(read_config(str(config)))
+    root = Path(output)
     archives = root / "archives"
     jobs: dict[str, Callable[[], str]] = {}
     if (model := assets.model) is not None:
@@ -49,8 +54,11 @@ def run(options: argparse.Namespace) -> None:
         jobs[f"text:{name}"] = partial(_documents, spec, root / "texts" / name, archives, heldout=False)
     for name, task in assets.tasks.items():
         jobs[f"task:{name}"] = partial(build_task, task, root)
-    for asset in select(jobs, options.only):
-        print(f"{asset}: {jobs[asset]()}", file=sys.stderr)
+    made = {}
+    for asset in select(jobs, settings.only):
+        made[asset] = jobs[asset]()
+        print(f"{asset}: {made[asset]}", file=sys.stderr)
+    return made
 
 
 def _documents(spec: "Documents", output: Path, archives: Path, *, heldout: bool) -> str:
@@ -59,7 +67,7 @@ def _documents(spec: "Documents", output: Path, archives: Path, *, heldout: bool
     return build_documents(spec, output, archives, heldout=heldout).summary()
 
 
-def select(jobs: dict[str, Any], only: list[str]) -> list[str]:
+def select(jobs: dict[str, Any], only: tuple[str, ...]) -> list[str]:
     """The assets to make, in order: all of them, or those asked for.
 
     Raises:
@@ -103,3 +111,6 @@ def read_config(argument: str) -> dict[str, Any]:
         if key not in SECTIONS:
             raise InputError(f"config {name}: unknown key {key} ({config[key]!r}); allowed: {', '.join(SECTIONS)}")
     return config
+
+
+STAGE = Stage(download, FILES, DownloadSettings)

@@ -1,13 +1,15 @@
-"""`calibrant plan`: count a study's work, and reckon its hours, before anything runs."""
+"""Stage plan: count a study's work, and reckon its hours, before anything runs."""
 
-import argparse
 import functools
 import glob
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibrant.errors import InputError
+from calibrant.settings.stage_settings import PlanSettings
+from calibrant.stages.stage import Input, Stage
 from calibrant.study.local_files import named_files
 
 if TYPE_CHECKING:
@@ -20,76 +22,77 @@ if TYPE_CHECKING:
 LONGEST = 2048  # tokens of a sequence in what is measured
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the stage."""
-    from calibrant.study.machines import machine_names
-
-    parser.add_argument(
-        "study", nargs="?", default="config.yaml", help="the study's YAML file (config.yaml), or the name of a preset"
-    )
-    parser.add_argument(
-        "--config", action="append", default=[], metavar="KEY=VALUE", help="as Snakemake's: preset=dclm-7b; repeatable"
-    )
-    parser.add_argument(
-        "--target",
-        action="append",
-        default=[],
-        help="a table or figure, paper for all of them; may be repeated. Default: the study's own report",
-    )
-    parser.add_argument("--counts", action="store_true", help="no estimate of hours and storage")
-    parser.add_argument(
-        "--machine",
-        help=f"whose rates: {machine_names()}; default: by the number of the model's parameters and the device",
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a rate of the estimate; may be repeated"
-    )
+FILES = (Input("study", "the study's YAML file (config.yaml), or the name of a preset", "", required=False),)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Print one line a count."""
-    from calibrant.study.config_layers import preset_names
+def plan(study: str | Path | None = None, settings: PlanSettings = PlanSettings()) -> str:  # noqa: B008 - frozen
+    """Count a study's work, and reckon its hours and storage; returns the text that the command prints.
+
+    Raises:
+        InputError: a study, target, machine or rate that is not known.
+    """
+    return "\n".join(plan_lines(study, settings))
+
+
+def plan_lines(study: str | Path | None, settings: PlanSettings) -> Iterator[str]:
+    """The lines of `plan`, each as soon as it is known: measuring this computer takes seconds."""
     from calibrant.study.estimate import estimate, work_shape
     from calibrant.study.machines import HERE, check_change, machine, machine_names, machines
     from calibrant.study.shapes import UnknownSizeError
-    from calibrant.study.study_file import load_config, load_preset
-    from calibrant.study.targets import PAPER, target_files
-    from calibrant.study.validation import suggest
     from calibrant.study.work import counts, jobs, work
 
-    if options.machine not in (None, HERE, *machines()):
-        raise InputError(f"--machine {options.machine}: must be one of {machine_names()}")
-    changes = dict(change(text) for text in options.set)
+    if settings.machine not in (None, HERE, *machines()):
+        raise InputError(f"--machine {settings.machine}: must be one of {machine_names()}")
+    changes = {name: rate(name, text) for name, text in settings.set.items()}
     for name, value in changes.items():
         check_change(name, value)
+    targets = chosen_targets(settings.target)
+    configs = study_configs(str(study or "config.yaml"), targets, settings.config)
+    planned = work(configs)
+    first = configs[0]
+    what = f"targets {', '.join(targets)}" if targets else f"experiment {first['experiment']}"
+    yield f"study {first['study']}: preset {first['preset']}, compat {first['compat']}, {what}"
+    yield from table({name: f"{count:,}" for name, count in counts(planned).items()})
+    yield "jobs by stage"
+    yield from table({name: f"{count:,}" for name, count in jobs(planned).items()})
+    if missing := absent(first):
+        yield "named by the configuration, but not on this machine"
+        yield from table(missing)
+    if settings.counts:
+        return
+    try:
+        shape, _ = work_shape(planned, changes.get("parameters"))
+        name = settings.machine or machine_by_default(first, shape)
+        yield from shown(estimate(planned, measured(first) if name == HERE else machine(name), changes))
+    except UnknownSizeError as error:  # the counts are worth having all the same
+        yield f"no estimate of hours and storage: {error}"
+
+
+def chosen_targets(asked: Sequence[str]) -> list[str]:
+    """The targets that were asked for, each once; `paper` stands for all of them."""
+    from calibrant.study.targets import PAPER, target_files
+
     every = [*target_files(), PAPER]
-    targets = list(dict.fromkeys(t for name in options.target for t in (every if name == PAPER else [name])))
-    changes_of_config = dict(setting(text) for text in options.config)
-    study = options.study
+    return list(dict.fromkeys(target for name in asked for target in (every if name == PAPER else [name])))
+
+
+def study_configs(study: str, targets: Sequence[str], given: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The resolved configuration of a study, or one for each target; `study` is a file or the name of a preset.
+
+    Raises:
+        InputError: neither is there, or the configuration is not valid.
+    """
+    from calibrant.study.config_layers import preset_names
+    from calibrant.study.study_file import load_config, load_preset
+    from calibrant.study.validation import suggest
+
+    changes = {name: yaml_value(name, text) for name, text in given.items()}
     by_name = study in preset_names() and not Path(study).is_file()
     if not by_name and not Path(study).suffix and not Path(study).exists():
         known = preset_names()
         raise InputError(f"{study}: no such file, and no preset{suggest(study, known)}; presets are {', '.join(known)}")
-    given = functools.partial(load_preset if by_name else load_config, study, changes=changes_of_config)
-    configs = [given(target=target) for target in targets] or [given()]
-    planned = work(configs)
-    first = configs[0]
-    what = f"targets {', '.join(targets)}" if targets else f"experiment {first['experiment']}"
-    print(f"study {first['study']}: preset {first['preset']}, compat {first['compat']}, {what}")
-    table({name: f"{count:,}" for name, count in counts(planned).items()})
-    print("jobs by stage")
-    table({name: f"{count:,}" for name, count in jobs(planned).items()})
-    if missing := absent(first):
-        print("named by the configuration, but not on this machine")
-        table(missing)
-    if options.counts:
-        return
-    try:
-        shape, _ = work_shape(planned, changes.get("parameters"))
-        name = options.machine or machine_by_default(first, shape)
-        show(estimate(planned, measured(first) if name == HERE else machine(name), changes))
-    except UnknownSizeError as error:  # the counts are worth having all the same
-        print(f"no estimate of hours and storage: {error}")
+    read = functools.partial(load_preset if by_name else load_config, study, changes=changes)
+    return [read(target=target) for target in targets] or [read()]
 
 
 def machine_by_default(config: dict[str, Any], shape: "Shape") -> str:
@@ -139,12 +142,12 @@ def number_format(config: dict[str, Any]) -> "torch.dtype":
     return chosen.dtype
 
 
-def show(found: "Estimate") -> None:
-    """Print an estimate with all that it rests on."""
+def shown(found: "Estimate") -> Iterator[str]:
+    """An estimate with all that it rests on, in lines."""
     what = f"{found.machine.label} in {found.dtype}"
-    print(f"hours of {what}, one job after the other, and memory of a job; an estimate")
+    yield f"hours of {what}, one job after the other, and memory of a job; an estimate"
     if found.dtype != found.machine.dtype:
-        print(f"(its rates are those of {found.machine.dtype}, which the study does not compute in)")
+        yield f"(its rates are those of {found.machine.dtype}, which the study does not compute in)"
     if found.stages:
         rows = [["", "jobs", "s a job", "hours", "GB on device", "devices", "GB on host"]]
         for name, stage in found.stages.items():
@@ -156,14 +159,15 @@ def show(found: "Estimate") -> None:
         if at_once > 1:
             rows.append([f"{at_once} jobs at a time", "", "", hours(total / at_once)])
         for row in rows:
-            print("  " + f"{row[0]:<18}" + "".join(f"{cell:>14}" for cell in row[1:]))
-    print("storage, GB")
-    table(
-        {name: f"{size / 1e9:,.1f}" for name, size in {**found.storage, "in all": sum(found.storage.values())}.items()}
+            yield "  " + f"{row[0]:<18}" + "".join(f"{cell:>14}" for cell in row[1:])
+    yield "storage, GB"
+    storage = {**found.storage, "in all": sum(found.storage.values())}
+    yield from table({name: f"{size / 1e9:,.1f}" for name, size in storage.items()})
+    yield "reckoned with (--set NAME=VALUE changes them; tokens of tasks: study/assumptions.yaml)"
+    yield from table(
+        {name: f"{a.value:,.4g}" for name, a in found.assumptions.items()},
+        {name: f"{a.unit} ({a.origin})".strip() for name, a in found.assumptions.items()},
     )
-    print("reckoned with (--set NAME=VALUE changes them; tokens of tasks: study/assumptions.yaml)")
-    table({name: f"{a.value:,.4g}" for name, a in found.assumptions.items()},
-          {name: f"{a.unit} ({a.origin})".strip() for name, a in found.assumptions.items()})  # fmt: skip
 
 
 def hours(value: float) -> str:
@@ -184,42 +188,37 @@ def absent(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def table(values: dict[str, str], notes: dict[str, str] | None = None) -> None:
-    """Print names and right-aligned values."""
+def table(values: Mapping[str, str], notes: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Names and right-aligned values, a line each."""
     width, room = max(map(len, values)), max(12, *map(len, values.values()))
     for name, value in values.items():
-        print(f"  {name:<{width}}  {value:>{room}}  {(notes or {}).get(name, '')}".rstrip())
+        yield f"  {name:<{width}}  {value:>{room}}  {(notes or {}).get(name, '')}".rstrip()
 
 
-def change(text: str) -> tuple[str, float]:
-    """Read `products=9e13`.
+def rate(name: str, text: str) -> float:
+    """Read a rate of the estimate.
 
     Raises:
-        InputError: it has not that form.
+        InputError: it is no number.
     """
-    name, equals, value = text.partition("=")
     try:
-        number = float(value)
+        return float(text)
     except ValueError:
-        equals = ""
-        number = 0.0
-    if not equals:
-        raise InputError(f"--set {text}: must be NAME=NUMBER, such as products=9e13")
-    return name, number
+        raise InputError(f"--set {name}={text}: must be NAME=NUMBER, such as products=9e13") from None
 
 
-def setting(text: str) -> tuple[str, Any]:
-    """Read `preset=dclm-7b`, the value as YAML.
+def yaml_value(name: str, text: str) -> Any:
+    """Read a value of the configuration as YAML.
 
     Raises:
-        InputError: it has not that form.
+        InputError: it is none.
     """
     import yaml
 
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise InputError(f"--config {text}: must be KEY=VALUE, such as preset=dclm-7b")
     try:
-        return name, yaml.safe_load(value)
+        return yaml.safe_load(text)
     except yaml.YAMLError:
-        raise InputError(f"--config {text}: the value is no YAML") from None
+        raise InputError(f"--config {name}={text}: the value is no YAML") from None
+
+
+STAGE = Stage(plan_lines, FILES, PlanSettings, said=lambda lines: lines)

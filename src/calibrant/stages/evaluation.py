@@ -1,0 +1,133 @@
+"""Stage evaluate: tasks and perplexity of a model, pruned or not."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from calibrant.artefacts.atomic import prepare_parent, read_json, write_json
+from calibrant.artefacts.provenance import write_provenance
+from calibrant.errors import InputError
+from calibrant.settings.stage_settings import EvaluateSettings
+from calibrant.stages.compute import prepared
+from calibrant.stages.stage import Input, Output, Stage, admit
+
+FILES = (
+    Input("model", "hub id or local directory"),
+    Input("masks", "mask file of that model; without it the dense model is evaluated", required=False, kind="--masks"),
+    Input(
+        "data",
+        "folder of task rows, <task>[_<variant>]_<split>.jsonl[.gz]; else from the hub",
+        required=False,
+    ),
+    Input(
+        "texts",
+        "FILE[,FILE...] or NAME=FILE, whose perplexity to take",
+        "text",
+        required=False,
+        many=True,
+        commas=True,
+    ),
+    Output("output", "JSON file to write", required=False),
+    Input(
+        "batch",
+        'JSON file [{"masks": FILE or null, "output": FILE}, ...]: variants of one model in one process, instead of '
+        "--masks and --output",
+        required=False,
+    ),
+)
+Variant = tuple[Path | None, Path]  # masks, or None for the dense model, and where its results go
+
+
+def evaluate(
+    model: str | Path,
+    output: str | Path | None = None,
+    settings: EvaluateSettings = EvaluateSettings(),  # noqa: B008 - frozen
+    *,
+    masks: str | Path | None = None,
+    texts: Sequence[str | Path] = (),
+    data: str | Path | None = None,
+    batch: str | Path | None = None,
+) -> list[list[dict[str, Any]]]:
+    """Evaluate a model, or several of its variants, and write each one's results as soon as they are complete.
+
+    Args:
+        model: hub id or local directory.
+        output: JSON file for the results; provenance lies beside it.
+        settings: tasks, and how texts are measured.
+        masks: mask file of that model; without it the dense model is evaluated.
+        texts: files whose perplexity to take; `NAME=FILE` names one.
+        data: folder of task rows; without it they come from the hub.
+        batch: JSON file with several pairs of masks and output, in place of those two.
+
+    Returns:
+        The rows of results of each variant: task, metric, value, stderr, n.
+
+    Raises:
+        InputError: nothing to evaluate, an unusable input, or masks of another model.
+    """
+    admit(FILES, model=model, masks=masks, data=data, texts=texts, output=output, batch=batch)
+    variants = _variants(masks, output, batch)
+    named = [_text(str(item)) for item in texts]
+    for _, place in variants:
+        prepare_parent(place)
+        if place.is_dir():
+            raise InputError(f"--output {place} is a folder; give the name of a file")
+    if data is not None:
+        # Local rows mean no network: neither datasets nor the hub client may try it.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1" if Path(model).is_dir() else "0")
+        os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval's bars; ours appear on terminals
+    settings = prepared(settings)
+    from calibrant.evaluation.variants import evaluate_many
+
+    found = []
+    folder = Path(data) if data is not None else None
+    results = evaluate_many(model, [file for file, _ in variants], settings, texts=named, data=folder)
+    for (_, place), evaluation in zip(variants, results, strict=True):
+        write_provenance(place, evaluation.record)
+        write_json(place, evaluation.rows)
+        found.append(evaluation.rows)
+        for row in evaluation.rows:
+            print(f"{row['task']}: {row['metric']} {row['value']:.4g} (n {row['n']})", file=sys.stderr)
+    return found
+
+
+def _text(item: str) -> tuple[str | None, Path]:
+    name, equals, path = item.partition("=")
+    if equals and not Path(item).exists():
+        admit((TEXT,), text=path)
+        return name, Path(path)
+    admit((TEXT,), text=item)
+    return None, Path(item)
+
+
+TEXT = Input("text", "a text", kind="--text")
+
+
+def _variants(masks: str | Path | None, output: str | Path | None, batch: str | Path | None) -> list[Variant]:
+    if batch is None:
+        if output is None:
+            raise InputError("--output is missing; give the JSON file to write, or several with --batch")
+        return [(None if masks is None else Path(masks), Path(output))]
+    if masks is not None or output is not None:
+        raise InputError("--batch takes the place of --masks and --output; give one or the other")
+    listed = read_json(batch)
+    if not isinstance(listed, list) or not listed:
+        raise InputError(f"--batch {batch}: must be a list of objects with the keys masks and output")
+    variants: list[Variant] = []
+    for number, entry in enumerate(listed):
+        if not isinstance(entry, dict) or set(entry) != {"masks", "output"} or not isinstance(entry["output"], str):
+            raise InputError(f"--batch {batch}: entry {number} must have just the keys masks and output")
+        if entry["masks"] is not None:
+            admit((Input("masks", "a mask file", kind="--batch: masks"),), masks=str(entry["masks"]))
+        variants.append((None if entry["masks"] is None else Path(str(entry["masks"])), Path(entry["output"])))
+    outputs = [place for _, place in variants]
+    for place in outputs:
+        if outputs.count(place) > 1:
+            raise InputError(f"--batch {batch}: the output {place} is named twice")
+    return variants
+
+
+STAGE = Stage(evaluate, FILES, EvaluateSettings)

@@ -1,0 +1,142 @@
+"""Stage generate: documents and a model in, text that the model wrote out."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calibrant.errors import InputError
+from calibrant.settings.stage_settings import GenerateSettings
+from calibrant.stages.compute import prepared
+from calibrant.stages.stage import Input, Output, Stage, admit
+
+if TYPE_CHECKING:
+    from calibrant.calibration.documents import Documents
+    from calibrant.generation.engines.engine import Engine
+    from calibrant.models.checkpoint.checkpoint import Checkpoint
+
+FILES = (
+    Input("documents", "Parquet with a text column, JSONL or text (also .gz, .zst)", kind="documents"),
+    Input("model", "hub id or folder"),
+    Output("output", "generated samples (Parquet)", suffix=".parquet", rule="generated samples are a .parquet file"),
+)
+
+
+def generate(
+    documents: str | Path,
+    model: str | Path,
+    output: str | Path,
+    settings: GenerateSettings = GenerateSettings(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """Let a model continue the beginnings of documents; returns what the file records about itself.
+
+    Finished rows lie in `<output>.partial/`; the same call after an interruption goes on there and ends with the same
+    bytes.
+
+    Raises:
+        InputError: a file, a model or an engine that cannot be used, or rows longer than the model has positions.
+    """
+    admit(FILES, documents=documents, model=model, output=output)
+    settings = prepared(settings)
+    from calibrant.calibration.documents import read_documents
+    from calibrant.calibration.sample_set import write_samples
+    from calibrant.calibration.tokens import special_ids
+    from calibrant.generation.engines.engine_choice import choose_batch_size, open_engine
+    from calibrant.generation.generated_rows import Vocabulary
+    from calibrant.generation.meter import Meter
+    from calibrant.generation.partial_rows import PartialRows
+    from calibrant.generation.prompts import make_prompts
+    from calibrant.generation.waves import end_statistics, generate_rows, to_table
+    from calibrant.models.checkpoint.checkpoint import open_checkpoint
+    from calibrant.models.checkpoint.loading import load_tokenizer
+    from calibrant.models.compute.devices import choose_device
+
+    found = read_documents(documents, settings.source, paragraphs=settings.paragraphs)
+    checkpoint = open_checkpoint(model)
+    tokenizer = load_tokenizer(checkpoint.path)
+    prompts = make_prompts(
+        found,
+        tokenizer,
+        checkpoint.tokenizer_sha256,
+        samples=settings.samples,
+        prefix_length=settings.prefix_length,
+        length=settings.length,
+        seed=settings.seed,
+        bos=settings.bos,
+        length_means=settings.length_means,
+    )
+    total = prompts.rows[0].total
+    if checkpoint.positions is not None and total > checkpoint.positions:
+        raise InputError(
+            f"--length {settings.length}: rows of {total} tokens, but {model} has {checkpoint.positions} positions"
+        )
+    device = choose_device(settings.device)
+    engine, dtype = open_engine(checkpoint, settings, total)
+    batch_size = min(settings.batch_size or choose_batch_size(engine, total, device), settings.samples)
+    vocabulary = Vocabulary(tuple(special_ids(tokenizer)), len(tokenizer))
+    metadata = _metadata(checkpoint, found, settings, engine, dtype, device.type, batch_size)
+    store = PartialRows(output, metadata)
+    meter = Meter(prompts.rows, show=not settings.quiet)
+    begin = time.perf_counter()
+    print(f"generate: engine {engine.name}, {dtype} on {device}, batch size {batch_size}", file=sys.stderr)
+    rows = generate_rows(engine, prompts.rows, settings, vocabulary, batch_size, store, meter, settings.tokens)
+    seconds = time.perf_counter() - begin
+    written = prompts.rows[: len(rows)]
+    ends = end_statistics(rows) if engine.knows_ends(settings) else None
+    metadata = {**metadata, "document_passes": prompts.passes, "model_ends": ends}
+    write_samples(output, to_table(rows, written, tokenizer, found.source), metadata, generated=True)
+    store.remove()
+    verb = "would have ended without suppression" if settings.end_of_text == "suppress" else "were ended by the model"
+    print(
+        f"generate: {len(rows)} rows, {meter.drawn} tokens drawn in {seconds:.1f} s "
+        f"({meter.drawn / seconds:.0f} a second)" + (f"; {ends['share']:.0%} of rows {verb}" if ends else ""),
+        file=sys.stderr,
+    )
+    return metadata
+
+
+def _metadata(
+    checkpoint: "Checkpoint",
+    documents: "Documents",
+    settings: GenerateSettings,
+    engine: "Engine",
+    dtype: str,
+    device: str,
+    batch_size: int,
+) -> dict[str, Any]:
+    """Everything that decides the rows."""
+    return {
+        "stage": "generate",
+        "model": checkpoint.id,
+        "model_sha256": checkpoint.sha256,
+        "tokenizer_sha256": checkpoint.tokenizer_sha256,
+        "source": documents.source,
+        "origin": "synthetic",
+        "seed": settings.seed,
+        "settings": {
+            "top_k": settings.top_k,
+            "top_p": settings.top_p,
+            "temperature": settings.temperature,
+            "repetition_penalty": settings.repetition_penalty,
+            "end_of_text": settings.end_of_text,
+            "samples": settings.samples,
+            **({"tokens": settings.tokens} if settings.tokens else {}),
+            **({"tensor_parallel": settings.tensor_parallel} if settings.tensor_parallel > 1 else {}),
+            **({"paragraphs": True} if settings.paragraphs else {}),
+            "length": settings.length,
+            "length_means": settings.length_means,
+            "prefix_length": settings.prefix_length,
+            "bos": settings.bos,
+            "engine": engine.name,
+            "dtype": dtype,
+            "device": device,
+            "batch_size": batch_size,
+            "random_numbers": "vLLM's own, seeded by sample_seed"
+            if engine.name == "vllm"
+            else "one float32 a position, PCG64(SeedSequence(sample_seed))",
+        },
+        "inputs": {"documents": documents.sha256},
+    }
+
+
+STAGE = Stage(generate, FILES, GenerateSettings)

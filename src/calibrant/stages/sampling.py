@@ -1,0 +1,73 @@
+"""Stage sample: documents in, calibration set out."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from calibrant.settings.stage_settings import SampleSettings
+from calibrant.stages.stage import Input, Output, Stage, admit
+
+FILES = (
+    Input("documents", "Parquet with a text column, JSONL or text (also .gz, .zst)", kind="documents"),
+    Input("model", "hub id or folder; its tokenizer is used"),
+    Output("output", "calibration set (Parquet)", suffix=".parquet", rule="a calibration set is a .parquet file"),
+)
+
+
+def sample(
+    documents: str | Path,
+    model: str | Path,
+    output: str | Path,
+    settings: SampleSettings = SampleSettings(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """Draw a calibration set of windows of text; returns what the file records about itself.
+
+    Raises:
+        InputError: a file or a tokenizer that cannot be used, or too little text.
+    """
+    admit(FILES, documents=documents, model=model, output=output)
+    from calibrant.calibration.documents import read_documents
+    from calibrant.calibration.sample_set import write_samples
+    from calibrant.calibration.windows import sample_documents
+    from calibrant.models.checkpoint.checkpoint_files import model_id, resolve, tokenizer_sha256
+    from calibrant.models.checkpoint.loading import load_tokenizer
+
+    separator = settings.separator.replace("\\n", "\n").replace("\\t", "\t")
+    found = read_documents(documents, settings.source, paragraphs=settings.paragraphs)
+    if settings.retokenise:
+        found = dataclasses.replace(found, token_ids=None)
+    path = resolve(model)
+    tokenizer_hash = tokenizer_sha256(path)
+    table = sample_documents(
+        found,
+        load_tokenizer(path),
+        tokenizer_hash,
+        samples=settings.samples,
+        length=settings.length,
+        seed=settings.seed,
+        packing=settings.packing,
+        separator=separator,
+    )
+    metadata = {
+        "stage": "sample",
+        "model": model_id(path),
+        "tokenizer_sha256": tokenizer_hash,
+        "source": found.source,
+        "origin": found.origin,
+        **found.written,
+        "seed": settings.seed,
+        "settings": {
+            "samples": settings.samples,
+            "length": settings.length,
+            "packing": settings.packing,
+            "separator": separator if settings.packing == "stream" else None,
+            **({"retokenise": True} if settings.retokenise else {}),
+            **({"paragraphs": True} if settings.paragraphs else {}),
+        },
+        "inputs": {"documents": found.sha256},
+    }
+    write_samples(output, table, metadata)
+    return metadata
+
+
+STAGE = Stage(sample, FILES, SampleSettings)

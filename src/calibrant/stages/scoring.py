@@ -1,0 +1,86 @@
+"""Stage score: samples and a model in, perplexity and Min-K%++ of every sample out."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from calibrant.errors import InputError
+from calibrant.settings.stage_settings import ScoreSettings
+from calibrant.stages.compute import prepared
+from calibrant.stages.stage import Input, Output, Stage, admit
+
+FILES = (
+    Input("samples", "generated samples or a calibration set (Parquet)", kind="samples"),
+    Input("model", "hub id or folder"),
+    Output("output", "scores (Parquet)", suffix=".parquet", rule="scores are a .parquet file"),
+)
+
+
+def score(
+    samples: str | Path,
+    model: str | Path,
+    output: str | Path,
+    settings: ScoreSettings = ScoreSettings(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """Score every sample under a model; returns what the file records about itself.
+
+    Raises:
+        InputError: a file or a model that cannot be used, or a sample in which nothing is left to score.
+    """
+    admit(FILES, samples=samples, model=model, output=output)
+    settings = prepared(settings)
+    import numpy as np
+
+    from calibrant.artefacts.digest import sha256_file
+    from calibrant.artefacts.parquet import write_table
+    from calibrant.calibration.sample_set import check_vocabulary, read_samples
+    from calibrant.models.checkpoint.checkpoint import open_checkpoint
+    from calibrant.models.checkpoint.loading import load_model
+    from calibrant.models.compute.number_formats import dtype_name
+    from calibrant.scoring.sample_scores import first_scored, prefix_lengths, score_sequences, to_table, unique_ids
+    from calibrant.version import __version__
+
+    read = read_samples(samples)
+    sequences = read.sequences
+    ids = read.table["sample_id"].to_pylist()
+    unique_ids(ids, str(samples))
+    starts = [first_scored(t, settings.span) for t in prefix_lengths(read.table)]
+    for name, row, start in zip(ids, sequences, starts, strict=True):
+        if len(row) <= start:
+            raise InputError(
+                f"{samples}: sample_id {name} has {len(row)} tokens and the first {start} do not count, so "
+                "nothing is left to score; use longer samples or --span whole"
+            )
+    checkpoint = open_checkpoint(model)
+    tokens = np.concatenate([np.asarray(row, dtype=np.int64) for row in sequences])
+    check_vocabulary(samples, tokens, checkpoint.vocabulary)
+    network = load_model(checkpoint, dtype=settings.dtype, device=settings.device)
+    parameter = next(network.parameters())
+    begin = time.perf_counter()
+    scores = score_sequences(network, sequences, starts, settings.min_k, settings.batch_tokens)
+    seconds = time.perf_counter() - begin
+    metadata = {
+        "stage": "score",
+        "library_version": __version__,
+        "model": checkpoint.id,
+        "model_sha256": checkpoint.sha256,
+        "settings": {
+            "span": settings.span,
+            "min_k": settings.min_k,
+            "batch_tokens": settings.batch_tokens,
+            "dtype": dtype_name(parameter.dtype),
+            "device": parameter.device.type,
+        },
+        "inputs": {"samples": sha256_file(samples)},
+    }
+    write_table(output, to_table(ids, scores), metadata)
+    print(
+        f"score: {len(scores)} samples in {seconds:.1f} s; median perplexity "
+        f"{float(np.median([s.perplexity for s in scores])):.2f}",
+        file=sys.stderr,
+    )
+    return metadata
+
+
+STAGE = Stage(score, FILES, ScoreSettings)
