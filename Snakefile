@@ -72,16 +72,16 @@ rule data:
 rule sets:
     """Every calibration set of the study."""
     input:
-        [LAYOUT.calibration_set(run.calibration) for run in RUNS if run.calibration],
+        [PATHS.calibration_set(run.calibration) for run in RUNS if run.calibration],
 
 
 rule masks:
     """Every mask of the study."""
     input:
-        [LAYOUT.masks(run) for run in RUNS if run.method != "dense"],
+        [PATHS.masks(run) for run in RUNS if run.method != "dense"],
 
 
 rule evaluations:
     """Every evaluation of the study."""
     input:
-        [LAYOUT.evaluation(run) for run in RUNS],
+        [PATHS.evaluation(run) for run in RUNS],

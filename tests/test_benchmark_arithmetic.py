@@ -22,9 +22,9 @@ from prune import EXACT, OURS, OURS_EXACT, OURS_PLAIN, PUBLISHED, SQUARES, TWO, 
 from simulate import POOL, durations, sleep_commands, summary
 from stubs import STUB
 
+from calibrant.models.checkpoint.resolution import resolve_dtype
 from calibrant.models.compute.hardware import hardware
 from calibrant.models.compute.number_formats import dtype_name
-from calibrant.models.compute.resolution import resolve_dtype
 from calibrant.study.shapes import known_shape
 from calibrant.study.study_file import load_config
 from calibrant.study.work import jobs, work

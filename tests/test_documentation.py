@@ -29,3 +29,26 @@ def test_links_between_documents_lead_somewhere() -> None:
             if not target.startswith("http") and not (page.parent / target).exists():
                 broken.append(f"{page.name}: {target}")
     assert broken == []
+
+
+def test_the_api_is_what_its_page_lists() -> None:
+    """Every stage with its files and settings class, as the functions have them; everything is importable."""
+    import inspect
+
+    import calibrant as cal
+    from calibrant.stages.commands import COMMANDS
+
+    page = (ROOT / "docs/api.md").read_text()
+    rows = re.findall(r"^\| `cal\.(\w+)` \| (.*?) \| (.*?) ?\|$", page, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(COMMANDS)
+    for name, files, settings in rows:
+        parameters = inspect.signature(getattr(cal, name)).parameters
+        listed = re.findall(r"`(\w+=?)`", files)
+        given = [p.name + "=" * (p.kind is p.KEYWORD_ONLY) for p in parameters.values()]
+        assert [each for each in given if each not in ("settings", "progress=")] == listed, name
+        classes = re.findall(r"`(\w+)`", settings)
+        own = [parameters["settings"].annotation.__name__] if "settings" in parameters else []
+        assert own == classes, name
+    for name in cal.__all__:
+        assert getattr(cal, name) is not None
+    assert set(cal.__all__) <= set(dir(cal))

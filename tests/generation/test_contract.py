@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from calibrant.errors import InputError
-from calibrant.generation.engines.engine import Engine
+from calibrant.generation.engine import Engine
 from calibrant.generation.engines.engine_choice import make_engine
 from calibrant.generation.engines.vllm_engine import NEVER, VllmEngine, installed, sampling
 from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary

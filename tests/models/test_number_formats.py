@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from calibrant.errors import InputError
-from calibrant.models.compute import number_formats, resolution
+from calibrant.models.checkpoint import resolution
+from calibrant.models.compute import number_formats
 from calibrant.models.compute.hardware import DISTANT_GPU, Hardware, hardware
 from calibrant.models.compute.number_formats import choose_number_format, dtype_name, relative_rate, suited
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import calibrant.models.decoders.block_attention  # noqa: F401 (what importing takes is no part of the measurement)
-from calibrant.models.compute import rates
+from calibrant.models import rates
 from calibrant.models.compute.hardware import hardware
 from calibrant.models.compute.number_formats import suited
-from calibrant.models.compute.rates import machine_here, measured_rates
+from calibrant.models.rates import machine_here, measured_rates
 from calibrant.study.machines import HERE, NAMES, machine
 
 MEASURED = {"products", "attention", "float32", "bandwidth"}

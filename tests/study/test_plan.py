@@ -12,7 +12,7 @@ import torch
 from calibrant.artefacts.atomic import write_json
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.models.compute import rates
+from calibrant.models import rates
 from calibrant.models.compute.number_formats import choose_number_format, dtype_name
 from calibrant.models.compute.side_by_side import AT_ONCE
 from calibrant.scoring.sample_scores import score_sequences

@@ -26,7 +26,7 @@ from calibrant.stages.commands import stage_module
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
 from calibrant.study.inspected_masks import compared, heldout_set
-from calibrant.study.file_layout import Layout
+from calibrant.study.paths import StudyPaths
 from calibrant.study.local_files import local_files
 from calibrant.study.report_inputs import report_files
 from calibrant.study.pool import repacked
@@ -44,9 +44,9 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
-LAYOUT = Layout(config["study"])
-DATA = LAYOUT.data
-REPORT = LAYOUT.report
+PATHS = StudyPaths(config["study"])
+DATA = PATHS.data
+REPORT = PATHS.report
 GPU = {"gpu": gpus(config)} if gpus(config) else {}  # as a rule's resources; schedulers read 0 in ways of their own
 MODEL_SHAPE = shape_for_requests(config["model"], f"{DATA}/model")
 CODE = CodeDigests(memory=Path(".snakemake", "calibrant-code.json"))
@@ -135,7 +135,7 @@ if any(task_kind(name) == "late" for name in config["tasks"]):
 
 
 def task_files(name):
-    return LAYOUT.task_files(name, config["tasks"][name])
+    return PATHS.task_files(name, config["tasks"][name])
 
 
 def download_files():
@@ -182,7 +182,7 @@ def compute_options():
 
 def number_format():
     """The file that says what `auto` is in this study: an input of every rule that runs the model. None otherwise."""
-    return LAYOUT.number_format() if config["compute"]["dtype"] == "auto" else []
+    return PATHS.number_format() if config["compute"]["dtype"] == "auto" else []
 
 
 def resolved(wildcards, input):
@@ -285,7 +285,7 @@ def inspected_sets(wildcards):
     """The set that the masks were made on, and one held out from them."""
     own = SETS[wildcards.calibration]
     other = heldout_set(own, list(SETS.values()))
-    return [LAYOUT.calibration_set(key) for key in (own, other) if key]
+    return [PATHS.calibration_set(key) for key in (own, other) if key]
 
 
 NO_FILE = rf"(?!({'|'.join(re.escape(path.name) for path in Path().iterdir())})$)[A-Za-z][\w-]*"

@@ -27,14 +27,14 @@ rule number_format:
     input:
         f"{DATA}/model",
     output:
-        LAYOUT.number_format(),
+        PATHS.number_format(),
     log:
         f"{DATA}/logs/download/number-format.log",
     conda:
         "../../envs/cpu.yaml"
     params:
         device=config["compute"]["device"],
-        code=CODE.digest("calibrant.models.compute.resolution"),
+        code=CODE.digest("calibrant.models.checkpoint.resolution"),
     shell:
         "python workflow/scripts/number_format.py --model {input:q} --device {params.device:q} --output {output:q} 2>&1"
         " | tee {log:q} >&2"

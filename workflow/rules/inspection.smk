@@ -42,9 +42,9 @@ if COMPARED:
     rule overlap:
         """Count the positions that the masks of different text and seeds have in common."""
         input:
-            [LAYOUT.masks(run) for run in COMPARED],
+            [PATHS.masks(run) for run in COMPARED],
         output:
-            LAYOUT.overlap(),
+            PATHS.overlap(),
         log:
             f"{DATA}/logs/overlap.log",
         benchmark:

@@ -8,7 +8,7 @@ rule index:
         model=f"{DATA}/model",
         number_format=number_format(),
     output:
-        LAYOUT.index(),
+        PATHS.index(),
     log:
         f"{DATA}/logs/summarize/index.log",
     conda:
@@ -27,7 +27,7 @@ rule summarize:
     """Make the tables, figures and the report."""
     input:
         **needed(),
-        index=LAYOUT.index(),
+        index=PATHS.index(),
     output:
         page=report(
             f"{REPORT}/index.html",
@@ -74,7 +74,7 @@ rule summarize:
 
 use rule index as target_index with:
     output:
-        LAYOUT.index("{target}"),
+        PATHS.index("{target}"),
     log:
         f"{DATA}/logs/summarize/{{target}}-index.log",
     wildcard_constraints:
@@ -90,10 +90,10 @@ rule target_report:
     """Draw {wildcards.target} of the paper."""
     input:
         unpack(lambda wildcards: needed(wildcards.target)),
-        index=LAYOUT.index("{target}"),
+        index=PATHS.index("{target}"),
     output:
         page=report(
-            LAYOUT.target_report("{target}"),
+            PATHS.target_report("{target}"),
             caption="../report/page.rst",
             category="{target}",
             labels={"what": "the page"},
@@ -142,19 +142,19 @@ for name in TARGETS:
         name:
             name
         input:
-            LAYOUT.target_report(name),
+            PATHS.target_report(name),
 
 
 rule paper_report:
     """Judge the paper's conclusions by the runs of all targets, and put every table and figure on one page."""
     input:
         # Their pages are newer than whatever they were made from, which this page is made from, too.
-        [LAYOUT.target_report(name) for name in TARGETS],
-        [LAYOUT.index(name) for name in TARGETS],
-        index=LAYOUT.index(PAPER),
+        [PATHS.target_report(name) for name in TARGETS],
+        [PATHS.index(name) for name in TARGETS],
+        index=PATHS.index(PAPER),
     output:
         page=report(
-            LAYOUT.target_report(PAPER),
+            PATHS.target_report(PAPER),
             caption="../report/page.rst",
             category="Report",
             labels={"what": "every table, figure and conclusion on one page"},
@@ -193,7 +193,7 @@ rule paper_report:
 rule paper:
     """Every table and figure of the paper, and its conclusions, on one page."""
     input:
-        LAYOUT.target_report(PAPER),
+        PATHS.target_report(PAPER),
 
 
 # A word that is neither a rule nor a file here. Its wildcard leaves out files of the working folder, which no rule makes.

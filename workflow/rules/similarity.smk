@@ -8,7 +8,7 @@ rule compare_sources:
         others=other_sources,
         model=f"{DATA}/model" if config["similarity"]["shingle"] == "token" else [],
     output:
-        table=LAYOUT.similarity("{source}"),
+        table=PATHS.similarity("{source}"),
         duplicates=f"{DATA}/similarity/{{source}}.duplicates.parquet",
     log:
         f"{DATA}/logs/similarity/{{source}}.log",
@@ -36,7 +36,7 @@ rule contamination:
         texts=text_files(),
         tasks=all_task_files(),
     output:
-        LAYOUT.contamination(),
+        PATHS.contamination(),
     log:
         f"{DATA}/logs/contamination.log",
     benchmark:

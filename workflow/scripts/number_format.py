@@ -2,7 +2,7 @@
 
 import argparse
 
-from calibrant.models.compute.resolution import write_resolved
+from calibrant.models.checkpoint.resolution import write_resolved
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--model", required=True, help="model folder")

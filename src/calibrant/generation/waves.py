@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from calibrant.calibration.tokens import decode
-from calibrant.generation.engines.engine import Engine
+from calibrant.generation.engine import Engine
 from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
 from calibrant.generation.meter import Meter
 from calibrant.settings.stage_settings import DecodingSettings

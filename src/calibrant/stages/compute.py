@@ -20,7 +20,7 @@ def prepared(settings: Chosen) -> Chosen:
     if settings.resolved is not None:
         if settings.dtype != "auto":
             raise InputError(f"--resolved says what auto is, and --dtype is {settings.dtype}; give one of them")
-        from calibrant.models.compute.resolution import resolved_dtype
+        from calibrant.models.checkpoint.resolution import resolved_dtype
 
         settings = replace(settings, dtype=resolved_dtype(settings.resolved, settings.device), resolved=None)
     if settings.threads:

@@ -54,7 +54,7 @@ def contamination(
     from calibrant.artefacts.digest import sha256_file
     from calibrant.artefacts.parquet import write_table
     from calibrant.calibration.documents import read_documents
-    from calibrant.evaluation.tasks.evaluated_items import task_items, text_items
+    from calibrant.evaluation.evaluated_items import task_items, text_items
     from calibrant.evaluation.tasks.lm_eval_tasks import load_tasks
     from calibrant.evaluation.tasks.row_folder import RowFolder
     from calibrant.scoring import item_contamination

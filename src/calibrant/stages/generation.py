@@ -12,7 +12,7 @@ from calibrant.stages.stage import Input, Output, Stage, admit
 
 if TYPE_CHECKING:
     from calibrant.calibration.documents import Documents
-    from calibrant.generation.engines.engine import Engine
+    from calibrant.generation.engine import Engine
     from calibrant.models.checkpoint.checkpoint import Checkpoint
 
 FILES = (

@@ -52,8 +52,8 @@ def inspect(
 
     if model is not None:  # the record names the format, not auto
         from calibrant.models.checkpoint.checkpoint_files import resolve
+        from calibrant.models.checkpoint.resolution import resolve_dtype
         from calibrant.models.compute.number_formats import dtype_name
-        from calibrant.models.compute.resolution import resolve_dtype
 
         found = resolve_dtype(resolve(model), settings.dtype, settings.device)
         settings = replace(settings, dtype=dtype_name(found.dtype))

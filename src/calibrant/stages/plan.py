@@ -109,7 +109,7 @@ def machine_by_default(config: dict[str, Any], shape: "Shape") -> str:
 
 def measured(config: dict[str, Any]) -> "Machine":
     """This computer, measured in the number format and with the threads of a study."""
-    from calibrant.models.compute.rates import machine_here
+    from calibrant.models.rates import machine_here
 
     dtype = number_format(config)
     print("measuring this computer for two seconds (--machine takes another's rates)", file=sys.stderr, flush=True)
@@ -125,15 +125,15 @@ def number_format(config: dict[str, Any]) -> "torch.dtype":
     import torch
 
     from calibrant.models.checkpoint.checkpoint_files import read_raw_config
+    from calibrant.models.checkpoint.resolution import read_resolved
     from calibrant.models.compute.number_formats import DTYPES, choose_number_format
-    from calibrant.models.compute.resolution import read_resolved
-    from calibrant.study.file_layout import Layout
+    from calibrant.study.paths import StudyPaths
 
-    layout, name = Layout(config["study"]), str(config["compute"]["dtype"])
-    folder = Path(config["model"].get("path", f"{layout.data}/model"))
+    paths, name = StudyPaths(config["study"]), str(config["compute"]["dtype"])
+    folder = Path(config["model"].get("path", f"{paths.data}/model"))
     checkpoint: torch.dtype | None = torch.bfloat16
-    if name == "auto" and Path(layout.number_format()).is_file():
-        name = str(read_resolved(layout.number_format())["dtype"])
+    if name == "auto" and Path(paths.number_format()).is_file():
+        name = str(read_resolved(paths.number_format())["dtype"])
     elif (folder / "config.json").is_file():
         written = read_raw_config(folder)
         checkpoint = DTYPES.get(str(written.get("dtype", written.get("torch_dtype"))))

@@ -14,7 +14,7 @@ from calibrant.study.yaml_mappings import read_yaml
 ASSUMPTIONS = Path(__file__).with_name("assumptions.yaml")
 LAPTOP_PARAMETERS = 1e9  # up to here a processor is assumed, beyond it a GPU
 NAMES = tuple(field.name for field in fields(Rates))  # what --set may change, and `parameters`
-HERE = "here"  # this computer: measured (models/compute/rates.py), not in the table
+HERE = "here"  # this computer: measured (models/rates.py), not in the table
 SLOWEST = "avx2"  # of the table's processors: what requests to a scheduler reckon with
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.study.file_layout import Layout, reads
 from calibrant.study.grid import Run, SetKey, calibration_sets, format_number, runs
 from calibrant.study.inspected_masks import compared, inspections
+from calibrant.study.paths import StudyPaths, reads
 from calibrant.study.targets import PAPER, target_files
 
 
@@ -25,9 +25,9 @@ def study_index(
         config: a configuration as `resolve_config` returns it.
         model_record: the model's provenance sidecar.
         packages: versions of what the results depend on besides Calibrant.
-        resolved: what `compute.dtype: auto` was resolved to (`models.compute.resolution.write_resolved`).
+        resolved: what `compute.dtype: auto` was resolved to (`models.checkpoint.resolution.write_resolved`).
     """
-    layout = Layout(config["study"])
+    paths = StudyPaths(config["study"])
     found = runs(config)
     keys = sorted(calibration_sets(config))
     scored = keys if reads(config, "scores") else []
@@ -42,31 +42,31 @@ def study_index(
             "tasks": [_task(name, spec) for name, spec in config["tasks"].items()],
             "machine": machine(config, packages),
         },
-        "runs": [_run(run, layout, str(model_record.get("id", "model"))) for run in found],
-        "scores": _tables(scored, layout.scores),
-        "samples": _tables(scored, layout.samples),
+        "runs": [_run(run, paths, str(model_record.get("id", "model"))) for run in found],
+        "scores": _tables(scored, paths.scores),
+        "samples": _tables(scored, paths.samples),
         "provenance": [
-            {"kind": "model", "name": "model", "path": layout.provenance("model", "")},
-            *({"kind": "source", "name": n, "path": layout.provenance("sources", n)} for n in config["sources"]),
-            *({"kind": "text", "name": n, "path": layout.provenance("texts", n)} for n in config["texts"]),
+            {"kind": "model", "name": "model", "path": paths.provenance("model", "")},
+            *({"kind": "source", "name": n, "path": paths.provenance("sources", n)} for n in config["sources"]),
+            *({"kind": "text", "name": n, "path": paths.provenance("texts", n)} for n in config["texts"]),
         ],
     }
     if config["experiment"] == PAPER:
         index["targets"] = [
-            {"name": name, "index": layout.index(name), "page": f"../{name}/index.html"} for name in target_files()
+            {"name": name, "index": paths.index(name), "page": f"../{name}/index.html"} for name in target_files()
         ]
     elif "layout" in config:
         index["layout"] = {"name": config["layout"]["name"], "parameters": parameters(config)}
-    if similarities := layout.similarities(config):
+    if similarities := paths.similarities(config):
         index["similarity"] = similarities
-    if contaminations := layout.contaminations(config):
+    if contaminations := paths.contaminations(config):
         index["contamination"] = contaminations[0]
-    if looked_into := inspected(config, layout):
+    if looked_into := inspected(config, paths):
         index["inspections"] = looked_into
     return index
 
 
-def inspected(config: dict[str, Any], layout: Layout) -> dict[str, Any]:
+def inspected(config: dict[str, Any], paths: StudyPaths) -> dict[str, Any]:
     """The masks that were looked into, and those that were compared; {} without any."""
     chosen = inspections(config)
     if not chosen:
@@ -77,7 +77,7 @@ def inspected(config: dict[str, Any], layout: Layout) -> dict[str, Any]:
         "layers": [
             {
                 **_text(inspection.run.calibration),
-                "path": layout.inspection(inspection.run),
+                "path": paths.inspection(inspection.run),
                 "heldout": _text(inspection.heldout) if inspection.heldout else None,
             }
             for inspection in chosen
@@ -85,7 +85,7 @@ def inspected(config: dict[str, Any], layout: Layout) -> dict[str, Any]:
     }
     if masks := compared(config):
         entry["overlap"] = {
-            "path": layout.overlap(),
+            "path": paths.overlap(),
             "masks": [{"name": run.name, **_text(run.calibration)} for run in masks],
         }
     return entry
@@ -174,7 +174,7 @@ def machine(config: dict[str, Any], packages: str) -> list[dict[str, Any]]:
         "Cores": f"{os.cpu_count()}, {config['compute']['threads']} for each job",
         "System": f"{platform.system()}, Python {platform.python_version()}",
     }
-    pairs["Durations"] = f"of each job in {Layout(config['study']).data}/benchmarks"
+    pairs["Durations"] = f"of each job in {StudyPaths(config['study']).data}/benchmarks"
     if packages:
         pairs["Packages"] = packages
     return [{"name": name, "value": value} for name, value in pairs.items()]
@@ -201,21 +201,21 @@ def _task(name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"name": name}
 
 
-def _run(run: Run, layout: Layout, model: str) -> dict[str, Any]:
+def _run(run: Run, paths: StudyPaths, model: str) -> dict[str, Any]:
     key = run.calibration
     return {
-        "evaluation": layout.evaluation(run),
+        "evaluation": paths.evaluation(run),
         "model": model,
         "method": run.method,
         "sparsity": run.sparsity,
-        "masks": None if run.method == "dense" else layout.masks(run),
+        "masks": None if run.method == "dense" else paths.masks(run),
         "source": key.source if key else None,
         "origin": key.origin if key else None,
         "seed": key.seed if key else None,
         "samples": key.samples if key else None,
         "prefix_length": key.prefix_length if key and key.origin == "synthetic" else None,
         "drop": key.drop if key and key.origin == "synthetic" else None,
-        "calibration": layout.calibration_set(key) if key else None,
+        "calibration": paths.calibration_set(key) if key else None,
     }
 
 

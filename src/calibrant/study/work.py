@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from calibrant.study.file_layout import reads
 from calibrant.study.grid import Run, SetKey, calibration_sets, full_rows, reads_dense_statistics, runs
+from calibrant.study.paths import reads
 from calibrant.study.report_inputs import report_files
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from calibrant.errors import InputError
-from calibrant.generation.engines.engine import Engine
+from calibrant.generation.engine import Engine
 from calibrant.models.checkpoint.checkpoint import Checkpoint
 from calibrant.models.compute.devices import choose_device, free_bytes, on_gpu
 from calibrant.settings.stage_settings import GenerateSettings

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from calibrant.generation.decoding import History, candidates, draw
-from calibrant.generation.engines.engine import Progress
+from calibrant.generation.engine import Progress
 from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
 from calibrant.settings.stage_settings import DecodingSettings
 

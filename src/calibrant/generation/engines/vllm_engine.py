@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.generation.engines.engine import Progress
+from calibrant.generation.engine import Progress
 from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
 from calibrant.settings.stage_settings import DecodingSettings
 

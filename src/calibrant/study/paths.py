@@ -15,7 +15,7 @@ def reads(config: dict[str, Any], what: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Layout:
+class StudyPaths:
     """Paths of a study, relative to the folder in which the workflow runs."""
 
     study: str
