@@ -10,7 +10,7 @@ from calibrant.artefacts.parquet import read_table
 from calibrant.calibration.documents import read_documents
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.evaluation.tasks.evaluated_items import strings
+from calibrant.evaluation.evaluated_items import strings
 from calibrant.evaluation.tasks.row_folder import RowFolder
 from calibrant.scoring.item_contamination import THRESHOLD, Items, contamination
 from calibrant.scoring.shingles import Corpus, read_corpus, splitter
