@@ -9,7 +9,7 @@ from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM
 
 from calibrant.errors import InputError
 from calibrant.generation.engines.engine_choice import make_engine
-from calibrant.generation.engines.stepping_engine import LoopEngine, Stepper, row_uniforms
+from calibrant.generation.engines.stepping_engine import Stepper, SteppingEngine, row_uniforms
 from calibrant.generation.engines.transformers_stepper import TransformersStepper
 from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
 from calibrant.models.checkpoint.checkpoint_config import load_config
@@ -17,7 +17,7 @@ from calibrant.models.checkpoint.loading import load_model
 from calibrant.models.decoders.key_value_cache import BLOCK
 from calibrant.models.decoders.laid_out_linear import LaidOutLinear, packable
 from calibrant.models.decoders.llama_likeness import unlike_llama
-from calibrant.models.decoders.stepping_llama import NativeLlama
+from calibrant.models.decoders.stepping_llama import SteppingLlama
 from calibrant.settings.stage_settings import DecodingSettings
 
 VOCABULARY = Vocabulary((0, 1, 2), 400)
@@ -44,7 +44,7 @@ def prompts(count: int, total: int = 40, prefix: int = 3) -> list[Prompt]:
 
 
 def write(stepper: Stepper, rows: list[Prompt], batch_size: int, **options: object) -> list[Generated]:
-    engine = LoopEngine("test", stepper)
+    engine = SteppingEngine("test", stepper)
     written = engine.generate(rows, DecodingSettings(**options), VOCABULARY, batch_size, lambda count: None)
     return sorted(written, key=lambda row: row.sample_id)
 
@@ -61,7 +61,7 @@ def write(stepper: Stepper, rows: list[Prompt], batch_size: int, **options: obje
         {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}},
     ],
 )
-@pytest.mark.parametrize("stepper", [NativeLlama, TransformersStepper])
+@pytest.mark.parametrize("stepper", [SteppingLlama, TransformersStepper])
 def test_logits_are_the_models_own(options: dict[str, object], stepper: type) -> None:
     ids = torch.randint(3, 400, (4, 20), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -79,7 +79,7 @@ def test_rows_at_different_positions() -> None:
     ids = torch.randint(3, 400, (4, 24), generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
         expected = small_llama()(ids).logits
-        engine = NativeLlama(small_llama())
+        engine = SteppingLlama(small_llama())
         engine.reset(4, 24)
         engine.prefill(ids[:2, :5])
         engine.step(ids[:2, 5])
@@ -105,7 +105,7 @@ def test_bfloat16_is_as_close_to_float32_as_transformers() -> None:
     with torch.inference_mode():
         exact = small_llama()(ids).logits[:, 5:]
         theirs = small_llama(torch.bfloat16)(ids).logits[:, 5:].float()
-        engine = NativeLlama(small_llama(torch.bfloat16))
+        engine = SteppingLlama(small_llama(torch.bfloat16))
         engine.reset(8, BLOCK + 8)
         engine.prefill(ids[:, :5])
         ours = torch.stack([engine.step(ids[:, i]) for i in range(5, BLOCK + 8)], 1).float()
@@ -122,7 +122,7 @@ def test_rows_that_outgrow_blocks_of_the_cache(dtype: torch.dtype) -> None:
         exact = small_llama(**options)(ids).logits
         theirs = small_llama(dtype, **options)(ids).logits.float()
         tolerance = 1e-5 if dtype == torch.float32 else 1.3 * float((theirs - exact).abs().mean())
-        engine = NativeLlama(small_llama(dtype, **options))
+        engine = SteppingLlama(small_llama(dtype, **options))
         engine.reset(5, ids.shape[1])
         engine.prefill(ids[:2, :BLOCK])
         rows, positions = torch.arange(2), torch.tensor([BLOCK, BLOCK])
@@ -196,7 +196,7 @@ def test_rows_do_not_depend_on_engine_or_batch(tiny_model_dir: Path, mode: str) 
     options = {"end_of_text": mode, "temperature": 1.5}
     expected = write(TransformersStepper(load_model(tiny_model_dir)), rows, 1, **options)
     assert len({row.ids for row in expected}) == 13
-    native = NativeLlama(load_model(tiny_model_dir))
+    native = SteppingLlama(load_model(tiny_model_dir))
     hf = TransformersStepper(load_model(tiny_model_dir))
     for batch_size in (1, 5, 40):
         assert write(native, rows, batch_size, **options) == expected
@@ -213,7 +213,7 @@ def end_happy(tiny_model_dir: Path) -> nn.Module:
 def test_stop_ends_rows_where_the_first_special_token_is_drawn(tiny_model_dir: Path) -> None:
     rows = prompts(24)
     options = {"top_k": 0, "temperature": 2.0}
-    stopped = write(NativeLlama(end_happy(tiny_model_dir)), rows, 5, end_of_text="stop", **options)
+    stopped = write(SteppingLlama(end_happy(tiny_model_dir)), rows, 5, end_of_text="stop", **options)
     assert {row.finish_reason for row in stopped} == {"length", "end_of_text"}
     for row in stopped:
         assert not set(row.ids) & {0, 1, 2}
@@ -234,7 +234,7 @@ def test_suppress_records_where_a_row_would_have_ended(tiny_model_dir: Path) -> 
     processors = LogitsProcessorList(
         [RepetitionPenaltyLogitsProcessor(1.2), TemperatureLogitsWarper(2.0), TopPLogitsWarper(0.95)]
     )
-    rows = write(NativeLlama(end_happy(tiny_model_dir)), prompts(24), 24, top_k=0, temperature=2.0)
+    rows = write(SteppingLlama(end_happy(tiny_model_dir)), prompts(24), 24, top_k=0, temperature=2.0)
     assert 0 < sum(row.first_end is not None for row in rows) < 24
     model = end_happy(tiny_model_dir)
     for row in rows:
@@ -274,7 +274,7 @@ def test_rows_equal_a_plain_loop(tiny_model_dir: Path) -> None:
             TopPLogitsWarper(0.95),
         ]
     )
-    for prompt, found in zip(prompts(3), write(NativeLlama(load_model(tiny_model_dir)), prompts(3), 3), strict=True):
+    for prompt, found in zip(prompts(3), write(SteppingLlama(load_model(tiny_model_dir)), prompts(3), 3), strict=True):
         ids = list(prompt.prefix)
         uniform = row_uniforms(prompt.seed, prompt.total)
         with torch.inference_mode():

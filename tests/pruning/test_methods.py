@@ -3,7 +3,9 @@
 import pytest
 
 from calibrant.errors import InputError
-from calibrant.pruning.methods.composition import METHODS, compose
+from calibrant.pruning.methods.composition import METHODS, compose, options_of
+from calibrant.pruning.methods.criteria import CRITERIA
+from calibrant.settings import method_options
 from calibrant.settings.sparsity import GROUP_OF_OPTION, NM, Unstructured, parse_sparsity
 
 
@@ -85,3 +87,12 @@ def test_options_of_the_chosen_criterion_come_with_it() -> None:
 
 def test_only_magnitude_needs_no_data() -> None:
     assert [name for name in METHODS if not compose(name, "0.5").calibrated] == ["magnitude"]
+
+
+def test_the_names_that_settings_know_are_those_of_the_registries() -> None:
+    """The settings name methods without importing them, so that a study's parse stays light."""
+    assert set(method_options.CRITERIA) == set(CRITERIA)
+    assert set(method_options.METHODS) == set(METHODS)
+    options = {o.name for name in METHODS for o in options_of(name, parse_sparsity("2:4"))}
+    options |= {o.name for c in CRITERIA.values() for o in c.options}
+    assert options == set(method_options.option_schemas())

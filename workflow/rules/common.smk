@@ -20,6 +20,7 @@ os.environ.update(
 
 from calibrant.artefacts.code import CodeDigests, data_digest, installed_versions
 from calibrant.errors import InputError
+from calibrant.settings.method_options import METHODS
 from calibrant.settings.setting import command_line
 from calibrant.settings.stage_settings import STAGE_SETTINGS
 from calibrant.stages.commands import stage_module
@@ -67,7 +68,7 @@ wildcard_constraints:
     kind="generated|sets",
     target="|".join(TARGETS),
     calibration=SET_NAME,
-    method="magnitude|wanda|ria|sparsegpt|dsnot|owl",
+    method="|".join(METHODS),
     sparsity=r"0(\.\d+)?|\d+of\d+",
 
 

@@ -1,1 +1,1 @@
-"""Calibration sets: their schema, how they are sampled and filtered."""
+"""Calibration sets: what they hold, how windows of text are drawn, how samples are filtered."""

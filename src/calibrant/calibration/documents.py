@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
-from calibrant.calibration.sample_set import written_in
+from calibrant.calibration.sample_set import generation_format
 from calibrant.errors import InputError
 from calibrant.sources.table_rows import text_documents
 
@@ -36,7 +36,9 @@ class Documents:
     token_ids: list[list[int]] | None = None
     tokenizer_sha256: str | None = None
     path: str = ""
-    written: Mapping[str, str] = field(default_factory=dict)  # for generated rows, the number format (`written_in`)
+    generation_format: Mapping[str, str] = field(
+        default_factory=dict
+    )  # for generated rows, the number format (`generation_format`)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -147,7 +149,7 @@ def _read_parquet(path: Path, source: str | None, sha256: str) -> Documents:
         tokens,
         metadata.get("tokenizer_sha256"),
         str(path),
-        written_in(metadata),
+        generation_format(metadata),
     )
 
 

@@ -104,7 +104,7 @@ def read_calibration_set(path: str | Path) -> SampleSet:
     return samples
 
 
-def written_in(metadata: Mapping[str, Any]) -> dict[str, str]:
+def generation_format(metadata: Mapping[str, Any]) -> dict[str, str]:
     """`{"dtype": ...}`, the number format in which a model wrote a set's rows, from its metadata; {} for real text."""
     settings = metadata.get("settings")
     found = metadata.get("dtype", settings.get("dtype") if isinstance(settings, Mapping) else None)

@@ -1,1 +1,1 @@
-"""The command line: `calibrant STAGE ...`, one module per stage, imported only when it is called."""
+"""The command line: flags made of what stages say, and the server that spares jobs their imports."""

@@ -1,1 +1,1 @@
-"""Self-generation: the model writes its own calibration text."""
+"""Text that the model writes itself: prompts, the draw of tokens, rows in waves."""

@@ -1,1 +1,1 @@
-"""Language models: where they are, how they are loaded, what identifies them."""
+"""Language models; in this room itself a computer's measured rates, and the random model of the preset tiny."""

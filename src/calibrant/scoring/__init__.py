@@ -1,1 +1,1 @@
-"""How well a model knows a text: perplexity, Min-K%++, similarity between corpora."""
+"""How well a model knows a text, and how alike texts are: perplexity, Min-K%++, similarity, contamination."""

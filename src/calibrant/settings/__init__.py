@@ -1,1 +1,1 @@
-"""Every setting of stages and methods: its name, default, help and bounds, in one place. Imports nothing heavy."""
+"""Every setting of stages and methods, said once: name, default, help, bounds."""

@@ -189,7 +189,7 @@ def command_line(settings: type[Settings], values: Mapping[str, Any]) -> str:
     words: list[str] = []
     for name, value in values.items():
         each = known[name]
-        if value is None or value == each.default or (each.kind is tuple and not value):
+        if value is None or value == each.default:
             continue
         words += _words(each, value)
     return " ".join(shlex.quote(word) for word in words)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 
 from calibrant.errors import InputError
+from calibrant.settings.method_options import METHODS
 from calibrant.settings.setting import Settings, setting
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -216,7 +217,7 @@ class StatisticsSettings(PassSettings):
 class PruneSettings(PassSettings):
     """How a model is pruned."""
 
-    method: str = setting(MISSING, "magnitude, wanda, ria, sparsegpt, dsnot or owl")
+    method: str = setting(MISSING, "pruning method", choices=METHODS)
     sparsity: str = setting(MISSING, "share to prune (0.6) or N:M with N of every M kept (2:4)")
     option: Mapping[str, str] = setting(
         {},

@@ -54,7 +54,7 @@ def sample(
         "tokenizer_sha256": tokenizer_hash,
         "source": found.source,
         "origin": found.origin,
-        **found.written,
+        **found.generation_format,
         "seed": settings.seed,
         "settings": {
             "samples": settings.samples,

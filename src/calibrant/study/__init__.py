@@ -1,4 +1,4 @@
-"""A study's configuration: preset, experiment and overrides merged, validated, and unrolled into runs.
+"""A study's configuration, resolved and unrolled into runs: what they cost, where their files lie.
 
 Light on purpose: the Snakefile imports it in every job.
 """

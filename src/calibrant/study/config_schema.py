@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from calibrant.settings.method_options import option_schemas
+from calibrant.settings.method_options import METHODS, option_schemas
 from calibrant.settings.setting import described, json_schema
 from calibrant.settings.stage_settings import STAGE_SETTINGS
 from calibrant.study.yaml_mappings import read_yaml
@@ -16,6 +16,7 @@ from calibrant.study.yaml_mappings import read_yaml
 SHAPE = Path(__file__).with_name("config.schema.yaml")
 REFERENCE = "setting"
 METHOD_OPTIONS = "method options"  # stands for the options of all methods
+METHOD_NAMES = "methods"  # stands for their names, and `dense`
 
 
 @cache
@@ -44,6 +45,8 @@ def _resolve(value: Any) -> Any:
         return value
     if value.get("properties") == METHOD_OPTIONS:
         return {**value, "properties": option_schemas()}
+    if value.get("enum") == METHOD_NAMES:
+        return {**value, "enum": ["dense", *METHODS]}
     resolved = {key: _resolve(item) for key, item in value.items() if key != REFERENCE}
     if isinstance(value.get(REFERENCE), str):
         return {**setting_schema(value[REFERENCE]), **resolved}

@@ -18,17 +18,17 @@ MAXIMUM_BATCH, MAXIMUM_BATCH_GPU = 64, 256
 
 
 def _native(model: nn.Module) -> Engine:
-    from calibrant.generation.engines.stepping_engine import LoopEngine
-    from calibrant.models.decoders.stepping_llama import NativeLlama
+    from calibrant.generation.engines.stepping_engine import SteppingEngine
+    from calibrant.models.decoders.stepping_llama import SteppingLlama
 
-    return LoopEngine("native", NativeLlama.from_transformers(model))
+    return SteppingEngine("native", SteppingLlama.from_transformers(model))
 
 
 def _transformers(model: nn.Module) -> Engine:
-    from calibrant.generation.engines.stepping_engine import LoopEngine
+    from calibrant.generation.engines.stepping_engine import SteppingEngine
     from calibrant.generation.engines.transformers_stepper import TransformersStepper
 
-    return LoopEngine("transformers", TransformersStepper(model))
+    return SteppingEngine("transformers", TransformersStepper(model))
 
 
 ENGINES: dict[str, Callable[[nn.Module], Engine]] = {"native": _native, "transformers": _transformers}

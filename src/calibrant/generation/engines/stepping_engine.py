@@ -119,7 +119,7 @@ def row_uniforms(seed: int, length: int) -> np.ndarray[tuple[int], np.dtype[np.f
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed))).random(length, dtype=np.float32)
 
 
-class LoopEngine:
+class SteppingEngine:
     """An engine made of a stepper and our sampler. Finished rows leave at once, waiting ones enter their places."""
 
     def __init__(self, name: str, stepper: Stepper) -> None:

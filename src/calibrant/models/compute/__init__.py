@@ -1,1 +1,1 @@
-"""What a model is computed on: device, number format, threads, rates."""
+"""What a model is computed on: device, number format, threads, memory."""

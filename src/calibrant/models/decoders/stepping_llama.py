@@ -55,7 +55,7 @@ def _pair(linear: nn.Linear, width: int) -> nn.Linear:
     return linear
 
 
-class NativeLlama:
+class SteppingLlama:
     """Steps rows that may stand at different positions; rows leave and enter at any step."""
 
     can_enter = True
@@ -91,7 +91,7 @@ class NativeLlama:
         self._set_lengths([])
 
     @classmethod
-    def from_transformers(cls, model: nn.Module) -> "NativeLlama":
+    def from_transformers(cls, model: nn.Module) -> "SteppingLlama":
         """Take over the weights of a loaded LlamaForCausalLM, which cannot be used afterwards."""
         return cls(model)
 

@@ -1,1 +1,1 @@
-"""What is pruned: criteria, allocations and refinements, and how a method is composed of them."""
+"""What decides which weights go: criteria, allocations and refinements, and their composition to a method."""
