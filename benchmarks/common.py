@@ -17,10 +17,10 @@ import psutil
 import torch
 
 from calibrant.errors import InputError
+from calibrant.models.checkpoint.resolution import resolve_dtype
 from calibrant.models.compute.freed_memory import keep_freed_memory
 from calibrant.models.compute.hardware import hardware
 from calibrant.models.compute.number_formats import dtype_name
-from calibrant.models.checkpoint.resolution import resolve_dtype
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "data/smollm2-135m/model"

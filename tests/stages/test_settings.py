@@ -35,6 +35,8 @@ def values(each: Described) -> st.SearchStrategy[Any]:
     choices = st.sampled_from(said.choices) if said.choices else WORDS
     if each.kind is str:
         return choices | WORDS
+    if each.kind is tuple and each.setting.listing == "space":
+        choices = choices.filter(lambda word: not word.startswith("-"))  # no asset's name does
     if each.kind is tuple:
         return st.lists(choices, max_size=3).map(tuple)
     return st.dictionaries(WORDS, st.integers(-2, 9) if each.number else WORDS, max_size=3)
@@ -82,7 +84,8 @@ def test_flags_give_back_the_settings_that_they_were_made_of(command: str, data:
     wanted: dict[str, Any] = {}
     for each in described(STAGE_SETTINGS[command]):
         value = data.draw(values(each))
-        value = value if accepted(each, value) else each.default
+        if not accepted(each, value):
+            value = each.setting.choices[0] if each.required else each.default
         if each.required or data.draw(st.booleans()):
             wanted[each.name] = value
     if wanted.get("tensor_parallel", 1) > 1:

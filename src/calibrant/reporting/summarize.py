@@ -22,8 +22,8 @@ from calibrant.reporting.index import Index, Inspections, Study, TableFile
 from calibrant.reporting.inspections import read_layers, read_overlaps
 from calibrant.reporting.layer_figure import layer_drawing
 from calibrant.reporting.layouts import amount, prefix
-from calibrant.reporting.layouts.contamination import contamination_table
-from calibrant.reporting.layouts.filtering import filter_table
+from calibrant.reporting.layouts.filter_rates import filter_table
+from calibrant.reporting.layouts.found_items import contamination_table
 from calibrant.reporting.layouts.slices import slices
 from calibrant.reporting.overlap_figure import overlap_drawing
 from calibrant.reporting.performance_figure import performance_data, performance_figure

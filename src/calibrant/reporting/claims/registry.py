@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from calibrant.reporting import published, statistics
-from calibrant.reporting.claims import amount, generated, generation, sources, spread
+from calibrant.reporting.claims import amount, generated, generation_claims, sources, spread
 from calibrant.reporting.claims.evidence import Cell, Evidence
 from calibrant.reporting.claims.verdict import UNDECIDED, Answer, without
 from calibrant.reporting.comparison import method_label, sparsity_label
@@ -67,14 +67,15 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("gain_in_patterns", "Self-generated text beats real text in both N:M patterns", "6.1",
           generated.gain_in_patterns, ("gain_patterns",)),
     Claim("any_prefix_beats_real", "With a prefix of any length it beats real text", "6.2",
-          generation.any_prefix_beats_real),
+          generation_claims.any_prefix_beats_real),
     Claim("short_prefixes_beat_long", "Prefixes of 1 to 4 tokens beat longer ones", "6.2",
-          generation.short_prefixes_beat_long),
+          generation_claims.short_prefixes_beat_long),
     Claim("unfiltered_beats_real", "Without filtering it still beats real text", "6.3",
-          generation.unfiltered_beats_real),
+          generation_claims.unfiltered_beats_real),
     Claim("modest_filtering_helps", "Dropping 10 to 20 % beats dropping nothing", "6.3",
-          generation.modest_filtering_helps),
-    Claim("more_filtering_hurts", "Dropping 10 to 20 % beats dropping more", "6.3", generation.more_filtering_hurts),
+          generation_claims.modest_filtering_helps),
+    Claim("more_filtering_hurts", "Dropping 10 to 20 % beats dropping more", "6.3",
+          generation_claims.more_filtering_hurts),
     Claim("generated_has_higher_min_k", "Self-generated text has higher Min-K%++ than real text", "6.4",
           generated.higher_min_k, from_scores=True),
 )  # fmt: skip

@@ -11,21 +11,15 @@ from calibrant.reporting.figures import Drawing
 from calibrant.reporting.index import default_label
 from calibrant.reporting.layouts import (
     amount,
-    contamination,
+    corpora,
+    filter_rates,
+    found_items,
     methods_figure,
     min_k,
+    pairs,
     prefix,
     sources,
     sparsity_figures,
-)
-from calibrant.reporting.layouts import (
-    filtering as filter_rates,
-)
-from calibrant.reporting.layouts import (
-    pairs as real_and_written,
-)
-from calibrant.reporting.layouts import (
-    similarity as corpora,
 )
 from calibrant.reporting.layouts.base import Inputs, Layout, Products
 from calibrant.reporting.layouts.slices import slices
@@ -48,7 +42,7 @@ def by_method(inputs: Inputs) -> list[Table]:
 
 def pairs(inputs: Inputs) -> list[Table]:
     """Tables 2 and 5."""
-    return real_and_written.pairs_tables(_comparison(inputs), inputs.published)
+    return pairs.pairs_tables(_comparison(inputs), inputs.published)
 
 
 def by_sparsity(inputs: Inputs) -> list[Table]:
@@ -156,7 +150,7 @@ def similarity(inputs: Inputs) -> Products:
         "Heat map of Jaccard similarities, a row per reference and a column per corpus; the table holds the numbers.",
     )
     tables = corpora.similarity_table(frame, labels, _published_similarity(inputs.study.model_id))
-    items = contamination.contamination_table(inputs.contamination, labels)
+    items = found_items.contamination_table(inputs.contamination, labels)
     return Products({"similarity": tables, "contamination": items}, [drawn])
 
 
