@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from calibrant.errors import InputError
 from calibrant.evaluation.likelihood.request_tree import Request
 from calibrant.evaluation.likelihood.tree_scorer import Scorer, why_not_tree
+from calibrant.models.structure import logit_chunks
 
 VOCABULARY = 97
 SMALL: dict[str, dict[str, Any]] = {
@@ -23,9 +24,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "bloom": {"n_layer": 2, "n_head": 4},
     "mistral": {"num_key_value_heads": 2, "sliding_window": 8},
     "gemma2": {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 8, "final_logit_softcapping": 2.0},
+    "gemma3_text": {"num_key_value_heads": 2, "head_dim": 8, "sliding_window": 8, "final_logit_softcapping": 3.0},
+    "granite": {"num_key_value_heads": 2, "logits_scaling": 4.0},
+    "cohere": {"num_key_value_heads": 2, "logit_scale": 0.0625},
     "mamba": {"state_size": 4},
 }
-TREE = ("llama", "gpt_neox", "gpt2", "opt", "qwen2")  # the rest: ALiBi by key position, windows, recurrence
+# The rest: ALiBi by key position, windows, recurrence.
+TREE = ("llama", "gpt_neox", "gpt2", "opt", "qwen2", "granite", "cohere")
 
 
 def small_model(kind: str, **changes: Any) -> nn.Module:
@@ -83,6 +88,29 @@ def test_scores_are_those_of_plain_sequences(kind: str, prefix: int) -> None:
     assert scorer.tree == (kind in TREE)
     assert scorer.packed == (kind == "llama")
     for requests, results in zip(documents, scorer.score(documents), strict=True):
+        for request, (value, greedy) in zip(requests, results, strict=True):
+            expected, expected_greedy = direct(model, request)
+            assert value == pytest.approx(expected, abs=1e-4)
+            assert greedy == expected_greedy
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "gemma2", "granite", "cohere"])
+def test_logits_of_a_chunk_of_positions_exist_at_a_time(
+    kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of models that change logits after the head too; the log says so, once."""
+    monkeypatch.setattr(logit_chunks, "HEAD_POSITIONS", 5)
+    model = small_model(kind)
+    with caplog.at_level(logging.WARNING):
+        scorer = Scorer(model, batch_tokens=100)
+    assert caplog.text.count("changes logits after its output head") == (kind != "qwen2")
+    documents = draw_documents(1, 20)
+    rows: list[int] = []
+    handle = scorer.head.register_forward_hook(lambda module, inputs, output: rows.append(output[..., 0].numel()))
+    scored = scorer.score(documents)
+    handle.remove()
+    assert max(rows) == 5 < sum(rows)
+    for requests, results in zip(documents, scored, strict=True):
         for request, (value, greedy) in zip(requests, results, strict=True):
             expected, expected_greedy = direct(model, request)
             assert value == pytest.approx(expected, abs=1e-4)

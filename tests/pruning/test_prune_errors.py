@@ -43,7 +43,7 @@ def ids_file(path: Path, ids: np.ndarray) -> Path:
         ({"--sparsity": "1.2"}, "sparsity 1.2: outside 0 to 1; give a share to prune between 0 and 1"),
         ({"--sparsity": "5:4"}, "sparsity 5:4: N must be at least 1 and below M"),
         ({"--sparsity": "2:5"}, "model.layers.0.self_attn.q_proj: its 32 input features cannot be divided into groups"),
-        ({"--method": "wander"}, "method wander: unknown; use dsnot, magnitude, owl, ria, sparsegpt, wanda"),
+        ({"--method": "wander"}, "--method wander: unknown; use magnitude, wanda, ria, sparsegpt, dsnot or owl"),
         ({"--option": "owl.lambda=1"}, "method wanda has no such option; it has exclude, fused, group, sequential"),
         ({"--option": "exclude"}, "--option exclude: must be KEY=VALUE"),
         ({"--option": "exclude=("}, "option exclude=(: not a regular expression"),
@@ -55,7 +55,7 @@ def ids_file(path: Path, ids: np.ndarray) -> Path:
         ({"--calibration": None}, "method wanda needs calibration data; give --calibration SET.parquet"),
         ({"--calibration": "absent.parquet"}, "calibration set absent.parquet: no such file"),
         ({"--model": "absent-model"}, "model absent-model: no such folder, and not a hub id"),
-        ({"--dtype": "int4"}, "--dtype int4: unknown number format"),
+        ({"--dtype": "int4"}, "--dtype int4: unknown; use auto, float32"),
         ({"--threads": "-1"}, "--threads -1: must be 0"),
     ],
 )

@@ -1,5 +1,6 @@
 """Perplexity and Min-K%++ against a direct computation from whole logits in float64."""
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -13,25 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from transformers import (
-    Gemma2Config,
-    Gemma2ForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
 from calibrant.cli.main import main
-from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint_files import fingerprint
 from calibrant.models.checkpoint.loading import load_model
+from calibrant.models.structure import logit_chunks
 from calibrant.scoring import sample_scores as score_module
 from calibrant.scoring.min_k_plus_plus import min_k_plus_plus, token_statistics
 from calibrant.scoring.perplexity import perplexity
 from calibrant.scoring.sample_scores import Score, first_scored, score_sequences
+from calibrant.settings.batches import HEAD_POSITIONS
 
 
 def direct(model: nn.Module, ids: list[int], start: int, k: float) -> Score:
@@ -61,7 +56,7 @@ def random_rows(lengths: list[int], vocabulary: int) -> list[list[int]]:
 def test_scores_equal_a_direct_computation(
     tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, k: float, chunk: int, batch_tokens: int
 ) -> None:
-    monkeypatch.setattr(score_module, "HEAD_CHUNK", chunk)
+    monkeypatch.setattr(logit_chunks, "HEAD_POSITIONS", chunk)
     model = load_model(tiny_model_dir)
     rows = random_rows([40, 9, 40, 2, 17, 40], 400)
     starts = [1, 4, 7, 1, 16, 39]
@@ -82,38 +77,97 @@ def test_whole_span_is_the_loss_of_transformers(tiny_model_dir: Path) -> None:
     assert found.perplexity == pytest.approx(math.exp(float(loss)), rel=1e-5)
 
 
-def test_other_architectures() -> None:
-    """Learned positions and a tied head (GPT-2), and logits with a soft cap (Gemma 2)."""
+SMALL = {
+    "vocab_size": 90, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 512, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+# A tied head with learned positions; then models that cap their logits after the head, or scale them.
+OTHERS: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512},
+    "gemma2": {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 16, "final_logit_softcapping": 0.5},
+    "gemma3_text": {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 16, "final_logit_softcapping": 0.7},
+    "granite": {"logits_scaling": 8.0},
+    "cohere": {"logit_scale": 0.0625},
+}
+
+
+def other_model(kind: str, **changes: Any) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        gpt = GPT2LMHeadModel(GPT2Config(vocab_size=90, n_embd=16, n_layer=2, n_head=2, n_positions=32))
-        gemma = Gemma2ForCausalLM(
-            Gemma2Config(
-                vocab_size=90, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-                num_key_value_heads=1, head_dim=8, final_logit_softcapping=0.5, query_pre_attn_scalar=8,
-            )
-        )  # fmt: skip
-    row = random_rows([20], 90)[0]
-    for model in (gpt.eval(), gemma.eval()):
-        [found] = score_sequences(model, [row], [1])
-        assert found.perplexity == pytest.approx(direct(model, row, 1, 50).perplexity, rel=1e-5)
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **{**SMALL, **OTHERS[kind], **changes}))
+        for parameter in model.parameters():  # spread out, so that a cap or a scale shows
+            nn.init.normal_(parameter, std=0.3)
+    return model.eval()
 
 
-def test_logits_that_are_changed_after_the_head_are_refused(tiny_model_dir: Path) -> None:
+@pytest.mark.parametrize("chunk", [256, 7])
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_architectures(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str, chunk: int
+) -> None:
+    monkeypatch.setattr(logit_chunks, "HEAD_POSITIONS", chunk)
+    model = other_model(kind)
+    rows, starts = random_rows([20, 20, 33, 400], 90), [1, 7, 4, 1]
+    with caplog.at_level(logging.WARNING):
+        scores = score_sequences(model, rows, starts, 30)
+    said = "changes logits after its output head; its own are taken" in caplog.text
+    assert said == (kind != "gpt2")
+    for row, start, found in zip(rows, starts, scores, strict=True):
+        expected = direct(model, row, start, 30)
+        assert found.perplexity == pytest.approx(expected.perplexity, rel=1e-5)
+        assert found.min_k_plus_plus == pytest.approx(expected.min_k_plus_plus, abs=1e-4)
+        assert found.tokens == expected.tokens
+
+
+def test_a_model_that_scales_its_logits_passes_the_stage(tmp_path: Path) -> None:
+    other_model("granite").save_pretrained(tmp_path / "granite")
+    write_rows(tmp_path / "gen.parquet", random_rows([20, 31, 8], 90), [4, 0, 2])
+    files = ["--samples", str(tmp_path / "gen.parquet"), "--output", str(tmp_path / "scores.parquet")]
+    assert main(["score", "--model", str(tmp_path / "granite"), *files]) == 0
+    table, _ = read_table(tmp_path / "scores.parquet")
+    assert all(1 < value < 1000 for value in table["perplexity"].to_pylist())
+
+
+def test_a_wrapped_model_is_scored_by_its_own_logits(tiny_model_dir: Path) -> None:
     class Scaled(nn.Module):
         def __init__(self, inner: nn.Module) -> None:
             super().__init__()
             self.inner = inner
-            self.config = inner.config
-            self.get_decoder, self.get_output_embeddings = inner.get_decoder, inner.get_output_embeddings
+            self.get_output_embeddings = inner.get_output_embeddings
 
-        def forward(self, ids: torch.Tensor, **options: object) -> object:
-            output = self.inner(ids, **options)
+        def forward(self, input_ids: torch.Tensor, **options: object) -> object:
+            output = self.inner(input_ids, **options)
             output.logits = output.logits / 2
             return output
 
-    with pytest.raises(InputError, match="changes its logits"):
-        score_sequences(Scaled(load_model(tiny_model_dir)), [[3, 4, 5]], [1])
+    model = Scaled(load_model(tiny_model_dir))
+    [row] = random_rows([40], 400)
+    [found] = score_sequences(model, [row], [1])
+    assert found.perplexity == pytest.approx(direct(model, row, 1, 50).perplexity, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_llamas_scores_are_to_the_bit_those_of_decoder_and_head(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    """Hidden states of the decoder, without the rest of the model, and its head over 256 positions at a time."""
+    monkeypatch.setattr(score_module, "packed_llama", lambda model: None)
+    model = load_model(tiny_model_dir).to(dtype)
+    rows, starts = random_rows([120, 120, 120], 400), [1, 4, 60]
+    scores = score_sequences(model, rows, starts, 30)
+    with torch.inference_mode():
+        states = model.get_decoder()(torch.tensor(rows), use_cache=False).last_hidden_state
+        hidden = torch.cat([state[start - 1 : -1] for state, start in zip(states, starts, strict=True)])
+        targets = torch.tensor([token for row, start in zip(rows, starts, strict=True) for token in row[start:]])
+        parts = [
+            token_statistics(model.get_output_embeddings()(hidden[i : i + 256]), targets[i : i + 256])
+            for i in range(0, len(hidden), 256)
+        ]
+    counts = [len(row) - start for row, start in zip(rows, starts, strict=True)]
+    own, relative = (torch.split(torch.cat(columns), counts) for columns in zip(*parts, strict=True))
+    assert scores == [
+        Score(perplexity(o), min_k_plus_plus(r, 30), count) for o, r, count in zip(own, relative, counts, strict=True)
+    ]
 
 
 @given(st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=60), st.floats(0.5, 100))
@@ -192,16 +246,16 @@ def test_stage(tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--min-k 0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_logits_are_never_whole(monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
-    """Whatever the vocabulary and the lengths, the head gives logits of HEAD_CHUNK positions at a time, once each."""
+@pytest.mark.parametrize("kind", ["packed", "llama", "granite", "gemma2"])
+def test_logits_are_never_whole(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Whatever the vocabulary and the lengths, there are logits of HEAD_POSITIONS positions at a time."""
     vocabulary, length = 50_000, 300
-    config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=512,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config).eval()
-    if not packed:
+    small = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    if kind in OTHERS:
+        model = other_model(kind, vocab_size=vocabulary, **small)
+    else:
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, max_position_embeddings=512, **small)).eval()
+    if kind == "llama":
         monkeypatch.setattr(score_module, "packed_llama", lambda model: None)
     seen: list[tuple[int, ...]] = []
 
@@ -215,7 +269,7 @@ def test_logits_are_never_whole(monkeypatch: pytest.MonkeyPatch, packed: bool) -
     rows = random_rows([length, length - 7, length], vocabulary)
     with Watch():
         score_sequences(model, rows, [1, 1, 290])
-    assert max(math.prod(shape[:-1]) for shape in seen) == score_module.HEAD_CHUNK
+    assert max(math.prod(shape[:-1]) for shape in seen) == HEAD_POSITIONS
 
 
 def test_a_packed_llama_scores_as_transformers_does(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

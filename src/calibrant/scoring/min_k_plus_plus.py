@@ -8,9 +8,8 @@ easy words do not decide it.
 import torch
 from torch import Tensor
 
-from calibrant.models.compute.devices import on_gpu
+from calibrant.models.structure.logit_chunks import SCORING_CACHE, cache_rows
 
-CACHE_ELEMENTS = 1 << 19  # float32 logits that a CPU core's cache holds: every pass over them then costs little
 _SMALLEST = -1e4  # stands for log 0 beside a probability of exactly 0
 
 
@@ -27,8 +26,9 @@ def token_statistics(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Two float32 tensors [tokens].
     """
-    rows = len(logits) if on_gpu(logits.device) else max(1, CACHE_ELEMENTS // logits.shape[-1])
-    parts = [_statistics(logits[i : i + rows], targets[i : i + rows]) for i in range(0, len(logits), rows)]
+    rows = cache_rows(logits, SCORING_CACHE)
+    pairs = zip(torch.split(logits, rows), torch.split(targets, rows), strict=True)
+    parts = [_statistics(*pair) for pair in pairs]
     return torch.cat([own for own, _ in parts]), torch.cat([distance for _, distance in parts])
 
 

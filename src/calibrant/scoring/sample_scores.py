@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +12,12 @@ from torch import Tensor, nn
 from calibrant.errors import InputError
 from calibrant.models.decoders.packed_attention import PackedAttention
 from calibrant.models.decoders.packed_llama import MOST_TOKENS, PackedLlama, packed_llama
+from calibrant.models.structure.logit_chunks import PositionLogits, chunked_logits, position_chunks
 from calibrant.scoring.min_k_plus_plus import min_k_plus_plus, token_statistics
 from calibrant.scoring.perplexity import perplexity
 from calibrant.settings.batches import SCORING_TOKENS
 
 SPANS = ("continuation", "whole")
-HEAD_CHUNK = 256  # positions whose logits exist at a time
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,11 @@ def score_sequences(
     """Score token sequences under a causal language model of transformers.
 
     Sequences share a forward pass of the decoder: of any lengths, without padding, for a Llama on CPU; else those of
-    equal length. Its last hidden states then go through the head in chunks of HEAD_CHUNK positions, so memory does not
-    grow with the vocabulary times the length.
+    equal length. Logits exist of a chunk of positions at a time (`logit_chunks`), so memory does not grow with the
+    vocabulary times the length.
 
     Args:
-        model: with `get_decoder()` (its base model) and `get_output_embeddings()` as transformers defines them.
+        model: with `get_output_embeddings()` as transformers defines it.
         sequences: token ids, of any lengths.
         starts: the first position that counts in each, at least 1 (see `first_scored`).
         min_k: percentage of the least likely tokens that Min-K%++ averages.
@@ -73,25 +72,27 @@ def score_sequences(
         progress: told the number of sequences just scored.
 
     Raises:
-        InputError: a sequence has no token that counts.
+        InputError: a sequence has no token that counts, or the model has no output head.
     """
     for row, (ids, start) in enumerate(zip(sequences, starts, strict=True)):
         if len(ids) <= start:
             raise InputError(f"sample {row}: {len(ids)} tokens, of which the first {start} are given: none to score")
     if not sequences:
         return []
-    packed = packed_llama(model)
-    if packed is None:
-        check_head(model, sequences[0])
+    forward: PackedLlama | PositionLogits | None = packed_llama(model)
+    if forward is None:
+        forward = PositionLogits(model)
+        forward.say()
+    packed = isinstance(forward, PackedLlama)
     scores: dict[int, Score] = {}
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     lengths = [len(sequences[i]) for i in order]
-    most = batch_tokens if packed is None else min(batch_tokens, MOST_TOKENS)
+    most = min(batch_tokens, MOST_TOKENS) if packed else batch_tokens
     position = 0
-    for count in _groups(lengths, most, mixed=packed is not None):
+    for count in _groups(lengths, most, mixed=packed):
         group = order[position : position + count]
         rows, first = [sequences[i] for i in group], [starts[i] for i in group]
-        for index, score in zip(group, _score_batch(model, packed, rows, first, min_k), strict=True):
+        for index, score in zip(group, _score_batch(forward, rows, first, min_k), strict=True):
             scores[index] = score
         progress(count)
         position += count
@@ -112,29 +113,16 @@ def _groups(lengths: Sequence[int], tokens: int, mixed: bool) -> Iterator[int]:
 
 @torch.inference_mode()
 def _score_batch(
-    model: Any, packed: PackedLlama | None, rows: Sequence[Sequence[int]], starts: Sequence[int], min_k: float
+    forward: PackedLlama | PositionLogits, rows: Sequence[Sequence[int]], starts: Sequence[int], min_k: float
 ) -> list[Score]:
-    if packed is None:
-        ids = torch.tensor([list(row) for row in rows], device=next(model.parameters()).device)
-        states = model.get_decoder()(ids, use_cache=False).last_hidden_state
-        hidden = torch.cat([state[start - 1 : -1] for state, start in zip(states, starts, strict=True)])
-        head = head_of(model)
-    else:
-        lengths = [len(row) for row in rows]
-        offsets = itertools.accumulate([0, *lengths[:-1]])
-        places = (range(o + s - 1, o + n - 1) for o, s, n in zip(offsets, starts, lengths, strict=True))
-        hidden = packed(
-            [token for row in rows for token in row],
-            [place for length in lengths for place in range(length)],
-            PackedAttention(lengths, packed.dtype),
-            torch.tensor([place for part in places for place in part]),
-        )
-        head = packed.head
     counts = [len(row) - start for row, start in zip(rows, starts, strict=True)]
-    targets = torch.tensor([t for row, s in zip(rows, starts, strict=True) for t in row[s:]], device=hidden.device)
+    targets = torch.tensor([token for row, start in zip(rows, starts, strict=True) for token in row[start:]])
+    offsets = itertools.accumulate([0, *(len(row) for row in rows[:-1])])
+    places = (range(o + s - 1, o + len(row) - 1) for o, s, row in zip(offsets, starts, rows, strict=True))
+    logits = _logits(forward, rows, torch.tensor([place for part in places for place in part]))
     parts = [
-        token_statistics(head(hidden[i : i + HEAD_CHUNK]), targets[i : i + HEAD_CHUNK])
-        for i in range(0, len(hidden), HEAD_CHUNK)
+        token_statistics(part, wanted.to(part.device))
+        for part, wanted in zip(logits, position_chunks(targets), strict=True)
     ]
     own, relative = (torch.split(torch.cat(columns).cpu(), counts) for columns in zip(*parts, strict=True))
     return [
@@ -143,38 +131,16 @@ def _score_batch(
     ]
 
 
-def head_of(model: Any) -> Callable[[Tensor], Tensor]:
-    """Hidden states [n, hidden] to logits [n, vocabulary], with Gemma's soft cap where the config has one.
-
-    Raises:
-        InputError: the model has no output embeddings.
-    """
-    linear = model.get_output_embeddings()
-    if linear is None:
-        raise InputError(f"model {type(model).__name__}: has no output embeddings; give a causal language model")
-    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-    if cap is None:
-        return lambda hidden: linear(hidden)
-    return lambda hidden: torch.tanh(linear(hidden) / cap) * cap
-
-
-@torch.inference_mode()
-def check_head(model: Any, ids: Sequence[int]) -> None:
-    """Compare decoder and head, as scoring applies them, with the model's own logits on a few tokens.
-
-    Some architectures scale or shift their logits after the matrix product; such a model is refused, not scored wrong.
-
-    Raises:
-        InputError: the logits differ by more than rounding.
-    """
-    tokens = torch.tensor([list(ids[:8])], device=next(model.parameters()).device)
-    own = model(tokens, use_cache=False).logits.float()
-    ours = head_of(model)(model.get_decoder()(tokens, use_cache=False).last_hidden_state).float()
-    if not torch.allclose(own, ours, rtol=2e-2, atol=1e-2 * float(own.abs().max())):
-        raise InputError(
-            f"model {type(model).__name__}: changes its logits after the output embeddings, so that it cannot be "
-            "scored in chunks"
-        )
+def _logits(forward: PackedLlama | PositionLogits, rows: Sequence[Sequence[int]], keep: Tensor) -> Iterator[Tensor]:
+    """Logits [positions, vocabulary], in chunks, at the positions `keep` of rows that lie one after the other."""
+    if isinstance(forward, PositionLogits):
+        device = next(forward.head.parameters()).device
+        ids = torch.tensor([list(row) for row in rows], device=device)
+        return forward({"input_ids": ids, "use_cache": False}, keep.to(device))
+    lengths = [len(row) for row in rows]
+    tokens = [token for row in rows for token in row]
+    positions = [place for length in lengths for place in range(length)]
+    return chunked_logits(forward.head, forward(tokens, positions, PackedAttention(lengths, forward.dtype), keep))
 
 
 def to_table(sample_ids: Sequence[int], scores: Sequence[Score]) -> pa.Table:

@@ -9,8 +9,7 @@ from torch import Tensor
 from calibrant.evaluation.likelihood.request_tree import TokenTree
 from calibrant.models.decoders.packed_attention import KeysValues, PackedAttention
 from calibrant.models.decoders.packed_llama import MOST_TOKENS, PackedLlama
-
-HEAD_ROWS = 256  # scored positions whose logits exist at one time
+from calibrant.models.structure.logit_chunks import chunked_logits
 
 
 class PackedForward:
@@ -56,5 +55,4 @@ class PackedForward:
             PackedAttention(lengths, self.dtype, [tree.end for tree in trees], prefix),
             keep,
         )
-        for rows in torch.split(hidden, HEAD_ROWS):
-            yield self.decoder.head(rows)
+        yield from chunked_logits(self.decoder.head, hidden)

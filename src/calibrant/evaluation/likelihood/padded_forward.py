@@ -9,9 +9,9 @@ from torch.nn import functional as F  # noqa: N812
 
 from calibrant.evaluation.likelihood.request_tree import TokenTree
 from calibrant.models.decoders.packed_attention import tree_mask
-from calibrant.models.structure.output_head import captured_hidden, head_is_last
+from calibrant.models.structure.logit_chunks import PositionLogits
+from calibrant.models.structure.output_head import captured_hidden
 
-HEAD_ROWS = 256  # scored positions whose logits exist at one time
 ALIGNMENT, ALIGNED_FROM = 16, 64  # PyTorch's CPU attention takes 1.5 times as long for an odd number of keys
 
 
@@ -19,14 +19,14 @@ class PaddedForward:
     """Logits at scored nodes by any transformers model on any device.
 
     Attributes:
-        head_is_last: False for models that change their logits after the head, whose own logits are then taken.
+        position_logits: where they come from.
     """
 
-    def __init__(self, model: nn.Module, head: nn.Module) -> None:
+    def __init__(self, model: nn.Module) -> None:
+        """Raises `InputError` where the model has no output head."""
         self.model = model
-        self.head = head
-        self._weight = next(head.parameters())
-        self.head_is_last = head_is_last(model, head)
+        self.position_logits = PositionLogits(model)
+        self._weight = next(self.position_logits.head.parameters())
 
     @torch.no_grad()
     def prefix(self, tokens: list[int]) -> list[tuple[Tensor, Tensor]]:
@@ -34,7 +34,7 @@ class PaddedForward:
         from transformers import DynamicCache
 
         cache = DynamicCache()
-        with captured_hidden(self.head):
+        with captured_hidden(self.position_logits.head):
             self.model(input_ids=self._tensor([tokens]), past_key_values=cache, use_cache=True)
         return [(layer.keys, layer.values) for layer in cache.layers]
 
@@ -68,14 +68,7 @@ class PaddedForward:
             inputs |= self._shape(trees, width, past)
         # Right padding needs no mask in chains: a causal model's real tokens never see what follows.
         keep = self._tensor([row * width + node for row, wanted in enumerate(nodes) for node in wanted])
-        if not self.head_is_last:
-            with captured_hidden(self.head, keep=keep):
-                yield self.model(**inputs).logits[0]
-            return
-        with captured_hidden(self.head) as captured:
-            self.model(**inputs)
-        for part in torch.split(captured[0].flatten(0, 1)[keep], HEAD_ROWS):
-            yield self.head(part)
+        yield from self.position_logits(inputs, keep)
 
     def _aligned(self, keys: int) -> int:
         """A number of keys that attention is fast for, unless the model has no positions for it."""

@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from calibrant.evaluation.likelihood.request_tree import Request, TokenTree
-from calibrant.models.compute.devices import on_gpu
-
-CACHE_ELEMENTS = 1 << 18  # float32 logits that a CPU core's cache holds: every pass over them then costs little
+from calibrant.models.structure.logit_chunks import EVALUATION_CACHE, cache_rows
 
 
 class Targets:
@@ -40,8 +38,7 @@ class Targets:
 
     def see(self, logits: Tensor) -> None:
         """The next rows of logits [rows, vocabulary]; log-probabilities are taken in float32."""
-        rows = len(logits) if on_gpu(logits.device) else max(1, CACHE_ELEMENTS // logits.shape[-1])
-        for part in torch.split(logits, rows):
+        for part in torch.split(logits, cache_rows(logits, EVALUATION_CACHE)):
             begin, end = torch.searchsorted(self.slots, torch.tensor([self.seen, self.seen + len(part)])).tolist()
             index = (self.slots[begin:end] - self.seen).to(part.device)
             tokens = self.tokens[begin:end].to(part.device)

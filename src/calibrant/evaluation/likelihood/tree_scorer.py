@@ -61,10 +61,10 @@ class Scorer:
             self.forward: Forward = PackedForward(packed)
             self.tree = True
             return
-        padded = PaddedForward(model, self.head)
+        padded = PaddedForward(model)
         self.forward = padded
-        if not padded.head_is_last:
-            log.warning("%s changes logits after its output head; the head runs unchunked", type(model).__name__)
+        if tree is None:
+            padded.position_logits.say()
         reason = why_not_tree(model) if tree is None else None
         self.tree = reason is None if tree is None else tree
         if reason is not None:
@@ -173,7 +173,7 @@ class _Shapeless(PaddedForward):
 
 def _shapeless(model: nn.Module) -> Scorer:
     scorer = Scorer(model, tree=True)
-    scorer.forward = _Shapeless(model, scorer.head)
+    scorer.forward = _Shapeless(model)
     return scorer
 
 

@@ -26,12 +26,18 @@ def output_head(model: nn.Module) -> nn.Module:
 
 
 def head_is_last(model: nn.Module, head: nn.Module) -> bool:
-    """Whether the model returns its head's output as it is (some scale or cap the logits after it)."""
+    """Whether the model returns its head's output as it is (some scale or cap the logits after it).
+
+    Raises:
+        InputError: the model does not call its head.
+    """
     device = next(head.parameters()).device
     with torch.no_grad(), captured_hidden(head, torch.arange(4, device=device)) as captured:
         logits = model(input_ids=torch.arange(4, device=device)[None], use_cache=False).logits
+    if not captured:
+        raise InputError(f"model {type(model).__name__} does not call its output head, so its logits cannot be chosen")
     with torch.no_grad():
-        return torch.equal(head(captured[0]), logits)
+        return torch.equal(head(captured[0]).float(), logits.float())  # another number format is no other number
 
 
 @dataclass
@@ -60,5 +66,15 @@ def captured_hidden(head: nn.Module, keep: torch.Tensor | None = None) -> Iterat
     handle = head.register_forward_pre_hook(capture)
     try:
         yield capture.hidden
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def given_hidden(head: nn.Module, hidden: torch.Tensor) -> Iterator[None]:
+    """Inside the context the head is applied to `hidden` [positions, width], whatever the model computed."""
+    handle = head.register_forward_pre_hook(lambda module, arguments: (hidden[None], *arguments[1:]))
+    try:
+        yield
     finally:
         handle.remove()

@@ -16,11 +16,11 @@ from calibrant.reporting.layouts import (
     found_items,
     methods_figure,
     min_k,
-    pairs,
     prefix,
     sources,
     sparsity_figures,
 )
+from calibrant.reporting.layouts import pairs as real_and_written
 from calibrant.reporting.layouts.base import Inputs, Layout, Products
 from calibrant.reporting.layouts.slices import slices
 from calibrant.reporting.published import numbers
@@ -42,7 +42,7 @@ def by_method(inputs: Inputs) -> list[Table]:
 
 def pairs(inputs: Inputs) -> list[Table]:
     """Tables 2 and 5."""
-    return pairs.pairs_tables(_comparison(inputs), inputs.published)
+    return real_and_written.pairs_tables(_comparison(inputs), inputs.published)
 
 
 def by_sparsity(inputs: Inputs) -> list[Table]:
