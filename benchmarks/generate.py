@@ -23,7 +23,7 @@ from calibrant.generation.engines.engine_choice import make_engine
 from calibrant.generation.generated_rows import Prompt, Vocabulary
 from calibrant.models.checkpoint.checkpoint_config import load_config
 from calibrant.models.checkpoint.loading import load_model, load_tokenizer
-from calibrant.settings.stage_settings import DecodingSettings
+from calibrant.settings.text_settings import DecodingSettings
 
 PREFIX = 4
 SETTINGS = DecodingSettings()

@@ -148,7 +148,7 @@ def generate_work(point: Point, dtype: str, folder: Path) -> Callable[[], Callab
     from calibrant.generation.generated_rows import Prompt, Vocabulary
     from calibrant.models.checkpoint.checkpoint_config import load_config
     from calibrant.models.checkpoint.loading import load_model
-    from calibrant.settings.stage_settings import DecodingSettings
+    from calibrant.settings.text_settings import DecodingSettings
 
     rows, length = decoded(point)
     prompts = [Prompt(i, (5, 6, 7, 8), length, i, str(i), 4) for i in range(rows)]

@@ -18,19 +18,21 @@ if TYPE_CHECKING:
     from calibrant.pruning.masks.mask_file import read_masks
     from calibrant.pruning.masks.masked_model import apply_masks, load_pruned_model
     from calibrant.settings.stage_settings import (
-        ContaminationSettings,
         DownloadSettings,
         EvaluateSettings,
-        FilterSettings,
-        GenerateSettings,
         InspectSettings,
         PlanSettings,
         PruneSettings,
-        SampleSettings,
         ScoreSettings,
-        SimilaritySettings,
         StatisticsSettings,
         SummarizeSettings,
+    )
+    from calibrant.settings.text_settings import (
+        ContaminationSettings,
+        FilterSettings,
+        GenerateSettings,
+        SampleSettings,
+        SimilaritySettings,
     )
     from calibrant.stages.application import apply
     from calibrant.stages.contamination import contamination
@@ -115,8 +117,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    place = "settings.stage_settings" if name.endswith("Settings") else _PLACES[name]
-    return getattr(importlib.import_module(f"{__name__}.{place}"), name)
+    if name.endswith("Settings"):
+        from calibrant.settings.stage_settings import STAGE_SETTINGS
+
+        return next(each for each in STAGE_SETTINGS.values() if each.__name__ == name)
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -18,7 +18,7 @@ from calibrant.calibration.perplexity_filter import drop_count, filter_samples, 
 from calibrant.calibration.sample_set import SCHEMA, read_calibration_set, write_samples
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.settings.stage_settings import FilterSettings
+from calibrant.settings.text_settings import FilterSettings
 
 
 def make_table(n: int, length: int = 4) -> pa.Table:

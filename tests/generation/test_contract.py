@@ -29,7 +29,7 @@ from calibrant.generation.engines.vllm_engine import NEVER, VllmEngine, installe
 from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
 from calibrant.models.checkpoint.checkpoint_config import load_config
 from calibrant.models.checkpoint.loading import load_model
-from calibrant.settings.stage_settings import DecodingSettings
+from calibrant.settings.text_settings import DecodingSettings
 
 VOCABULARY = Vocabulary((0, 1, 2), 390)  # of the tiny model's 400 ids, the last are taken for padding
 LENGTH = 24

@@ -17,7 +17,7 @@ from transformers import (
 
 from calibrant.generation.decoding import Candidates, History, best, candidates, draw
 from calibrant.generation.generated_rows import Vocabulary
-from calibrant.settings.stage_settings import DecodingSettings
+from calibrant.settings.text_settings import DecodingSettings
 
 
 def history(rows: list[list[int]], special: torch.Tensor) -> History:

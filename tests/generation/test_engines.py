@@ -18,7 +18,7 @@ from calibrant.models.decoders.key_value_cache import BLOCK
 from calibrant.models.decoders.laid_out_linear import LaidOutLinear, packable
 from calibrant.models.decoders.llama_likeness import unlike_llama
 from calibrant.models.decoders.stepping_llama import SteppingLlama
-from calibrant.settings.stage_settings import DecodingSettings
+from calibrant.settings.text_settings import DecodingSettings
 
 VOCABULARY = Vocabulary((0, 1, 2), 400)
 

@@ -14,7 +14,7 @@ from calibrant.evaluation.evaluated_items import strings
 from calibrant.evaluation.tasks.row_folder import RowFolder
 from calibrant.scoring.item_contamination import THRESHOLD, Items, contamination
 from calibrant.scoring.shingles import Corpus, read_corpus, splitter
-from calibrant.settings.stage_settings import ContaminationSettings
+from calibrant.settings.text_settings import ContaminationSettings
 
 
 def words(count: int, seed: int, vocabulary: int = 400) -> list[str]:

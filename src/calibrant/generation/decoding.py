@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from calibrant.generation.generated_rows import Vocabulary
-from calibrant.settings.stage_settings import DecodingSettings
+from calibrant.settings.text_settings import DecodingSettings
 
 NEVER = -torch.inf
 TIE_MARGIN = 16  # transformers keeps every token that ties with the k-th; bfloat16 logits tie often

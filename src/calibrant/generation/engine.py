@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
-from calibrant.settings.stage_settings import DecodingSettings
+from calibrant.settings.text_settings import DecodingSettings
 
 Progress = Callable[[int], None]  # told the number of tokens just drawn
 

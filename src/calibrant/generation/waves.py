@@ -9,7 +9,7 @@ from calibrant.calibration.tokens import decode
 from calibrant.generation.engine import Engine
 from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
 from calibrant.generation.meter import Meter
-from calibrant.settings.stage_settings import DecodingSettings
+from calibrant.settings.text_settings import DecodingSettings
 
 STOP_BATCHES = 4  # batches a wave when rows end early: places that empty are filled again within a wave
 

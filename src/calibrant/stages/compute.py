@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from calibrant.errors import InputError
-from calibrant.settings.stage_settings import ComputeSettings
+from calibrant.settings.compute_settings import ComputeSettings
 
 Chosen = TypeVar("Chosen", bound=ComputeSettings)
 

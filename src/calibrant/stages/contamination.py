@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.settings.stage_settings import ContaminationSettings
+from calibrant.settings.text_settings import ContaminationSettings
 from calibrant.stages.stage import Input, Output, Stage, admit
 
 FILES = (

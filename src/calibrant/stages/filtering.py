@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.settings.stage_settings import FilterSettings
+from calibrant.settings.text_settings import FilterSettings
 from calibrant.stages.stage import Input, Output, Stage, admit
 
 FILES = (

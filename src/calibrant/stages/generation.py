@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibrant.errors import InputError
-from calibrant.settings.stage_settings import GenerateSettings
+from calibrant.settings.text_settings import GenerateSettings
 from calibrant.stages.compute import prepared
 from calibrant.stages.stage import Input, Output, Stage, admit
 

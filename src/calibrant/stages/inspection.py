@@ -50,12 +50,14 @@ def inspect(
     settings = prepared(settings)
     from calibrant.pruning.inspection import descriptions
 
+    checkpoint = None
     if model is not None:  # the record names the format, not auto
-        from calibrant.models.checkpoint.checkpoint_files import resolve
+        from calibrant.models.checkpoint.checkpoint import open_checkpoint
         from calibrant.models.checkpoint.resolution import resolve_dtype
         from calibrant.models.compute.number_formats import dtype_name
 
-        found = resolve_dtype(resolve(model), settings.dtype, settings.device)
+        checkpoint = open_checkpoint(model)
+        found = resolve_dtype(checkpoint, settings.dtype, settings.device)
         settings = replace(settings, dtype=dtype_name(found.dtype))
     if path.is_dir():
         return descriptions.model(path)
@@ -64,7 +66,7 @@ def inspect(
     figures = descriptions.figures(
         path,
         other=other,
-        model=model,
+        model=checkpoint,
         text_sets=text_sets,
         sequences=settings.sequences,
         tokens=settings.tokens,

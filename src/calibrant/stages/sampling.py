@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from calibrant.settings.stage_settings import SampleSettings
+from calibrant.settings.text_settings import SampleSettings
 from calibrant.stages.stage import Input, Output, Stage, admit
 
 FILES = (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from calibrant.settings.stage_settings import SimilaritySettings
+from calibrant.settings.text_settings import SimilaritySettings
 from calibrant.stages.stage import Input, Output, Stage, admit
 
 RULE = "the table is a .parquet file"

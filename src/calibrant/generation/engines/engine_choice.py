@@ -11,7 +11,7 @@ from calibrant.errors import InputError
 from calibrant.generation.engine import Engine
 from calibrant.models.checkpoint.checkpoint import Checkpoint
 from calibrant.models.compute.devices import choose_device, free_bytes, on_gpu
-from calibrant.settings.stage_settings import GenerateSettings
+from calibrant.settings.text_settings import GenerateSettings
 
 CPU_CACHE_BYTES = 2 << 30
 MAXIMUM_BATCH, MAXIMUM_BATCH_GPU = 64, 256

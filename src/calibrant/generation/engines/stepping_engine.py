@@ -10,7 +10,7 @@ from torch import Tensor
 from calibrant.generation.decoding import History, candidates, draw
 from calibrant.generation.engine import Progress
 from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
-from calibrant.settings.stage_settings import DecodingSettings
+from calibrant.settings.text_settings import DecodingSettings
 
 
 class Stepper(Protocol):

@@ -14,7 +14,7 @@ from typing import Any
 from calibrant.errors import InputError
 from calibrant.generation.engine import Progress
 from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
-from calibrant.settings.stage_settings import DecodingSettings
+from calibrant.settings.text_settings import DecodingSettings
 
 NEVER = -1e9  # added to a logit; finite, because a penalty may multiply it
 MOST_BIASES = 1024  # as many as vLLM takes for one request

@@ -1,0 +1,155 @@
+"""The settings of stages that make or compare text: how it is read, drawn, generated, filtered."""
+
+from dataclasses import dataclass
+
+from calibrant.errors import InputError
+from calibrant.settings.compute_settings import ComputeSettings
+from calibrant.settings.setting import Settings, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingSettings(Settings):
+    """How files of documents are read."""
+
+    paragraphs: bool = setting(
+        False, "divide plain text files (.txt) into documents at blank lines; each is one document by default"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings(ReadingSettings):
+    """How windows of text are drawn from documents."""
+
+    samples: int = setting(128, "sequences in a set (the paper uses 128)", least=1, wanted="1 or more")
+    length: int = setting(2048, "tokens in a sequence (the paper uses 2048)", least=2, wanted="2 or more tokens")
+    seed: int = setting(0, "seed of the draw", least=0, wanted="0 or more")
+    packing: str = setting(
+        "stream",
+        "stream draws windows of the joined documents; document draws them from single documents longer than the "
+        "length. One sampler for every source keeps the comparison fair",
+        choices=("stream", "document"),
+    )
+    separator: str = setting(r"\n\n", r"text between documents of a stream (\n and \t are understood)")
+    retokenise: bool = setting(
+        False,
+        "tokenise the text of generated rows anew, which the authors' code does and which changes some tokens; rows "
+        "keep their own tokens by default",
+    )
+    source: str | None = setting(None, "name of the text source; default: the rows' own, else the file's name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingSettings(Settings):
+    """How tokens are drawn (paper, section 5.1: 50, 0.95, 0.6, 1.2) and when a row ends.
+
+    `end_of_text`: `suppress` never draws a special token, so that every row is full; `stop` ends a row where the
+    model draws one, behind the first new token, which is never special.
+    """
+
+    top_k: int = setting(
+        50, "candidates kept before a draw; 0 keeps all", least=0, wanted="1 or more, or 0 to keep every token"
+    )
+    top_p: float = setting(
+        0.95,
+        "probability mass kept before a draw",
+        above=0,
+        most=1,
+        wanted="above 0 and at most 1 (1 keeps every token)",
+    )
+    temperature: float = setting(0.6, "divides the logits", above=0)
+    repetition_penalty: float = setting(
+        1.2, "penalty on tokens that the row already holds", above=0, wanted="above 0 (1 changes nothing)"
+    )
+    end_of_text: str = setting(
+        "suppress",
+        "suppress: special tokens are never drawn, every row is full; stop: a row ends where the model ends it",
+        choices=("suppress", "stop"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateSettings(ComputeSettings, DecodingSettings, ReadingSettings):
+    """How the model continues the beginnings of documents (paper, sections 4 and 5.1)."""
+
+    prefix_length: int = setting(
+        4,
+        "tokens of a document that start a row; 0: the beginning-of-text token alone",
+        least=0,
+        wanted="0 or more",
+    )
+    samples: int = setting(5000, "rows (the paper uses 5000)", least=1, wanted="1 or more")
+    tokens: int = setting(
+        0,
+        "begin no more rows once the written ones hold so many tokens; 0: write all rows",
+        least=0,
+        wanted="1 or more, or 0 to write every row",
+    )
+    length: int = setting(2048, "tokens per row", least=2, wanted="2 or more tokens")
+    length_means: str = setting(
+        "total", "total: the prefix is included in the length; new: it comes on top", choices=("total", "new")
+    )
+    seed: int = setting(0, "seed of the draw of documents and of every row", least=0, wanted="0 or more")
+    bos: bool = setting(False, "put a beginning-of-text token first; it counts as one token of the prefix")
+    batch_size: int = setting(
+        0, "rows written at a time; 0: what memory allows", least=0, wanted="1 or more, or 0 for what memory allows"
+    )
+    engine: str = setting(
+        "auto",
+        "what writes the text; auto takes native where it computes the model exactly, else transformers; vllm is for "
+        "GPUs",
+        choices=("auto", "native", "transformers", "vllm"),
+    )
+    tensor_parallel: int = setting(
+        1, "GPUs over which vllm spreads the model", least=1, wanted="1, or more with --engine vllm"
+    )
+    source: str | None = setting(None, "name of the text source; default: the rows' own, else the file's name")
+    quiet: bool = setting(False, "no progress bar")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tensor_parallel > 1 and self.engine != "vllm":
+            raise InputError(f"--tensor-parallel {self.tensor_parallel}: must be 1, or more with --engine vllm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterSettings(Settings):
+    """Which generated samples are dropped, and how many of the rest are drawn."""
+
+    drop: float = setting(
+        0.2,
+        "share of the samples, those of highest perplexity, that is dropped (the paper drops 0.2)",
+        least=0,
+        below=1,
+        wanted="at least 0 and below 1 (0.2 drops a fifth)",
+    )
+    take: int | None = setting(
+        None, "draw so many of the rest without replacement; default: keep all", least=1, wanted="1 or more"
+    )
+    seed: int = setting(0, "seed of that draw", least=0, wanted="0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilaritySettings(ReadingSettings):
+    """How corpora are compared (paper, section 3.4)."""
+
+    shingle: str = setting("word", "what a shingle is made of", choices=("word", "token", "char"))
+    n: int = setting(3, "words, tokens or characters in a shingle", least=1)
+    amount: int | None = setting(None, "words, tokens or characters of each corpus; default: the smallest's", least=1)
+    permutations: int = setting(
+        4096,
+        "hash permutations of the estimate",
+        least=4096,
+        wanted="4096 or more; fewer are too few to tell similarities near 0.01",
+    )
+    seed: int = setting(0, "seed of the documents drawn and of the permutations", least=0, wanted="0 or more")
+    threshold: float = setting(0.8, "Jaccard similarity of near-duplicates", above=0, below=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContaminationSettings(ReadingSettings):
+    """When an evaluation item counts as found in calibration text."""
+
+    tasks: tuple[str, ...] = setting((), "names of lm-eval tasks or of your own, separated by commas")
+    limit: int | None = setting(None, "at most so many documents of each task, as for evaluate", least=1)
+    n: int = setting(8, "words in a shingle", least=1)
+    threshold: float = setting(0.2, "share of an item's shingles from which it counts as found", above=0, most=1)
