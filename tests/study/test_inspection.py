@@ -47,7 +47,7 @@ def test_what_is_asked_for_is_looked_into() -> None:
         ({"method": "magnitude"}, "inspect.method is 'magnitude'"),
         ({"sparsity": "0.7"}, "inspect.sparsity is '0.7'; the study's masks that are made on text have 0.6, 2:4"),
         ({"seed": 7}, "inspect.seed is 7; the study's masks that are made on text have 0, 1"),
-        ({"sparsity": "dense"}, "inspect.sparsity: dense is neither"),
+        ({"sparsity": "dense"}, "inspect.sparsity: dense: neither a number nor N:M"),
     ],
 )
 def test_masks_that_the_study_has_not(chosen: dict[str, Any], message: str) -> None:

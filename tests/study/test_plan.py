@@ -327,14 +327,14 @@ def test_this_computer_is_measured_for_a_small_model_in_the_format_of_the_study(
     monkeypatch.chdir(tmp_path)
     model, resolved = Path("data/smollm2-135m/model/config.json"), Path("data/smollm2-135m/number-format.json")
     preset = [str(layer_folder("preset") / "smollm2-135m.yaml"), "--config", "experiment=sources"]
+    long = [*preset, "--config", "calibration={length: 4096}"]
     preset += ["--config", "calibration={length: 512}"]
     assert plan(*preset) == (auto(torch.bfloat16), 1, 512)  # a checkpoint that is not here yet
     write_json(model, {"torch_dtype": "float32"})
     assert plan(*preset) == ("float32", 1, 512)
     write_json(resolved, {"dtype": "float16"})
     assert plan(*preset) == ("float16", 1, 512)  # as the study began
-    given = ["--config", "compute={dtype: bfloat16, threads: 2}", "--config", "calibration={length: 4096}"]  # over it
-    assert plan(*preset, *given) == ("bfloat16", 2, 2048)
+    assert plan(*long, "--config", "compute={dtype: bfloat16, threads: 2}") == ("bfloat16", 2, 2048)  # over it
     assert plan(*preset, "--machine", "here") == ("float16", 1, 512)
     for arguments in (["--machine", "gpu"], ["--counts"], ["--config", "compute={device: cuda}"]):
         assert main(["plan", *preset, *arguments]) == 0

@@ -133,7 +133,7 @@ def test_impossible_sparsities_are_refused(value: str) -> None:
 def test_patterns_without_quotes_are_recognised() -> None:
     for pattern in ("2:4", "4:8", "1:4"):
         (value,) = yaml.safe_load(f"[{pattern}]")
-        with pytest.raises(InputError, match=f'sparsity {value}: .* if {pattern} was meant, write "{pattern}"'):
+        with pytest.raises(InputError, match=f'sparsity: {value}: .* if {pattern} was meant, write "{pattern}"'):
             normal_sparsity(value)
     with pytest.raises(InputError, match=r"such as 2:4$"):
         normal_sparsity(50)

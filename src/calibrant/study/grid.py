@@ -124,7 +124,8 @@ def normal_sparsity(value: Any, where: str = "sparsity") -> str:
     try:
         pattern = parse_sparsity(str(value))
     except InputError as error:
-        raise InputError(f"{where}: {error}{_quotes_hint(value)}") from None
+        said = str(error).removeprefix("sparsity ")
+        raise InputError(f"{where}: {said}{_quotes_hint(value)}") from None
     return str(pattern) if isinstance(pattern, NM) else format_number(pattern.sparsity)
 
 
