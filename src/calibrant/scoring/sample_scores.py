@@ -17,8 +17,6 @@ from calibrant.scoring.min_k_plus_plus import min_k_plus_plus, token_statistics
 from calibrant.scoring.perplexity import perplexity
 from calibrant.settings.batches import SCORING_TOKENS
 
-SPANS = ("continuation", "whole")
-
 
 @dataclass(frozen=True)
 class Score:
@@ -35,18 +33,6 @@ def first_scored(prefix_length: int | None, span: str) -> int:
     `continuation` leaves the given prefix out (Section 4 filters what the model wrote); `whole` counts everything.
     """
     return max(1, prefix_length or 0) if span == "continuation" else 1
-
-
-def check_settings(span: str, min_k: float) -> None:
-    """Refuse settings that mean nothing.
-
-    Raises:
-        InputError: unknown span, or a percentage outside (0, 100].
-    """
-    if span not in SPANS:
-        raise InputError(f"--span {span}: unknown; use {' or '.join(SPANS)}")
-    if not 0 < min_k <= 100:
-        raise InputError(f"--min-k {min_k:g}: must be a percentage above 0 and at most 100")
 
 
 def score_sequences(
