@@ -75,12 +75,13 @@ def _add_setting(parser: argparse.ArgumentParser, each: Described) -> None:
         how |= {"default": shown, "type": each.kind}
     if each.kind is not bool:
         how["metavar"] = said.metavar
-    words = [said.help]
+    notes = []
     if said.choices and not all(choice in said.help for choice in said.choices):
-        words.append(", ".join(said.choices))
+        notes.append(", ".join(said.choices))
     if shown not in (None, "", (), {}):
-        words.append(f"default {shown}")
-    parser.add_argument(each.flag, help="; ".join(words).replace("%", "%%"), **how)
+        notes.append(f"default {shown}")
+    text = f"{said.help} ({'; '.join(notes)})" if notes else said.help
+    parser.add_argument(each.flag, help=text.replace("%", "%%"), **how)
 
 
 def _read(each: Described, typed: Any) -> Any:

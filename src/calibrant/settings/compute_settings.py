@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from calibrant.settings.setting import Settings, setting
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-CHANGED_BY_ROUNDING = "which rounds differently (docs/performance.md)"
+CHANGED_BY_ROUNDING = "whose results differ by rounding (docs/performance.md)"
 
 
 @dataclass(frozen=True, kw_only=True)

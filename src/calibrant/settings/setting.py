@@ -107,10 +107,11 @@ class Settings:
 
 
 def described(settings: type[Settings]) -> tuple[Described, ...]:
-    """The fields of a `Settings` class, in the order of their definition."""
+    """The fields of a `Settings` class: its own first, then those of the classes that it is built on."""
     hints = typing.get_type_hints(settings)
     found = []
-    for item in fields(settings):
+    own = [name for each in settings.__mro__ for name in vars(each).get("__annotations__", ())]
+    for item in sorted(fields(settings), key=lambda item: own.index(item.name)):
         kind, optional = _without_none(hints[item.name])
         origin = typing.get_origin(kind) or kind
         number = typing.get_args(kind)[-1:] == (int,)

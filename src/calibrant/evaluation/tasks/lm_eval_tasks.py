@@ -23,7 +23,8 @@ from lm_eval.utils import env as templates
 
 from calibrant.errors import InputError
 from calibrant.evaluation.tasks import task_index
-from calibrant.evaluation.tasks.row_folder import Row, RowFolder, check_choice_rows
+from calibrant.evaluation.tasks.row_folder import RowFolder, check_choice_rows
+from calibrant.sources.table_rows import Row
 from calibrant.study.task_names import FOLDERS, declared, folder
 
 FEWSHOT_DEFAULTS = {"mmlu": 5}  # paper, section 3; every other task 0

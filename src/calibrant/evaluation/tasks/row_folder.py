@@ -5,13 +5,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.errors import InputError
-from calibrant.sources.table_rows import read_rows
+from calibrant.sources.table_rows import Row, read_rows
 
-Row = dict[str, Any]
 SUFFIXES = (".jsonl", ".jsonl.gz")
 
 
