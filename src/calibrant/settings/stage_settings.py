@@ -66,7 +66,7 @@ class PruneSettings(PassSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(ComputeSettings, ReadingSettings):
+class EvaluateSettings(ReadingSettings, ComputeSettings):
     """What a model is evaluated on, and how."""
 
     tasks: tuple[str, ...] = setting((), "names of lm-eval tasks or of your own, separated by commas")

@@ -68,7 +68,7 @@ class DecodingSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateSettings(ComputeSettings, DecodingSettings, ReadingSettings):
+class GenerateSettings(DecodingSettings, ReadingSettings, ComputeSettings):
     """How the model continues the beginnings of documents (paper, sections 4 and 5.1)."""
 
     prefix_length: int = setting(
