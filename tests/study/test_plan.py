@@ -17,6 +17,7 @@ from calibrant.models.compute.number_formats import choose_number_format, dtype_
 from calibrant.models.compute.side_by_side import AT_ONCE
 from calibrant.scoring.sample_scores import score_sequences
 from calibrant.settings.batches import HEAD_POSITIONS, SCORING_TOKENS, evaluation_tokens_at_once
+from calibrant.settings.stage_settings import ScoreSettings
 from calibrant.study import cost
 from calibrant.study.config import resolve_config
 from calibrant.study.config_layers import layer_folder
@@ -157,6 +158,7 @@ def test_a_plan_reckons_with_the_batches_that_scoring_and_evaluation_take() -> N
         assert found["score"] == pytest.approx(whole_bytes(shape, 4096, size) + rates.runtime)
     assert {gpu: evaluation_tokens_at_once(gpu=gpu) for gpu in (True, False)} == {True: 16384, False: 2048}
     assert inspect.signature(score_sequences).parameters["batch_tokens"].default == SCORING_TOKENS == 4096
+    assert ScoreSettings().batch_tokens == SCORING_TOKENS
     assert HEAD_POSITIONS == cost.HEAD_POSITIONS == 256
 
 

@@ -7,6 +7,7 @@ are not here; `calibrant.stages` has them.
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 
+from calibrant.settings.batches import EVALUATION_TOKENS, EVALUATION_TOKENS_GPU, SCORING_TOKENS
 from calibrant.settings.compute_settings import ComputeSettings, PassSettings
 from calibrant.settings.method_options import METHODS
 from calibrant.settings.setting import Settings, setting
@@ -36,7 +37,7 @@ class ScoreSettings(ComputeSettings):
         most=100,
         wanted="a percentage above 0 and at most 100",
     )
-    batch_tokens: int = setting(4096, "at most so many tokens in a forward pass", least=1, wanted="1 or more")
+    batch_tokens: int = setting(SCORING_TOKENS, "at most so many tokens in a forward pass", least=1, wanted="1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,9 @@ class EvaluateSettings(ReadingSettings, ComputeSettings):
         wanted="at least 2, since the first token is only context",
     )
     batch_tokens: int | None = setting(
-        None, "tokens of one forward pass, padding included (2048 on CPUs, 16384 on GPUs)", least=1
+        None,
+        f"tokens of one forward pass, padding included ({EVALUATION_TOKENS} on CPUs, {EVALUATION_TOKENS_GPU} on GPUs)",
+        least=1,
     )
 
 
