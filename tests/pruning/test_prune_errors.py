@@ -9,6 +9,8 @@ import pytest
 
 from calibrant.artefacts.parquet import write_table
 from calibrant.cli.main import main
+from calibrant.settings.method_options import METHODS
+from calibrant.settings.setting import one_of
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def ids_file(path: Path, ids: np.ndarray) -> Path:
         ({"--sparsity": "1.2"}, "sparsity 1.2: outside 0 to 1; give a share to prune between 0 and 1"),
         ({"--sparsity": "5:4"}, "sparsity 5:4: N must be at least 1 and below M"),
         ({"--sparsity": "2:5"}, "model.layers.0.self_attn.q_proj: its 32 input features cannot be divided into groups"),
-        ({"--method": "wander"}, "--method wander: unknown; use magnitude, wanda, ria, sparsegpt, dsnot or owl"),
+        ({"--method": "wander"}, f"--method wander: unknown; use {one_of(METHODS)}"),
         ({"--option": "owl.lambda=1"}, "method wanda has no such option; it has exclude, fused, group, sequential"),
         ({"--option": "exclude"}, "--option exclude: must be KEY=VALUE"),
         ({"--option": "exclude=("}, "option exclude=(: not a regular expression"),

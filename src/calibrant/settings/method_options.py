@@ -3,6 +3,7 @@
 A criterion's or refinement's own options stand here under its name; `OWL` has defaults that depend on the pattern.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,8 @@ class Option:
             value = int(text) if isinstance(self.default, int) else float(text)
         except ValueError:
             raise InputError(f"option {self.name}={text}: must be {kind}{self._bounds()}") from None
-        if not ((self.low is None or value >= self.low) and (self.high is None or value <= self.high)):
+        inside = (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+        if not (math.isfinite(value) and inside):
             raise InputError(f"option {self.name}={text}: must be {kind}{self._bounds()}")
         return value
 
@@ -94,6 +96,13 @@ CRITERION_OF = {  # methods that are built on a criterion of the user's choice
     "owl": Option("owl.criterion", "wanda", "criterion", choices=INITIAL),
     "dsnot": Option("dsnot.initial", "wanda", "first mask", choices=INITIAL),
 }
+
+
+def number(settings: MethodSettings, name: str) -> float:
+    """The value of an option that is a number."""
+    value = settings[name]
+    assert isinstance(value, int | float)
+    return value
 
 
 def owl_options(pattern: Pattern) -> tuple[Option, ...]:

@@ -13,7 +13,7 @@ from calibrant.errors import InputError
 from calibrant.pruning.methods.allocations.allocation import Allocation
 from calibrant.pruning.methods.criteria import wanda
 from calibrant.pruning.methods.input_statistics import Statistics
-from calibrant.settings.method_options import MethodSettings, owl_options
+from calibrant.settings.method_options import MethodSettings, number, owl_options
 from calibrant.settings.sparsity import NM, Pattern
 
 Floats = npt.NDArray[np.float64]
@@ -26,7 +26,7 @@ def observe(linears: Mapping[str, tuple[Tensor, Statistics]], settings: MethodSe
     if not scores:
         return 0.0
     pooled = torch.cat(scores)
-    outliers = int((pooled > pooled.mean() * _number(settings, "owl.m")).sum())
+    outliers = int((pooled > pooled.mean() * number(settings, "owl.m")).sum())
     return outliers / pooled.numel() * 100
 
 
@@ -45,7 +45,7 @@ def allocate(
         InputError: a layer would lose all its weights.
     """
     exact = settings["owl.exact_target"] is True
-    width = _number(settings, "owl.lambda")
+    width = number(settings, "owl.lambda")
     weights = np.asarray(sizes, dtype=np.float64)
     if isinstance(pattern, NM):
         shift = _spread(observations, width)
@@ -105,15 +105,9 @@ def _whole_steps_exact(pattern: NM, shift: Floats, sizes: Floats) -> Floats:
 
 def _too_wide(layer: int, consequence: str, settings: MethodSettings) -> InputError:
     return InputError(
-        f"option owl.lambda={_number(settings, 'owl.lambda'):g}: decoder layer {layer} would {consequence}; "
+        f"option owl.lambda={number(settings, 'owl.lambda'):g}: decoder layer {layer} would {consequence}; "
         "give a smaller owl.lambda (0.08 for ratios and 2 for N:M are the published ones)"
     )
-
-
-def _number(settings: MethodSettings, name: str) -> float:
-    value = settings[name]
-    assert isinstance(value, float)
-    return value
 
 
 ALLOCATION = Allocation(allocate, observe, needs=frozenset({"norm"}), options=owl_options)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from calibrant.pruning.methods.criteria.criterion import Criterion
 from calibrant.pruning.methods.input_statistics import Statistics
-from calibrant.settings.method_options import OPTIONS, MethodSettings
+from calibrant.settings.method_options import OPTIONS, MethodSettings, number
 
 
 def score(weight: Tensor, statistics: Statistics, settings: MethodSettings) -> Tensor:
@@ -16,9 +16,7 @@ def score(weight: Tensor, statistics: Statistics, settings: MethodSettings) -> T
     assert statistics.squared_norm is not None
     magnitude = weight.abs()
     relative = _share(magnitude, magnitude.sum(0, keepdim=True)) + _share(magnitude, magnitude.sum(1, keepdim=True))
-    exponent = settings["ria.exponent"]
-    assert isinstance(exponent, float)
-    return relative * statistics.squared_norm.sqrt().pow(exponent)
+    return relative * statistics.squared_norm.sqrt().pow(number(settings, "ria.exponent"))
 
 
 def _share(magnitude: Tensor, total: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from calibrant.errors import InputError
 from calibrant.pruning.methods.criteria.criterion import Criterion
 from calibrant.pruning.methods.input_statistics import Statistics
 from calibrant.pruning.methods.selection import keep_n_of_m, prune_below_threshold
-from calibrant.settings.method_options import OPTIONS, MethodSettings
+from calibrant.settings.method_options import OPTIONS, MethodSettings, number
 from calibrant.settings.sparsity import NM, Pattern, Unstructured
 
 MORE_DAMPING = (1, 10, 100)  # times the asked damping, tried in turn
@@ -34,8 +34,7 @@ def solve(weight: Tensor, statistics: Statistics, pattern: Pattern, settings: Me
     Raises:
         InputError: the block size is no multiple of M, or the Hessian cannot be factored.
     """
-    block = settings["sparsegpt.block_size"]
-    assert isinstance(block, int)
+    block = int(number(settings, "sparsegpt.block_size"))
     if isinstance(pattern, NM) and block % pattern.m:
         raise InputError(f"option sparsegpt.block_size={block}: must be a multiple of M in {pattern}")
     as_published = weight.dtype == torch.float32
@@ -84,8 +83,7 @@ def inverse_factor(statistics: Statistics, settings: MethodSettings, as_publishe
     Raises:
         InputError: it fails with the most damping too.
     """
-    damping = settings["sparsegpt.damping"]
-    assert isinstance(damping, float)
+    damping = number(settings, "sparsegpt.damping")
     if damping not in statistics.factors:
         statistics.factors[damping] = _inverse_factor(statistics, damping, as_published)
     return statistics.factors[damping]

@@ -6,7 +6,7 @@ from torch import Tensor
 from calibrant.pruning.methods.criteria import wanda
 from calibrant.pruning.methods.input_statistics import Statistics
 from calibrant.pruning.methods.refinements.refinement import Refinement
-from calibrant.settings.method_options import OPTIONS, MethodSettings
+from calibrant.settings.method_options import OPTIONS, MethodSettings, number
 from calibrant.settings.sparsity import NM, Pattern
 
 
@@ -31,9 +31,7 @@ def refine(
     prune = (
         _GroupMinimum(score, keep, pattern.m) if isinstance(pattern, NM) else _Ends(_order(weight, C, keep, statistics))
     )
-    threshold, cycles = settings["dsnot.threshold"], settings["dsnot.max_cycles"]
-    assert isinstance(threshold, float)
-    assert isinstance(cycles, int)
+    threshold, cycles = number(settings, "dsnot.threshold"), int(number(settings, "dsnot.max_cycles"))
     keep = keep.clone()
     active = torch.ones_like(error, dtype=torch.bool)
     for _ in range(min(cycles, weight.shape[1])):
@@ -60,8 +58,7 @@ def applies(name: str, settings: MethodSettings) -> bool:
 def _by_variance(pruned_C: Tensor, statistics: Statistics, settings: MethodSettings) -> Tensor:
     """C / var^p; a feature without variance and without sum has no say (0 / 0)."""
     assert statistics.variance is not None
-    power = settings["dsnot.variance_power"]
-    assert isinstance(power, float)
+    power = number(settings, "dsnot.variance_power")
     return torch.nan_to_num(pruned_C / statistics.variance.pow(power), nan=0.0, posinf=torch.inf, neginf=-torch.inf)
 
 
