@@ -180,7 +180,7 @@ def test_scores_from_the_command_line(small: Any, tmp_path: Path, capsys: pytest
     assert pl.read_csv(tmp_path / "out" / "figures" / "perplexity.csv").height == 2 * 40
     for wrong, message in [
         (["--scores", "web=x.parquet"], "--scores web=x.parquet: must be SOURCE:ORIGIN=FILE"),
-        (["--rows=-1"], "rows of text to show: -1; must be 0 or more"),
+        (["--rows=-1"], "--rows -1: must be at least 0"),
         (["--scores", "web:real=nowhere.parquet"], "nowhere.parquet: no such file"),
     ]:
         assert main(["summarize", "--results", str(path), *wrong, "--output", output]) == 2

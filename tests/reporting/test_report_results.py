@@ -47,7 +47,7 @@ def test_tidy_rows(study: Any, tmp_path: Path) -> None:
         (lambda i: i["study"].update(nmae="x"), "unknown key study.nmae"),
         (lambda i: i.pop("study"), "lacks the key study"),
         (lambda i: i["runs"][1].update(sparsity="1.2"), r"runs.1.sparsity is '1.2'"),
-        (lambda i: i["runs"][1].update(sparsity="5:4"), r"runs.1.sparsity: 5:4 is no pattern N:M"),
+        (lambda i: i["runs"][1].update(sparsity="5:4"), r"runs.1.sparsity: 5:4: N must be at least 1 and below M"),
         (lambda i: i["runs"][2].update(origin="real "), r"runs.2.origin is 'real '.*did you mean real"),
         (lambda i: i["runs"][2].update(source=None), r"runs.2 .*source is None and origin 'real'; wanda needs both"),
         (lambda i: i["runs"][0].update(source="web"), r"runs.0 .*dense has neither source nor origin"),

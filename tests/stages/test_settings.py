@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrant.cli.flags import add_flags, read_settings
@@ -17,7 +17,7 @@ from calibrant.settings.setting import Described, Settings, check, command_line,
 from calibrant.settings.stage_settings import STAGE_SETTINGS, PruneSettings
 from calibrant.stages.commands import COMMANDS, stage_of
 
-EVERY = [(stage, each) for stage, settings in STAGE_SETTINGS.items() for each in described(settings)]
+EVERY = [(stage, each) for stage, chosen in STAGE_SETTINGS.items() for each in described(chosen)]
 NAMES = [f"{stage}.{each.name}" for stage, each in EVERY]
 WORDS = st.text(st.characters(codec="ascii", exclude_characters=",="), min_size=1, max_size=6).filter(str.strip)
 
@@ -51,6 +51,7 @@ def accepted(each: Described, value: Any) -> bool:
 
 
 @pytest.mark.parametrize(("stage", "each"), EVERY, ids=NAMES)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_check_and_schema_agree(stage: str, each: Described, data: st.DataObject) -> None:
     value = data.draw(values(each))
@@ -76,6 +77,7 @@ def test_the_default_is_right(stage: str, each: Described) -> None:
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name in STAGE_SETTINGS])
+@settings(max_examples=60)
 @given(data=st.data())
 def test_flags_give_back_the_settings_that_they_were_made_of(command: str, data: st.DataObject) -> None:
     """What the workflow writes is what the command line reads, whatever stands in it."""
