@@ -1,6 +1,7 @@
 """The wheel: what it holds and asks for, and that its commands run in an environment without the checkout."""
 
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -137,3 +138,10 @@ def test_commands_run_in_an_empty_folder(programs: Path, tmp_path: Path) -> None
     calibrant("prune", "--model", "got/model", *method, "--output", "masks.safetensors")
     with safe_open(tmp_path / "masks.safetensors", framework="numpy") as masks:
         assert len(list(masks.keys())) >= 2 * 7  # linears of two layers
+
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    folder = tmp_path / "api"
+    shutil.copytree(tmp_path / "got" / "model", folder / "model")
+    write_documents(folder / "text.jsonl", texts["orchard"])
+    printed = run(programs / "python", "-c", example, folder=folder)
+    assert printed.count("'metric': 'perplexity'") == 3

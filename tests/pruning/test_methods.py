@@ -15,7 +15,9 @@ def test_sparsity_is_a_share_or_n_kept_of_m() -> None:
     assert parse_sparsity("1:4").sparsity == 0.75
 
 
-@pytest.mark.parametrize("text", ["1.2", "1", "-0.1", "nan", "inf", "5:4", "4:4", "0:4", "2:0", "2:4:8", "60%", "half"])
+@pytest.mark.parametrize(
+    "text", ["0", "0.0", "1.2", "1", "-0.1", "nan", "inf", "5:4", "4:4", "0:4", "2:0", "2:4:8", "60%", "half"]
+)
 def test_wrong_sparsity_says_what_is_allowed(text: str) -> None:
     with pytest.raises(InputError, match=r"between 0 and 1, such as 0\.6, or N:M") as error:
         parse_sparsity(text)
