@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import calibrant as cal
 from calibrant.cli.flags import add_flags, read_settings
 from calibrant.errors import InputError
 from calibrant.settings.setting import Described, Settings, check, command_line, described, json_schema
@@ -86,7 +87,9 @@ def test_flags_give_back_the_settings_that_they_were_made_of(command: str, data:
     wanted: dict[str, Any] = {}
     for each in described(STAGE_SETTINGS[command]):
         value = data.draw(values(each))
-        if not accepted(each, value):
+        if each.name == "sparsity":
+            value = data.draw(st.sampled_from(["0.6", "2:4"]))
+        elif not accepted(each, value):
             value = each.setting.choices[0] if each.required else each.default
         if each.required or data.draw(st.booleans()):
             wanted[each.name] = value
@@ -117,6 +120,19 @@ def test_messages_say_flag_value_and_what_is_right() -> None:
         PruneSettings(method="wanda", sparsity="0.5", attention="flash")
     with pytest.raises(InputError, match=r"^--threads -1: must be 0 \(PyTorch's default\) or more$"):
         PruneSettings(method="wanda", sparsity="0.5", threads=-1)
+
+
+def test_the_door_refuses_what_belongs_elsewhere() -> None:
+    with pytest.raises(InputError, match=r"^settings: are SampleSettings; this stage takes PruneSettings$"):
+        cal.prune("model", None, "masks.safetensors", cal.SampleSettings())
+    with pytest.raises(InputError, match=r"^texts story.txt: must be a list of files"):
+        cal.evaluate("model", "out.json", texts="story.txt")
+    with pytest.raises(InputError, match="sparsity 0: prunes nothing"):
+        cal.PruneSettings(method="wanda", sparsity="0")
+    with pytest.raises(InputError, match='--sparsity 0.5: must be a text, "0.5"'):
+        cal.PruneSettings(method="wanda", sparsity=0.5)
+    with pytest.raises(InputError, match=r"--option owl.lambda=0.05: must be a text"):
+        cal.PruneSettings(method="owl", sparsity="0.5", option={"owl.lambda": 0.05})
 
 
 def test_settings_cannot_be_changed() -> None:

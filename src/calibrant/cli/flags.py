@@ -76,7 +76,7 @@ def _add_setting(parser: argparse.ArgumentParser, each: Described) -> None:
     if each.kind is not bool:
         how["metavar"] = said.metavar
     notes = []
-    if said.choices and not all(choice in said.help for choice in said.choices):
+    if said.choices:
         notes.append(", ".join(said.choices))
     if shown not in (None, "", (), {}):
         notes.append(f"default {shown}")

@@ -143,7 +143,7 @@ def check(each: Described, value: Any) -> None:
             raise InputError(f"{each.flag} {value!r}: must be true or false")
     elif each.kind is str:
         if not isinstance(value, str):
-            raise InputError(f"{each.flag} {value!r}: must be a text")
+            raise InputError(f'{each.flag} {value!r}: must be a text, "{value}"')
         if said.choices and value not in said.choices:
             raise InputError(f"{each.flag} {value}: unknown; use {one_of(said.choices)}")
     elif each.kind is tuple:
@@ -156,6 +156,8 @@ def check(each: Described, value: Any) -> None:
         if not isinstance(value, Mapping):
             raise InputError(f"{each.flag} {value!r}: must be a mapping of names to values")
         for name, item in value.items():
+            if not each.number and not isinstance(item, str):
+                raise InputError(f'{each.flag} {name}={item}: must be a text, as on the command line: "{item}"')
             if each.number and (isinstance(item, bool) or not isinstance(item, int) or not said.fits(item)):
                 raise InputError(f"{each.flag} {name}={item}: must be {said.right}")
 
@@ -171,7 +173,7 @@ def json_schema(each: Described) -> dict[str, Any]:
     elif each.kind is tuple:
         found |= {"type": "array", "items": {"enum": list(said.choices)} if said.choices else {"type": "string"}}
     else:
-        values: dict[str, Any] = {"type": "integer"} if each.number else {}
+        values: dict[str, Any] = {"type": "integer" if each.number else "string"}
         found |= {"type": "object", "additionalProperties": values | _bounds(said)}
         said = Setting(said.help)
     found |= _bounds(said)

@@ -11,6 +11,7 @@ from calibrant.settings.batches import EVALUATION_TOKENS, EVALUATION_TOKENS_GPU,
 from calibrant.settings.compute_settings import ComputeSettings, PassSettings
 from calibrant.settings.method_options import METHODS
 from calibrant.settings.setting import Settings, setting
+from calibrant.settings.sparsity import parse_sparsity
 from calibrant.settings.text_settings import (
     ContaminationSettings,
     FilterSettings,
@@ -64,6 +65,10 @@ class PruneSettings(PassSettings):
         metavar="KEY=VALUE",
         wanted="KEY=VALUE, such as owl.lambda=0.08",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_sparsity(self.sparsity)
 
 
 @dataclass(frozen=True, kw_only=True)

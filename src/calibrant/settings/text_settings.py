@@ -17,7 +17,18 @@ class ReadingSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleSettings(ReadingSettings):
+class SourceSettings(ReadingSettings):
+    """How documents are read and what their source is called."""
+
+    source: str | None = setting(
+        None,
+        "name of the text source; default: the rows' own, else the file's name (its folder's where that is just documents, "
+        "data, text or train)",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings(SourceSettings):
     """How windows of text are drawn from documents."""
 
     samples: int = setting(128, "sequences in a set (the paper uses 128)", least=1, wanted="1 or more")
@@ -35,7 +46,6 @@ class SampleSettings(ReadingSettings):
         "tokenise the text of generated rows anew, which the authors' code does and which changes some tokens; rows "
         "keep their own tokens by default",
     )
-    source: str | None = setting(None, "name of the text source; default: the rows' own, else the file's name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +78,7 @@ class DecodingSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateSettings(DecodingSettings, ReadingSettings, ComputeSettings):
+class GenerateSettings(DecodingSettings, SourceSettings, ComputeSettings):
     """How the model continues the beginnings of documents (paper, sections 4 and 5.1)."""
 
     prefix_length: int = setting(
@@ -102,7 +112,6 @@ class GenerateSettings(DecodingSettings, ReadingSettings, ComputeSettings):
     tensor_parallel: int = setting(
         1, "GPUs over which vllm spreads the model", least=1, wanted="1, or more with --engine vllm"
     )
-    source: str | None = setting(None, "name of the text source; default: the rows' own, else the file's name")
     quiet: bool = setting(False, "no progress bar")
 
     def __post_init__(self) -> None:

@@ -43,7 +43,7 @@ def contamination(
     Raises:
         InputError: nothing to compare with, or a file that cannot be read.
     """
-    admit(FILES, sources=sources, data=data, texts=texts, output=output)
+    admit(FILES, settings, ContaminationSettings, sources=sources, data=data, texts=texts, output=output)
     if not texts and not settings.tasks:
         raise InputError("nothing to compare with; give --tasks or --text")
     if data is not None:  # local rows mean no network

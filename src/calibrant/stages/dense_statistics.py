@@ -32,7 +32,7 @@ def statistics(
     Raises:
         InputError: a model or calibration set that cannot be used.
     """
-    admit(FILES, model=model, calibration=calibration, output=output)
+    admit(FILES, settings, StatisticsSettings, model=model, calibration=calibration, output=output)
     settings = prepared(settings)
     from calibrant.models.compute.devices import hold_instruction_set
     from calibrant.pruning.run.statistics_file import write_dense_statistics

@@ -37,7 +37,7 @@ def download(
     Raises:
         InputError: nothing is configured, an asset is asked for that is not, or one cannot be had.
     """
-    admit(FILES, config=config, output=output)
+    admit(FILES, settings, DownloadSettings, config=config, output=output)
     from calibrant.sources.asset_specs import parse_assets
     from calibrant.sources.model_folder import build_model
     from calibrant.sources.task_files import build_task

@@ -67,7 +67,9 @@ def evaluate(
     Raises:
         InputError: nothing to evaluate, an unusable input, or masks of another model.
     """
-    admit(FILES, model=model, masks=masks, data=data, texts=texts, output=output, batch=batch)
+    admit(
+        FILES, settings, EvaluateSettings, model=model, masks=masks, data=data, texts=texts, output=output, batch=batch
+    )
     variants = _variants(masks, output, batch)
     named = [_text(str(item)) for item in texts]
     for _, place in variants:

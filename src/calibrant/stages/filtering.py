@@ -33,7 +33,7 @@ def filter(
     Raises:
         InputError: a file that cannot be used, scores of other samples or none, or too few samples to draw from.
     """
-    admit(FILES, samples=samples, scores=scores, output=output)
+    admit(FILES, settings, FilterSettings, samples=samples, scores=scores, output=output)
     from calibrant.artefacts.digest import sha256_file
     from calibrant.artefacts.parquet import read_table, write_table
     from calibrant.calibration.perplexity_filter import complete, filter_samples, take_samples

@@ -36,7 +36,7 @@ def generate(
     Raises:
         InputError: a file, a model or an engine that cannot be used, or rows longer than the model has positions.
     """
-    admit(FILES, documents=documents, model=model, output=output)
+    admit(FILES, settings, GenerateSettings, documents=documents, model=model, output=output)
     settings = prepared(settings)
     from calibrant.calibration.documents import read_documents
     from calibrant.calibration.sample_set import write_samples

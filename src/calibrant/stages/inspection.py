@@ -44,7 +44,7 @@ def inspect(
     Raises:
         InputError: it is none of these, or other files do not fit it.
     """
-    admit(FILES, path=path, other=other, model=model, text_sets=text_sets, output=output)
+    admit(FILES, settings, InspectSettings, path=path, other=other, model=model, text_sets=text_sets, output=output)
     path = Path(path)
     _check(path, {"other": other, "model": model, "output": output}, text_sets, settings)
     settings = prepared(settings)

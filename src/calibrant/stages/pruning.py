@@ -55,7 +55,7 @@ def prune(
     Raises:
         InputError: bad settings, a model or calibration set that cannot be used, or numbers that overflow.
     """
-    admit(FILES, model=model, calibration=calibration, statistics=statistics, output=output)
+    admit(FILES, settings, PruneSettings, model=model, calibration=calibration, statistics=statistics, output=output)
     settings = prepared(settings)
     from calibrant.models.compute.devices import hold_instruction_set
     from calibrant.pruning.methods.composition import compose

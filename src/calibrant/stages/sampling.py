@@ -25,7 +25,7 @@ def sample(
     Raises:
         InputError: a file or a tokenizer that cannot be used, or too little text.
     """
-    admit(FILES, documents=documents, model=model, output=output)
+    admit(FILES, settings, SampleSettings, documents=documents, model=model, output=output)
     from calibrant.calibration.documents import read_documents
     from calibrant.calibration.sample_set import write_samples
     from calibrant.calibration.windows import sample_documents

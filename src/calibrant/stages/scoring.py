@@ -28,7 +28,7 @@ def score(
     Raises:
         InputError: a file or a model that cannot be used, or a sample in which nothing is left to score.
     """
-    admit(FILES, samples=samples, model=model, output=output)
+    admit(FILES, settings, ScoreSettings, samples=samples, model=model, output=output)
     settings = prepared(settings)
     import numpy as np
 

@@ -48,7 +48,7 @@ def similarity(
         InputError: documents that cannot be read, or corpora that are too small.
     """
     given = {"duplicates": duplicates, "contained": contained, "output": output}
-    admit(FILES, reference=reference, others=others, model=model, **given)
+    admit(FILES, settings, SimilaritySettings, reference=reference, others=others, model=model, **given)
     import pyarrow as pa
 
     from calibrant.artefacts.parquet import write_table

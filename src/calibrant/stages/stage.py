@@ -1,6 +1,6 @@
 """What a stage is: a function from files to files, the files that it takes, and its settings."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,16 +68,24 @@ class Stage:
     aside: bool = False
 
 
-def admit(files: Sequence[Input | Output], **given: Any) -> None:
+def admit(
+    files: Sequence[Input | Output], settings: Settings | None = None, of: type[Settings] | None = None, **given: Any
+) -> None:
     """The one door for what enters and leaves a stage: refuse files that cannot be read or must not be written so.
 
-    Every stage calls it before it does anything, with what it was given for each of its `files`.
+    Every stage calls it before it does anything, with what it was given for each of its `files`, and with its settings
+    and their class.
 
     Raises:
-        InputError: an input is missing or a folder, or an output's name has another ending than its kind of file.
+        InputError: an input is missing or a folder, an output's name has another ending than its kind of file, one file
+            stands where several are taken, or the settings are another stage's.
     """
+    if of is not None and not isinstance(settings, of):
+        raise InputError(f"settings: are {type(settings).__name__}; this stage takes {of.__name__}")
     for file in files:
         value = given[file.name]
+        if file.many and (isinstance(value, str | Path | Mapping) or not isinstance(value, Sequence)):
+            raise InputError(f"{file.name} {value}: must be a list of files, such as [{str(value)!r}]")
         for path in [] if value is None else value if file.many else [value]:
             if isinstance(file, Output):
                 _check_output(file, path)

@@ -37,7 +37,7 @@ def summarize(
         InputError: an index or a file that it names cannot be read.
     """
     scores = [score_argument(value) for value in settings.scores]
-    admit(FILES, results=results, root=root, output=output)
+    admit(FILES, settings, SummarizeSettings, results=results, root=root, output=output)
     from calibrant.reporting.index import read_index
     from calibrant.reporting.summarize import summarize as summarize_study
 
