@@ -22,8 +22,8 @@ class SourceSettings(ReadingSettings):
 
     source: str | None = setting(
         None,
-        "name of the text source; default: the rows' own, else the file's name (its folder's where that is just documents, "
-        "data, text or train)",
+        "name of the text source; default: the rows' own, else the file's name (its folder's where that is just "
+        "documents, data, text or train)",
     )
 
 
