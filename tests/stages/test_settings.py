@@ -52,7 +52,7 @@ def accepted(each: Described, value: Any) -> bool:
 
 
 @pytest.mark.parametrize(("stage", "each"), EVERY, ids=NAMES)
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_check_and_schema_agree(stage: str, each: Described, data: st.DataObject) -> None:
     value = data.draw(values(each))
@@ -78,7 +78,7 @@ def test_the_default_is_right(stage: str, each: Described) -> None:
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name in STAGE_SETTINGS])
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_flags_give_back_the_settings_that_they_were_made_of(command: str, data: st.DataObject) -> None:
     """What the workflow writes is what the command line reads, whatever stands in it."""
