@@ -51,28 +51,12 @@ if TYPE_CHECKING:
     from calibrant.stages.similarity import similarity
     from calibrant.stages.summary import summarize
 
-_PLACES = {  # of what is no settings class
+_PLACES = {  # of what is neither a stage nor a settings class
     "InputError": "errors",
-    "apply": "stages.application",
     "apply_masks": "pruning.masks.masked_model",
-    "contamination": "stages.contamination",
-    "download": "stages.download",
-    "evaluate": "stages.evaluation",
-    "export": "stages.export",
-    "filter": "stages.filtering",
-    "generate": "stages.generation",
-    "inspect": "stages.inspection",
     "load_pruned_model": "pruning.masks.masked_model",
-    "overlap": "stages.overlap",
-    "plan": "stages.plan",
-    "prune": "stages.pruning",
     "read_masks": "pruning.masks.mask_file",
     "read_samples": "calibration.sample_set",
-    "sample": "stages.sampling",
-    "score": "stages.scoring",
-    "similarity": "stages.similarity",
-    "statistics": "stages.dense_statistics",
-    "summarize": "stages.summary",
 }
 
 __all__ = [
@@ -117,11 +101,15 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # By name, not by import statements: every stage's digest (artefacts/code.py) would have what this file imports.
     if name.endswith("Settings"):
-        from calibrant.settings.stage_settings import STAGE_SETTINGS
-
-        return next(each for each in STAGE_SETTINGS.values() if each.__name__ == name)
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+        table = importlib.import_module(f"{__name__}.settings.stage_settings").STAGE_SETTINGS
+        return next(each for each in table.values() if each.__name__ == name)
+    if name in _PLACES:
+        module = f"{__name__}.{_PLACES[name]}"
+    else:
+        module = importlib.import_module(f"{__name__}.stages.commands").stage_module(name)
+    return getattr(importlib.import_module(module), name)
 
 
 def __dir__() -> list[str]:

@@ -43,6 +43,9 @@ def test_stages_do_not_depend_on_each_other_more_than_they_import() -> None:
     sampling = CodeDigests().closure("calibrant.stages.sampling")
     assert "calibrant.calibration.windows" in sampling
     assert not [name for name in sampling if name.startswith(("calibrant.pruning", "calibrant.cli", "calibrant.study"))]
+    assert (
+        "calibrant.settings.stage_settings" not in sampling
+    )  # other stages' settings, which only the package itself lists
 
 
 def test_what_only_a_type_checker_imports_does_not_count(source: Path) -> None:

@@ -36,9 +36,7 @@ class Documents:
     token_ids: list[list[int]] | None = None
     tokenizer_sha256: str | None = None
     path: str = ""
-    generation_format: Mapping[str, str] = field(
-        default_factory=dict
-    )  # for generated rows, the number format (`generation_format`)
+    generation_format: Mapping[str, str] = field(default_factory=dict)  # `sample_set.generation_format` of the file
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -16,9 +16,9 @@ from calibrant.settings.text_settings import (
     ContaminationSettings,
     FilterSettings,
     GenerateSettings,
-    ReadingSettings,
     SampleSettings,
     SimilaritySettings,
+    TaskSettings,
 )
 
 
@@ -72,11 +72,9 @@ class PruneSettings(PassSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(ReadingSettings, ComputeSettings):
+class EvaluateSettings(TaskSettings, ComputeSettings):
     """What a model is evaluated on, and how."""
 
-    tasks: tuple[str, ...] = setting((), "names of lm-eval tasks or of your own, separated by commas")
-    limit: int | None = setting(None, "at most so many documents of each task, from the start", least=1)
     fewshot: Mapping[str, int] = setting(
         {},
         "examples in the prompt by task, as in mmlu=5,piqa=0 (mmlu 5, others 0)",

@@ -17,6 +17,14 @@ class ReadingSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskSettings(ReadingSettings):
+    """Which tasks are evaluated, and how many documents of each."""
+
+    tasks: tuple[str, ...] = setting((), "names of lm-eval tasks or of your own, separated by commas")
+    limit: int | None = setting(None, "at most so many documents of each task, from the start", least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceSettings(ReadingSettings):
     """How documents are read and what their source is called."""
 
@@ -155,10 +163,8 @@ class SimilaritySettings(ReadingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContaminationSettings(ReadingSettings):
+class ContaminationSettings(TaskSettings):
     """When an evaluation item counts as found in calibration text."""
 
-    tasks: tuple[str, ...] = setting((), "names of lm-eval tasks or of your own, separated by commas")
-    limit: int | None = setting(None, "at most so many documents of each task, as for evaluate", least=1)
     n: int = setting(8, "words in a shingle", least=1)
     threshold: float = setting(0.2, "share of an item's shingles from which it counts as found", above=0, most=1)

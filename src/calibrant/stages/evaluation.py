@@ -37,6 +37,7 @@ FILES = (
         required=False,
     ),
 )
+TEXT = Input("text", "a text", kind="--text")
 Variant = tuple[Path | None, Path]  # masks, or None for the dense model, and where its results go
 
 
@@ -97,15 +98,11 @@ def evaluate(
 
 
 def _text(item: str) -> tuple[str | None, Path]:
+    """`NAME=FILE`, or a file whose own name may have a `=` in it."""
     name, equals, path = item.partition("=")
-    if equals and not Path(item).exists():
-        admit((TEXT,), text=path)
-        return name, Path(path)
-    admit((TEXT,), text=item)
-    return None, Path(item)
-
-
-TEXT = Input("text", "a text", kind="--text")
+    named = bool(equals) and not Path(item).exists()
+    admit((TEXT,), text=path if named else item)
+    return (name, Path(path)) if named else (None, Path(item))
 
 
 def _variants(masks: str | Path | None, output: str | Path | None, batch: str | Path | None) -> list[Variant]:
