@@ -18,7 +18,12 @@ class ComputeSettings(Settings):
         "float32",
         choices=DTYPES,
     )
-    device: str = setting("auto", "cpu, cuda, cuda:N, mps (Apple's GPU) or auto, which takes a GPU when there is one")
+    device: str = setting(
+        "auto",
+        "cpu, cuda, cuda:N, mps (Apple's GPU) or auto, which takes a GPU when there is one",
+        pattern="auto|cpu|mps|cuda(:[0-9]{1,4})?",
+        wanted="cpu, cuda, cuda:N, mps or auto",
+    )
     threads: int = setting(
         0,
         "CPU threads; 0 leaves PyTorch's default. Part of the result, since the order of additions depends on it",

@@ -1,6 +1,7 @@
 """One setting, said once: its default, help and bounds. Checks, flags and the schema of config.yaml follow from it."""
 
 import math
+import re
 import shlex
 import types
 import typing
@@ -20,6 +21,7 @@ class Setting:
 
     help: what it is, in words.
     choices: the values that are allowed, where they are few.
+    pattern: a regular expression that the whole of a text must match; `wanted` says it in words.
     least, above, most, below: bounds of a number; `above` and `below` are excluded themselves.
     wanted: what a right value is, where the bounds alone do not say it well.
     metavar: what stands for the value in a usage line.
@@ -28,6 +30,7 @@ class Setting:
 
     help: str
     choices: tuple[str, ...] = ()
+    pattern: str = ""
     least: float | None = None
     above: float | None = None
     most: float | None = None
@@ -146,6 +149,8 @@ def check(each: Described, value: Any) -> None:
             raise InputError(f'{each.flag} {value!r}: must be a text, "{value}"')
         if said.choices and value not in said.choices:
             raise InputError(f"{each.flag} {value}: unknown; use {one_of(said.choices)}")
+        if said.pattern and not re.fullmatch(said.pattern, value):
+            raise InputError(f"{each.flag} {value}: unknown; use {said.right}")
     elif each.kind is tuple:
         if isinstance(value, str) or not all(isinstance(item, str) for item in value):
             raise InputError(f"{each.flag} {value!r}: must be a list of texts")
@@ -170,6 +175,8 @@ def json_schema(each: Described) -> dict[str, Any]:
         found["enum"] = list(said.choices)
     elif each.kind in TYPES:
         found["type"] = TYPES[each.kind]
+        if said.pattern:
+            found["pattern"] = f"^({said.pattern})$"
     elif each.kind is tuple:
         found |= {"type": "array", "items": {"enum": list(said.choices)} if said.choices else {"type": "string"}}
     else:

@@ -24,7 +24,7 @@ def choose_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+    if not re.fullmatch("cpu|mps|cuda(:[0-9]{1,4})?", name):
         raise InputError(f"--device {name}: unknown device; use cpu, cuda, cuda:N, mps or auto")
     device = torch.device(name)
     if device.type == "cuda":
