@@ -8,6 +8,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 comma := ,
 
+# What a user gives is a text: make expands no $ in it, and the shell gets it as a variable, or in quotes.
+override CONFIG := $(value CONFIG)
+override TARGET := $(value TARGET)
+override PRESET := $(value PRESET)
+export CONFIG PRESET
+quoted = '$(subst ','\'',$(1))'
+
 PAPER_PRESETS := dclm-7b llama-2-7b llama-2-13b llama-3-8b
 
 ROWS ?= ../shared/realdata/eval
@@ -17,8 +24,8 @@ COMPRESSOR = $(if $(wildcard .venv-llmcompressor/.ready),--llmcompressor .venv-l
 .PHONY: bench bench-llmcompressor study test portable-test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean storage-test
 
 study: $(READY)
-	@$(if $(PRESET),echo "make study: PRESET is not read; CONFIG=workflow/presets/$(PRESET).yaml is" >&2; exit 2,:)
-	@$(BIN)/python workflow/study.py $(if $(CONFIG),--config $(CONFIG)) $(foreach name,$(subst $(comma), ,$(TARGET)),--target $(name))
+	@test -z "$$PRESET" || { echo "make study: PRESET is not read; CONFIG=workflow/presets/$$PRESET.yaml is" >&2; exit 2; }
+	@$(BIN)/python workflow/study.py $${CONFIG:+"--config=$$CONFIG"} $(foreach name,$(subst $(comma), ,$(TARGET)),--target=$(call quoted,$(name)))
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not storage and not portable"

@@ -120,7 +120,7 @@ def main() -> int:
         return 1
     command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/default"]
     if options.config:
-        command += ["--config", f"preset={options.config}"] if by_name else ["--configfile", options.config]
+        command += ["--config", f"preset={options.config}"] if by_name else [f"--configfile={Path(options.config).resolve()}"]
     locks = ROOT / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         if alive is None:

@@ -3,7 +3,6 @@
 import argparse
 import inspect
 import math
-import shlex
 from typing import Any
 
 import jsonschema
@@ -95,7 +94,7 @@ def test_flags_give_back_the_settings_that_they_were_made_of(command: str, data:
             wanted[each.name] = value
     if wanted.get("tensor_parallel", 1) > 1:
         wanted["engine"] = "vllm"
-    words = shlex.split(command_line(STAGE_SETTINGS[command], wanted))
+    words = command_line(STAGE_SETTINGS[command], wanted)
     parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     add_flags(parser, stage)
     files = [word for file in stage.files if file.required for word in _given(file)]

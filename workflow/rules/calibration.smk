@@ -27,8 +27,8 @@ rule sample:
         versions=installed_versions("transformers", "tokenizers"),
     shell:
         "python workflow/scripts/sample.py --documents {input.documents:q} --model {input.model:q}"
-        " --samples {wildcards.n} --seed {wildcards.seed} {params.options}"
-        " --source {wildcards.source} --output {output:q} &> {log:q}"
+        " --samples {wildcards.n:q} --seed {wildcards.seed:q} {params.options:q}"
+        " --source {wildcards.source:q} --output {output:q} &> {log:q}"
 
 
 rule filter:
@@ -47,7 +47,7 @@ rule filter:
         code=code("filter"),
     shell:
         "python workflow/scripts/filter.py --samples {input.samples:q} --scores {input.scores:q}"
-        " --drop {wildcards.drop} --output {output.kept:q} &> {log:q}"
+        " --drop {wildcards.drop:q} --output {output.kept:q} &> {log:q}"
 
 
 if REPACKED:
@@ -76,8 +76,8 @@ if REPACKED:
             versions=installed_versions("transformers", "tokenizers"),
         shell:
             "python workflow/scripts/sample.py --documents {input.documents:q} --model {input.model:q}"
-            " --samples {wildcards.n} --seed {wildcards.seed} {params.options}"
-            " --source {wildcards.source} --output {output:q} &> {log:q}"
+            " --samples {wildcards.n:q} --seed {wildcards.seed:q} {params.options:q}"
+            " --source {wildcards.source:q} --output {output:q} &> {log:q}"
 
 else:
 
@@ -95,5 +95,5 @@ else:
         params:
             code=code("filter"),
         shell:
-            "python workflow/scripts/filter.py --samples {input:q} --drop 0 --take {wildcards.n}"
-            " --seed {wildcards.seed} --output {output:q} &> {log:q}"
+            "python workflow/scripts/filter.py --samples {input:q} --drop 0 --take {wildcards.n:q}"
+            " --seed {wildcards.seed:q} --output {output:q} &> {log:q}"

@@ -60,7 +60,7 @@ rule download_source:
         code=code("download"),
     shell:
         "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
-        " --only source:{wildcards.source} &> {log:q}"
+        " --only source:{wildcards.source:q} &> {log:q}"
 
 
 rule download_text:
@@ -82,7 +82,7 @@ rule download_text:
         code=code("download"),
     shell:
         "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
-        " --only text:{wildcards.text} &> {log:q}"
+        " --only text:{wildcards.text:q} &> {log:q}"
 
 
 for name in config["tasks"]:
@@ -114,4 +114,4 @@ for name in config["tasks"]:
             code=code("download"),
         shell:
             "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
-            " --only task:{params.task} &> {log:q}"
+            " --only task:{params.task:q} &> {log:q}"

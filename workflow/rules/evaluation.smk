@@ -34,7 +34,7 @@ rule evaluate:
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
     shell:
         "python workflow/scripts/evaluate.py --model {input.model:q} --masks {input.masks:q}"
-        " {params.options} {params.files} {params.compute} {params.resolved} --threads {threads} --output {output.results:q} &> {log:q}"
+        " {params.options:q} {params.files:q} {params.compute:q} {params.resolved:q} --threads {threads:q} --output {output.results:q} &> {log:q}"
 
 
 rule evaluate_dense:
@@ -66,5 +66,5 @@ rule evaluate_dense:
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
     shell:
-        "python workflow/scripts/evaluate.py --model {input.model:q} {params.options} {params.files} {params.compute} {params.resolved}"
-        " --threads {threads} --output {output.results:q} &> {log:q}"
+        "python workflow/scripts/evaluate.py --model {input.model:q} {params.options:q} {params.files:q} {params.compute:q} {params.resolved:q}"
+        " --threads {threads:q} --output {output.results:q} &> {log:q}"

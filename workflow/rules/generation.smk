@@ -28,8 +28,8 @@ rule generate:
         versions=TORCH,
     shell:
         "python workflow/scripts/generate.py --documents {input.documents:q} --model {input.model:q}"
-        " --prefix-length {wildcards.prefix} --source {wildcards.source}"
-        " {params.options} {params.compute} {params.resolved} --threads {threads} --output {output:q} &> {log:q}"
+        " --prefix-length {wildcards.prefix:q} --source {wildcards.source:q}"
+        " {params.options:q} {params.compute:q} {params.resolved:q} --threads {threads:q} --output {output:q} &> {log:q}"
 
 
 rule score:
@@ -59,5 +59,5 @@ rule score:
         versions=TORCH,
     shell:
         "python workflow/scripts/score.py --samples {input.samples:q} --model {input.model:q}"
-        " {params.options} {params.compute} {params.resolved} --threads {threads}"
+        " {params.options:q} {params.compute:q} {params.resolved:q} --threads {threads:q}"
         " --output {output:q} &> {log:q}"

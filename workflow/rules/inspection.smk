@@ -25,15 +25,15 @@ rule inspect:
         mem_mb=request_of("inspect", "mem_mb"),
         runtime=request_of("inspect", "runtime"),
     params:
-        sets=lambda wildcards, input: " ".join(f"--text-set {shlex.quote(path)}" for path in input.sets),
+        sets=lambda wildcards, input: option("text-set", *input.sets),
         options=flags("inspect", **{name: config["inspect"][name] for name in ("sequences", "tokens")}),
         compute=compute_options(),
         resolved=resolved,
         code=code("inspect"),
         versions=TORCH,
     shell:
-        "python workflow/scripts/inspect_masks.py {input.masks:q} --model {input.model:q} {params.sets}"
-        " {params.options} {params.compute} {params.resolved} --threads {threads}"
+        "python workflow/scripts/inspect_masks.py {input.masks:q} --model {input.model:q} {params.sets:q}"
+        " {params.options:q} {params.compute:q} {params.resolved:q} --threads {threads:q}"
         " --output {output.figures:q} &> {log:q}"
 
 

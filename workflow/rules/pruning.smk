@@ -29,7 +29,7 @@ rule dense_statistics:
         versions=TORCH,
     shell:
         "python workflow/scripts/dense_statistics.py --model {input.model:q} --calibration {input.calibration:q}"
-        " {params.options} {params.compute} {params.resolved} --threads {threads}"
+        " {params.options:q} {params.compute:q} {params.resolved:q} --threads {threads:q}"
         " --output {output:q} &> {log:q}"
 
 
@@ -56,16 +56,16 @@ rule prune:
     params:
         sparsity=sparsity,
         options=pruning_options,
-        statistics=lambda wildcards, input: f"--statistics {input.statistics}" if input.statistics else "",
+        statistics=lambda wildcards, input: option("statistics", input.statistics),
         compute=compute_options(),
         resolved=resolved,
         code=code("prune"),
         versions=TORCH,
     shell:
         "python workflow/scripts/prune.py --model {input.model:q} --calibration {input.calibration:q}"
-        " --method {wildcards.method} --sparsity {params.sparsity} {params.options} {params.statistics}"
-        " {params.compute} {params.resolved}"
-        " --threads {threads} --output {output:q} &> {log:q}"
+        " --method {wildcards.method:q} --sparsity {params.sparsity:q} {params.options:q} {params.statistics:q}"
+        " {params.compute:q} {params.resolved:q}"
+        " --threads {threads:q} --output {output:q} &> {log:q}"
 
 
 rule prune_without_data:
@@ -93,5 +93,5 @@ rule prune_without_data:
         code=code("prune"),
         versions=TORCH,
     shell:
-        "python workflow/scripts/prune.py --model {input.model:q} --method magnitude --sparsity {params.sparsity}"
-        " {params.compute} {params.resolved} --threads {threads} --output {output:q} &> {log:q}"
+        "python workflow/scripts/prune.py --model {input.model:q} --method magnitude --sparsity {params.sparsity:q}"
+        " {params.compute:q} {params.resolved:q} --threads {threads:q} --output {output:q} &> {log:q}"

@@ -21,12 +21,12 @@ rule compare_sources:
         runtime=request_of("similarity", "runtime"),
     params:
         options=similarity_options(),
-        model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
+        model=lambda wildcards, input: option("model", input.model),
         code=code("similarity"),
         versions=installed_versions("datasketch", "numpy"),
     shell:
-        "python workflow/scripts/similarity.py --reference {input.reference:q} {input.others:q} {params.options}"
-        " {params.model} --duplicates {output.duplicates:q} --output {output.table:q} &> {log:q}"
+        "python workflow/scripts/similarity.py --reference {input.reference:q} {input.others:q} {params.options:q}"
+        " {params.model:q} --duplicates {output.duplicates:q} --output {output.table:q} &> {log:q}"
 
 
 rule contamination:
@@ -52,4 +52,4 @@ rule contamination:
         code=code("contamination"),
         versions=installed_versions("lm_eval", "numpy"),
     shell:
-        "python workflow/scripts/contamination.py {input.sources:q} {params.options} {params.files} --output {output:q} &> {log:q}"
+        "python workflow/scripts/contamination.py {input.sources:q} {params.options:q} {params.files:q} --output {output:q} &> {log:q}"

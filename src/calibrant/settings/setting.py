@@ -2,7 +2,6 @@
 
 import math
 import re
-import shlex
 import types
 import typing
 from collections.abc import Mapping
@@ -189,8 +188,8 @@ def json_schema(each: Described) -> dict[str, Any]:
     return found
 
 
-def command_line(settings: type[Settings], values: Mapping[str, Any]) -> str:
-    """Flags that give a stage these values, quoted for a shell; those that are its defaults are left out.
+def command_line(settings: type[Settings], values: Mapping[str, Any]) -> list[str]:
+    """The words of a command line that give a stage these values; those that are its defaults are left out.
 
     Raises:
         KeyError: a name that the stage has not.
@@ -202,7 +201,7 @@ def command_line(settings: type[Settings], values: Mapping[str, Any]) -> str:
         if value is None or value == each.default:
             continue
         words += _words(each, value)
-    return " ".join(shlex.quote(word) for word in words)
+    return words
 
 
 def one_of(choices: typing.Sequence[str]) -> str:
@@ -222,8 +221,10 @@ def _words(each: Described, value: Any) -> list[str]:
         texts = [",".join(texts)] if each.number and texts else texts
     else:
         texts = [str(value)]
-    # a parser takes a word that begins with a dash for a flag
-    return [word for text in texts for word in ([f"{each.flag}={text}"] if text[:1] == "-" else [each.flag, text])]
+    # a parser takes a word that begins with a dash for a flag, and Snakemake drops a word that is empty
+    joined = [text[:1] in ("-", "") for text in texts]
+    pairs = zip(texts, joined, strict=True)
+    return [word for text, one in pairs for word in ([f"{each.flag}={text}"] if one else [each.flag, text])]
 
 
 def _bounds(said: Setting) -> dict[str, Any]:
