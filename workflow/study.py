@@ -20,6 +20,7 @@ import psutil
 from calibrant.artefacts.atomic import TEMPORARY
 from calibrant.cli.warm import ENVIRONMENT, VARIABLE, left_out, why_not
 from calibrant.errors import InputError
+from calibrant.stages.study_check import check_study
 from calibrant.study.config_layers import preset_names
 from calibrant.study.study_file import load_config, load_preset
 from calibrant.system import sees_processes
@@ -107,6 +108,7 @@ def main() -> int:
     try:
         base = ROOT / "config.yaml"
         config = load_preset(options.config, base) if by_name else load_config(options.config or base, base)
+        check_study(config, options.config or "config.yaml")
         name = config["study"]
     except InputError as error:
         print(f"make study: {error}", file=sys.stderr)
@@ -120,7 +122,8 @@ def main() -> int:
         return 1
     command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/default"]
     if options.config:
-        command += ["--config", f"preset={options.config}"] if by_name else [f"--configfile={Path(options.config).resolve()}"]
+        file = Path(options.config).resolve()  # Snakemake's working folder is the checkout
+        command += ["--config", f"preset={options.config}"] if by_name else [f"--configfile={file}"]
     locks = ROOT / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         if alive is None:

@@ -152,8 +152,8 @@ def test_a_grid_may_take_the_first_sources_whatever_their_names() -> None:
     grid = {"methods": ["wanda"], "sparsities": ["0.6"], "sources": 2, "origins": ["real"], "seeds": 1}
     found = runs(resolve_config(config(grids=[grid])))
     assert [run.calibration.source for run in found if run.calibration] == ["web", "wikipedia"]
-    alone = resolve_config(config(grids=[grid], sources={"mine": {"files": ["a"]}}))
-    assert [run.calibration.source for run in runs(alone) if run.calibration] == ["mine"]
+    with pytest.raises(InputError, match=r"grids.0.sources is 2; the study has 1: give at most that"):
+        resolve_config(config(grids=[grid], sources={"mine": {"files": ["a"]}}))
 
 
 def test_a_method_without_sparsity_is_refused() -> None:

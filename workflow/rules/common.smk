@@ -23,6 +23,7 @@ from calibrant.settings.method_options import METHODS
 from calibrant.settings.setting import command_line
 from calibrant.settings.stage_settings import STAGE_SETTINGS
 from calibrant.stages.commands import stage_module
+from calibrant.stages.study_check import check_study
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
 from calibrant.study.inspected_masks import compared, heldout_set
@@ -33,11 +34,15 @@ from calibrant.study.pool import repacked
 from calibrant.study.resources import gpus, request, shape_for_requests
 from calibrant.study.targets import PAPER, target_config, target_files
 from calibrant.study.validation import suggest
+from calibrant.study.yaml_mappings import read_yaml
 
 GIVEN = config  # as it was given: targets put their own experiments into it
 CONFIG_NAME = " + ".join(str(file) for file in workflow.configfiles)
 try:
+    for file in workflow.configfiles if workflow.is_main_process else []:
+        read_yaml(file)  # Snakemake has read it, and takes what this refuses: a key that is given twice, for one
     config = resolve_config(GIVEN, CONFIG_NAME)
+    check_study(config, CONFIG_NAME)
     RUNS = runs(config)
     SETS = {key.name: key for key in calibration_sets(config)}
     TARGETS = target_files()

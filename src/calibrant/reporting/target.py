@@ -11,7 +11,7 @@ from calibrant.errors import InputError
 from calibrant.reporting import page, style
 from calibrant.reporting.figures import write_figures
 from calibrant.reporting.index import Index, Study
-from calibrant.reporting.layouts import LAYOUTS, Inputs, Layout
+from calibrant.reporting.layouts import LAYOUTS, Inputs, Layout, named_layout
 from calibrant.reporting.published import published_for
 from calibrant.reporting.records import Record, brief
 from calibrant.reporting.results import collect, write_results
@@ -98,14 +98,9 @@ def chosen_layout(index: Index) -> Layout:
         InputError: there is none of that name, or it does not take one of the parameters.
     """
     choice = index.layout
-    if choice is None or choice.name not in LAYOUTS:
-        raise InputError(f"layout.name is {choice and choice.name!r}; there are {', '.join(LAYOUTS)}")
-    layout = LAYOUTS[choice.name]
-    for name in choice.parameters:
-        if name not in layout.parameters:
-            allowed = ", ".join(sorted(layout.parameters)) or "none"
-            raise InputError(f"layout.parameters: {choice.name} takes no {name}; it takes {allowed}")
-    return layout
+    if choice is None:
+        raise InputError(f"layout: the index has none; there are {', '.join(LAYOUTS)}")
+    return named_layout(choice.name, choice.parameters)
 
 
 def read_similarity(files: tuple[str, ...]) -> pl.DataFrame:

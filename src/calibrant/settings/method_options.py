@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calibrant.errors import InputError
+from calibrant.settings.regular_expression import read_regex
 from calibrant.settings.sparsity import GROUPS, NM, Pattern
 
 Value = str | float | int | bool | None
@@ -17,7 +18,7 @@ MethodSettings = Mapping[str, Value]  # every option of a method with its value
 
 @dataclass(frozen=True)
 class Option:
-    """One setting: its default decides its type; `choices` or `low`/`high` (low excluded if `positive`) bound it."""
+    """One setting: its default decides its type; `choices` or `low`/`high` bound it; `regex` says what a text is."""
 
     name: str
     default: Value
@@ -25,6 +26,7 @@ class Option:
     choices: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
+    regex: bool = False
 
     def read(self, text: str) -> Value:
         """The value that a text gives.
@@ -36,6 +38,11 @@ class Option:
             if text not in self.choices:
                 raise InputError(f"option {self.name}={text}: must be one of {', '.join(self.choices)}")
             return text == "true" if isinstance(self.default, bool) else text
+        if self.regex:
+            try:
+                read_regex(text)
+            except InputError as error:
+                raise InputError(f"option {self.name}={text}: {error}") from None
         if self.default is None or isinstance(self.default, str):
             return text
         kind = "a whole number" if isinstance(self.default, int) else "a number"
@@ -56,6 +63,8 @@ class Option:
         if self.choices:
             return found | {"enum": list(self.choices)}
         kinds = {int: "integer", float: "number", str: "string", type(None): "string"}
+        if self.regex:
+            found["format"] = "regex"
         bounds = {"minimum": self.low, "maximum": self.high}
         return found | {"type": kinds[type(self.default)]} | {k: v for k, v in bounds.items() if v is not None}
 
@@ -76,7 +85,7 @@ COMMON = (
         "whether OpenLM's fused linears are pruned whole or by their parts",
         choices=("whole", "parts"),
     ),
-    Option("exclude", None, "regular expression over linear layers' names that are not pruned"),
+    Option("exclude", None, "regular expression over linear layers' names that are not pruned", regex=True),
     Option("group", "", "what competes in unstructured pruning; the criterion's own by default", choices=GROUPS),
 )
 OPTIONS: dict[str, tuple[Option, ...]] = {
@@ -105,11 +114,16 @@ def number(settings: MethodSettings, name: str) -> float:
     return value
 
 
-def owl_options(pattern: Pattern) -> tuple[Option, ...]:
-    """OWL's options; the published defaults differ between ratios and N:M."""
+def owl_options(pattern: Pattern | None = None) -> tuple[Option, ...]:
+    """OWL's options; the published defaults differ between ratios and N:M, and so does what `owl.lambda` may be.
+
+    Ratios spread over 2 * owl.lambda, N:M over owl.lambda weights of M: beyond these bounds no layers fit. Without a
+    pattern there is no bound.
+    """
     width, outlier = (2.0, 6.0) if isinstance(pattern, NM) else (0.08, 5.0)
+    widest = pattern.m if isinstance(pattern, NM) else None if pattern is None else 0.5
     return (
-        Option("owl.lambda", width, "how far layers' sparsities may differ", low=0),
+        Option("owl.lambda", width, "how far layers' sparsities may differ", low=0, high=widest),
         Option("owl.m", outlier, "a score this many times the layer's mean is an outlier", low=0),
         Option(
             "owl.exact_target", False, "shift the allocation so that the whole model meets the target", choices=BOOLEAN
@@ -120,7 +134,7 @@ def owl_options(pattern: Pattern) -> tuple[Option, ...]:
 def option_schemas() -> dict[str, dict[str, Any]]:
     """The options of all methods as keys of a JSON schema."""
     own = [option for options in OPTIONS.values() for option in options]
-    every = [*COMMON, *own, *CRITERION_OF.values(), *owl_options(NM(2, 4))]
+    every = [*COMMON, *own, *CRITERION_OF.values(), *owl_options()]
     return {option.name: option.schema() for option in sorted(every, key=lambda option: option.name)}
 
 

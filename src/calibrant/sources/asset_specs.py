@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from calibrant.errors import InputError
+from calibrant.sources.cleaning import check_steps
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -163,6 +164,7 @@ def parse_documents(where: str, name: str, spec: object, *, heldout: bool) -> Do
     _exactly_one(where, values, ("archive", "files", "hub"))
     if "hub" not in values and (extra := [key for key in HUB_KEYS if key in values]):
         raise InputError(f"{where}.{extra[0]}: only a hub data set has it; give hub, or leave it out")
+    check_steps(where, _strings(where, values, "clean"))
     share = values.get("heldout", 0.0)
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
         raise InputError(f"{where}.heldout is {share!r}; it must be a share from 0 to below 1")

@@ -2,6 +2,8 @@
 
 import functools
 import glob
+import math
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from calibrant.errors import InputError
 from calibrant.settings.stage_settings import PlanSettings
 from calibrant.stages.stage import Input, Stage
+from calibrant.stages.study_check import check_study, specs
 from calibrant.study.local_files import named_files
 
 if TYPE_CHECKING:
@@ -88,11 +91,14 @@ def study_configs(study: str, targets: Sequence[str], given: Mapping[str, str]) 
 
     changes = {name: yaml_value(name, text) for name, text in given.items()}
     by_name = study in preset_names() and not Path(study).is_file()
-    if not by_name and not Path(study).suffix and not Path(study).exists():
+    if not by_name and re.fullmatch(r"[\w-]{,64}", study) and not Path(study).exists():
         known = preset_names()
         raise InputError(f"{study}: no such file, and no preset{suggest(study, known)}; presets are {', '.join(known)}")
     read = functools.partial(load_preset if by_name else load_config, study, changes=changes)
-    return [read(target=target) for target in targets] or [read()]
+    configs = [read(target=target) for target in targets] or [read()]
+    for config in configs:
+        check_study(config, study)
+    return configs
 
 
 def machine_by_default(config: dict[str, Any], shape: "Shape") -> str:
@@ -177,11 +183,8 @@ def hours(value: float) -> str:
 
 def absent(config: dict[str, Any]) -> dict[str, str]:
     """The local files that a configuration names and that are not there, by their key."""
-    entries = {"model": config["model"]}
-    for section in ("sources", "texts", "tasks"):
-        entries |= {f"{section}.{name}": spec for name, spec in config[section].items()}
     found = {}
-    for key, spec in entries.items():
+    for key, spec in specs(config).items():
         names = [*named_files(spec), *([spec["path"]] if "path" in spec else [])]
         if missing := [name for name in names if not glob.glob(name)]:  # noqa: PTH207 (absolute patterns)
             found[key] = ", ".join(missing)
@@ -202,9 +205,12 @@ def rate(name: str, text: str) -> float:
         InputError: it is no number.
     """
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise InputError(f"--set {name}={text}: must be NAME=NUMBER, such as products=9e13") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"--set {name}={text}: must be NAME=NUMBER, such as products=9e13")
+    return value
 
 
 def yaml_value(name: str, text: str) -> Any:
@@ -213,12 +219,9 @@ def yaml_value(name: str, text: str) -> Any:
     Raises:
         InputError: it is none.
     """
-    import yaml
+    from calibrant.study.strict_yaml import parse
 
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"--config {name}={text}: the value is no YAML") from None
+    return parse(text, f"--config {name}={text if len(text) < 80 else text[:60] + '…'}")
 
 
 STAGE = Stage(plan_lines, FILES, PlanSettings, said=lambda lines: lines)

@@ -5,6 +5,8 @@ from typing import Any
 from calibrant.errors import InputError
 from calibrant.study.config_layers import layers
 from calibrant.study.config_schema import config_schema
+from calibrant.study.paths import RESERVED
+from calibrant.study.plain_data import check_plain
 from calibrant.study.pool import ENOUGH, enough
 from calibrant.study.task_names import FOLDERS, declared, is_known
 from calibrant.study.validation import fill_defaults, suggest, validate
@@ -20,6 +22,8 @@ def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[st
     Raises:
         InputError: names the key, the value and what is allowed.
     """
+    check_plain(config, name)
+    validate(config, {**config_schema(), "required": []}, name)  # as it was given, before it is laid over others
     low = layers(config, name)
     merged = merge(low, config)
     if "trained_on" not in config and merged.get("model") != low.get("model"):
@@ -35,6 +39,13 @@ def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[st
     if "trained_on" not in config:  # a preset's, of which the configuration may have replaced the sources
         filled["trained_on"] = [source for source in filled["trained_on"] if source in filled["sources"]]
     check_specs(filled, name)
+    for source in config.get("calibration", {}).get("packing_of", ()):  # a compat set's are for those that there are
+        if source not in filled["sources"]:
+            _unknown_source("calibration.packing_of", source, filled, name)
+    for index, grid in enumerate(config.get("grids", ())):  # of an experiment, a number asks for so many at most
+        if isinstance(asked := grid.get("sources"), int) and asked > len(filled["sources"]):
+            there = len(filled["sources"])
+            raise InputError(f"{name}: grids.{index}.sources is {asked}; the study has {there}: give at most that")
     if filled["generation"]["samples"] == ENOUGH:
         filled["generation"] |= enough(filled)
     return filled
@@ -110,6 +121,10 @@ def check_specs(config: dict[str, Any], name: str) -> None:
     for key, source in (("syn_source", config["syn_source"]), *(("trained_on", s) for s in config["trained_on"])):
         if source not in config["sources"]:
             _unknown_source(key, source, config, name)
+    if config["study"] in RESERVED:
+        raise InputError(
+            f"{name}: study is {config['study']}, a name of Calibrant's own in data/ or reports/; use another"
+        )
     for index, grid in enumerate(config["grids"]):
         named = grid.get("sources", ())
         for source in named if isinstance(named, list) else ():

@@ -11,6 +11,7 @@ from calibrant.errors import InputError
 from calibrant.settings.sparsity import NM, parse_sparsity
 
 WITHOUT_DATA = ("dense", "magnitude")
+MOST_SETS = 100_000  # of a grid; the paper's largest has some hundreds
 SYN_SOURCE = "syn_source"  # as a grid's sources: the one that the configuration's key of that name gives
 
 
@@ -153,7 +154,11 @@ def _keys(config: dict[str, Any], grid: dict[str, Any]) -> Iterator[SetKey]:
     samples = grid.get("samples", [config["calibration"]["samples"]])
     prefixes = grid.get("prefix_lengths", [config["generation"]["prefix_length"]])
     drops = grid.get("drops", [config["filter"]["drop"]])
-    seeds = range(grid.get("seeds", config["seeds"]))
+    count = grid.get("seeds", config["seeds"])
+    many = count * len(_sources(config, grid)) * len(grid["origins"]) * len(samples) * len(prefixes) * len(drops)
+    if many > MOST_SETS:
+        raise InputError(f"grids: one asks for {many:,} calibration sets (seeds {count:,}); at most {MOST_SETS:,}")
+    seeds = range(count)
     for source, origin, n, seed in itertools.product(_sources(config, grid), grid["origins"], samples, seeds):
         if origin == "real":
             yield SetKey(source, origin, n, seed)

@@ -5,6 +5,10 @@ from typing import Any
 
 from calibrant.study.grid import Run, SetKey
 
+# What is no study's in data/ and reports/: the preset tiny's material, kept results, those of `make bench`, and files
+# (README.md, where a file system does not tell capitals from small letters).
+RESERVED = ("tiny-material", "kept", "benchmarks", "readme.md", "slurm-jobs.md")
+
 
 def reads(config: dict[str, Any], what: str) -> bool:
     """Whether the report draws from `scores`, `similarity` or `contamination`: a layout as it says.

@@ -1,12 +1,17 @@
 """Check a configuration against its JSON schema, with messages that a person can act on."""
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jsonschema
 
 from calibrant.errors import InputError
+from calibrant.settings.regular_expression import read_regex
+from calibrant.study.plain_data import shown
+
+LONGEST_NAME = 100  # characters that are compared with what was probably meant
 
 
 def validate(config: dict[str, Any], schema: dict[str, Any], name: str = "config") -> None:
@@ -15,9 +20,29 @@ def validate(config: dict[str, Any], schema: dict[str, Any], name: str = "config
     Raises:
         InputError: names the first wrong key in the order of the file, its value and what is allowed.
     """
-    validator = jsonschema.Draft202012Validator(schema)
+    validator = _Validator(schema, format_checker=FORMATS)
     for error in sorted(validator.iter_errors(config), key=lambda e: [str(part) for part in e.absolute_path]):
         raise InputError(f"{name}: {explain(error)}")
+
+
+def _whole_match(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[Any]:
+    """`pattern` of all schemas: the whole of a text matches, where `$` alone would let a newline follow."""
+    if isinstance(value, str) and not re.fullmatch(pattern, value):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern}")
+
+
+def _is_integer(checker: Any, value: Any) -> bool:
+    """An int: JSON schema's integers also have 2.0 among them, which Python counts nothing by."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    {"pattern": _whole_match},
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+FORMATS = jsonschema.FormatChecker(())
+FORMATS.checks("regex", raises=InputError)(lambda value: read_regex(value) if isinstance(value, str) else True)
 
 
 def fill_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
@@ -44,15 +69,18 @@ def explain(error: Any) -> str:
         known = list(error.schema.get("properties", {}))
         unknown = [k for k in value if k not in known]
         prefix = "" if key == "the file" else f"{key}."
-        return f"unknown key {prefix}{unknown[0]}{suggest(unknown[0], known)}; allowed here: {', '.join(known)}"
+        found = f"unknown key {prefix}{shown(unknown[0])[1:-1]}{suggest(unknown[0], known)}"
+        return f"{found}; allowed here: {', '.join(known)}"
     if rule == "required":
         missing = [k for k in limit if k not in value]
         return f"{key} lacks the key {missing[0]}; it must have {', '.join(limit)}"
+    named = "propertyNames" in error.absolute_schema_path  # what is wrong is a name, not a value
+    found = f"{key} has the name {shown(value)}" if named else f"{key} is {shown(value)}"
     if rule == "enum":
-        return f"{key} is {value!r}{suggest(value, limit)}; allowed: {', '.join(map(str, limit))}"
+        return f"{found}{suggest(value, limit)}; allowed: {', '.join(map(str, limit))}"
     if rule == "type":
         kinds = [limit] if isinstance(limit, str) else limit
-        return f"{key} is {value!r}; it must be of type {' or '.join(kinds)}"
+        return f"{found}; it must be of type {' or '.join(kinds)}"
     wording = {
         "minimum": "at least",
         "maximum": "at most",
@@ -60,15 +88,17 @@ def explain(error: Any) -> str:
         "exclusiveMaximum": "less than",
     }
     if rule in wording:
-        return f"{key} is {value!r}; it must be {wording[rule]} {limit}"
+        return f"{found}; it must be {wording[rule]} {limit}"
     if rule == "pattern":
         about = error.schema.get("description", "").rstrip(".")
-        return f"{key} is {value!r}; it must match {limit}{f' ({about})' if about else ''}"
+        return f"{found}; it must match {limit}{f' ({about})' if about else ''}"
+    if rule == "format":
+        return f"{found}: {error.cause}"
     if rule in ("minItems", "minProperties"):
         return f"{key} is empty; it must have at least {limit} entry"
     if rule == "anyOf":
-        return f"{key} is {value!r}; it must be {' or '.join(map(_alternative, limit))}"
-    return f"{key}: {error.message}"
+        return f"{found}; it must be {' or '.join(map(_alternative, limit))}"
+    return f"{found}: {error.message}"
 
 
 def _alternative(schema: dict[str, Any]) -> str:
@@ -82,7 +112,7 @@ def _alternative(schema: dict[str, Any]) -> str:
 
 def suggest(value: Any, known: Iterable[Any]) -> str:
     """For a message: the one of `known` that was probably meant; empty where none is near."""
-    close = difflib.get_close_matches(str(value), [str(k) for k in known], n=1)
+    close = difflib.get_close_matches(str(value)[:LONGEST_NAME], [str(k) for k in known], n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 

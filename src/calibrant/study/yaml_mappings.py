@@ -4,9 +4,8 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from calibrant.errors import InputError
+from calibrant.study.strict_yaml import parse, read_text
 
 # Given at a higher level, these replace the lower level's whole value instead of being merged into it:
 # a user who names their own sources does not want the preset's as well.
@@ -28,14 +27,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        InputError: missing file, broken YAML, or not a mapping.
+        InputError: missing file, broken YAML, a key given twice, or not a mapping.
     """
-    try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    value = parse(read_text(path), str(path))
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds {type(value).__name__}, not a mapping of keys to values")
     return value

@@ -1,7 +1,7 @@
 """Where a model keeps its decoder layers and their linear layers, found from the modules and not from names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.key_map import ParameterPlace
 from calibrant.models.openlm.fused_parts import fused_splits
+from calibrant.settings.regular_expression import read_regex
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,9 @@ def find_linears(
         InputError: `exclude` is not a regular expression, or experts are stacked in the checkpoint too.
     """
     try:
-        excluded = re.compile(exclude) if exclude else None
-    except re.error as error:
-        raise InputError(f"option exclude={exclude}: not a regular expression ({error})") from None
+        excluded = read_regex(exclude) if exclude else None
+    except InputError as error:
+        raise InputError(f"option exclude={exclude}: {error}") from None
     experts = _find_experts(layer, places or {})
     counts = {linear.parameter.shape[0] for linear in experts.values()}
     found = {}
@@ -123,6 +124,22 @@ def find_linears(
                 found[linear.name] = linear
     found.update(experts)
     return {name: linear for name, linear in found.items() if not (excluded and excluded.search(name))}
+
+
+def check_exclude(
+    layers: Sequence[DecoderLayer], exclude: str | None, places: Mapping[str, ParameterPlace] | None = None
+) -> None:
+    """Refuse an `exclude` that leaves out no linear of these layers, perhaps a misspelt name.
+
+    Raises:
+        InputError: as said, with names that there are.
+    """
+    if not exclude or not layers:
+        return
+    names = [list(find_linears(layer, None, places)) for layer in layers]
+    if not any(re.search(exclude, name) for found in names for name in found):
+        there = ", ".join(names[0][:3])
+        raise InputError(f"option exclude={exclude}: matches no linear layer of this model; they are {there}, ...")
 
 
 def _find_experts(layer: DecoderLayer, places: Mapping[str, ParameterPlace]) -> dict[str, Linear]:

@@ -11,6 +11,7 @@ from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.structure.decoder_layers import (
     DecoderLayer,
     Linear,
+    check_exclude,
     find_decoder_layers,
     find_linears,
     split_fused,
@@ -48,7 +49,9 @@ def find_targets(streamed: StreamedModel, method: Method) -> list[tuple[DecoderL
         InputError: nothing to prune, or M does not divide a layer's input features.
     """
     targets = []
-    for layer in find_decoder_layers(streamed.model):
+    layers = find_decoder_layers(streamed.model)
+    check_exclude(layers, method.exclude, streamed.places)
+    for layer in layers:
         linears = find_linears(layer, method.exclude, streamed.places)
         if method.settings["fused"] == "parts":
             linears = split_fused(linears, streamed.model.config.model_type)

@@ -15,7 +15,7 @@ from torch import Tensor
 from calibrant.artefacts.tensor_files import read_metadata, write_tensors
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint import Checkpoint
-from calibrant.models.structure.decoder_layers import find_decoder_layers, find_linears
+from calibrant.models.structure.decoder_layers import check_exclude, find_decoder_layers, find_linears
 from calibrant.pruning.masks.mask_file import join_files
 from calibrant.pruning.methods.input_statistics import KINDS, Kind, Statistics
 from calibrant.pruning.run.activations import ActivationPlace, Activations
@@ -85,8 +85,9 @@ def write_dense_statistics(
         "kinds": sorted(kinds),
         "exclude": exclude,
     }
-    partial = Partial(output, {**described, "threads": torch.get_num_threads()})
     layers = find_decoder_layers(streamed.model)
+    check_exclude(layers, exclude, streamed.places)
+    partial = Partial(output, {**described, "threads": torch.get_num_threads()})
     with torch.no_grad():
         held = calibrate(streamed, layers, inputs.ids, Activations(partial.folder, activations).empty)
         for step in walk(streamed, layers, held, partial, "dense statistics", progress):

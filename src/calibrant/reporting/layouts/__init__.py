@@ -1,5 +1,8 @@
 """The tables and figures of the paper, by the name that an experiment gives under `layout` (docs/layouts.md)."""
 
+from collections.abc import Collection
+
+from calibrant.errors import InputError
 from calibrant.reporting.layouts import build
 from calibrant.reporting.layouts.base import Inputs, Layout, Products
 
@@ -22,4 +25,21 @@ LAYOUTS: dict[str, Layout] = {
     "similarity": Layout(build.similarity),
 }
 
-__all__ = ["LAYOUTS", "Inputs", "Layout", "Products"]
+
+def named_layout(name: str, parameters: Collection[str]) -> Layout:
+    """The layout of a name.
+
+    Raises:
+        InputError: there is none of that name, or it does not take one of the parameters.
+    """
+    if name not in LAYOUTS:
+        raise InputError(f"layout.name is {name!r}; there are {', '.join(LAYOUTS)}")
+    layout = LAYOUTS[name]
+    for parameter in parameters:
+        if parameter not in layout.parameters:
+            allowed = ", ".join(sorted(layout.parameters)) or "none"
+            raise InputError(f"layout.parameters: {name} takes no {parameter}; it takes {allowed}")
+    return layout
+
+
+__all__ = ["LAYOUTS", "Inputs", "Layout", "Products", "named_layout"]

@@ -1,0 +1,87 @@
+"""What can be told of a study before anything runs, besides what its schema says; nothing heavy is imported."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from calibrant.errors import InputError
+from calibrant.settings.method_options import owl_options, read_options
+from calibrant.settings.sparsity import parse_sparsity
+from calibrant.sources.asset_specs import parse_assets
+from calibrant.study.grid import calibration_sets, runs
+from calibrant.study.inspected_masks import inspections
+from calibrant.study.local_files import named_files
+from calibrant.study.paths import StudyPaths
+from calibrant.study.targets import PAPER, target_files
+
+
+def check_study(config: Mapping[str, Any], name: str) -> None:
+    """Refuse a resolved configuration that would end in a job: hours later, perhaps.
+
+    Files of this machine are not looked for: a study may be planned, and its jobs may run, where they are not.
+
+    Raises:
+        InputError: names the key, the value and what would be right.
+    """
+    try:
+        parse_assets(config)
+        for run in runs(dict(config)):
+            _check_owl(run.method, run.sparsity, config["pruning"]["options"])
+        calibration_sets(dict(config))
+        inspections(dict(config))
+        _check_layout(config)
+        _check_heldout(config)
+        _check_names(config)
+        _check_folders(StudyPaths(config["study"]))
+    except InputError as error:
+        said = str(error)
+        raise InputError(said if said.startswith(f"{name}: ") else f"{name}: {said}") from None
+
+
+def specs(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The model, sources, texts and tasks of a configuration by their keys."""
+    sections = ("sources", "texts", "tasks")
+    return {"model": config["model"]} | {f"{s}.{name}": spec for s in sections for name, spec in config[s].items()}
+
+
+def _check_owl(method: str, sparsity: str, options: Mapping[str, Any]) -> None:
+    own = {key: str(value) for key, value in options.items() if key == "owl.lambda"}
+    if method == "owl" and own:
+        try:
+            read_options(method, owl_options(parse_sparsity(sparsity)), own)
+        except InputError as error:
+            raise InputError(f"pruning.options at sparsity {sparsity}: {error}") from None
+
+
+def _check_heldout(config: Mapping[str, Any]) -> None:
+    for task, spec in config["tasks"].items():
+        source = spec.get("source")
+        if source in config["sources"] and not config["sources"][source].get("heldout"):
+            raise InputError(
+                f"tasks.{task} is made of held-out documents of {source}, which holds none out; give "
+                f"sources.{source}.heldout, such as 0.1"
+            )
+
+
+def _check_layout(config: Mapping[str, Any]) -> None:
+    """A study's own layout; those of the library's experiments are right, and to look takes imports of a second."""
+    layout = config.get("layout")
+    known = [(each["layout"]["name"], each["layout"].get("parameters", {})) for each in target_files().values()]
+    if layout and layout["name"] != PAPER and (layout["name"], layout["parameters"]) not in known:
+        from calibrant.reporting.layouts import named_layout
+        from calibrant.study.report_index import parameters
+
+        named_layout(layout["name"], parameters(dict(config)))
+
+
+def _check_names(config: Mapping[str, Any]) -> None:
+    for key, spec in specs(config).items():
+        for name in [*named_files(spec), *([spec["path"]] if "path" in spec else [])]:
+            if "{" in name or "}" in name:
+                raise InputError(f"{key} names the file {name}; rename it: Snakemake takes braces for wildcards")
+
+
+def _check_folders(paths: StudyPaths) -> None:
+    for folder in (paths.data, paths.report):
+        if Path(folder).exists() and not Path(folder).is_dir():
+            raise InputError(f"study is {paths.study}, but {folder} is a file; give the study another name")
