@@ -50,7 +50,7 @@ def plan_lines(study: str | Path | None, settings: PlanSettings) -> Iterator[str
     for name, value in changes.items():
         check_change(name, value)
     targets = chosen_targets(settings.target)
-    configs = study_configs(str(study or "config.yaml"), targets, settings.config)
+    configs = study_configs(str("config.yaml" if study is None else study), targets, settings.config)
     planned = work(configs)
     first = configs[0]
     what = f"targets {', '.join(targets)}" if targets else f"experiment {first['experiment']}"
@@ -90,6 +90,8 @@ def study_configs(study: str, targets: Sequence[str], given: Mapping[str, str]) 
     from calibrant.study.validation import suggest
 
     changes = {name: yaml_value(name, text) for name, text in given.items()}
+    if not study:
+        raise InputError("study: is empty; give a YAML file or the name of a preset")
     by_name = study in preset_names() and not Path(study).is_file()
     if not by_name and re.fullmatch(r"[\w-]{,64}", study) and not Path(study).exists():
         known = preset_names()

@@ -60,7 +60,7 @@ class _Loader(yaml.SafeLoader):
         """One level deeper."""
         self._depth += 1
         if self._depth > DEEPEST:
-            raise _refused(f"nested more than {DEEPEST} levels deep", self.peek_event())
+            raise _refused(f"nested more than {DEEPEST} levels deep", self.peek_event())  # type: ignore[no-untyped-call]
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node

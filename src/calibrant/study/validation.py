@@ -36,13 +36,17 @@ def _is_integer(checker: Any, value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-_Validator = jsonschema.validators.extend(
+_Validator: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft202012Validator,
     {"pattern": _whole_match},
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
 )
 FORMATS = jsonschema.FormatChecker(())
-FORMATS.checks("regex", raises=InputError)(lambda value: read_regex(value) if isinstance(value, str) else True)
+
+
+@FORMATS.checks("regex", raises=InputError)
+def _is_regex(value: object) -> bool:
+    return not isinstance(value, str) or bool(read_regex(value))
 
 
 def fill_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
