@@ -47,7 +47,7 @@ def test_plain_text_is_one_document_unless_paragraphs_are_asked_for(tmp_path: Pa
     assert read_documents(path, paragraphs=True).texts == ["First\nline.", "Second."]
     for paragraphs in (False, True):
         with path.open("rb") as stream:
-            rows = [row["text"] for row in read_rows(stream, path.name, "text", paragraphs=paragraphs)]
+            rows = [row.row["text"] for row in read_rows(stream, path.name, "text", paragraphs=paragraphs)]
         assert rows == read_documents(path, paragraphs=paragraphs).texts
 
 
@@ -64,15 +64,15 @@ def test_parquet_with_and_without_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.jsonl", b'{"text": "a"}\n{"body": "b"}\n', "line 2: has no key text; found body"),
-        ("x.jsonl", b'{"text": 3}\n', "line 1: text is int"),
-        ("x.jsonl", b"{text\n", "line 1: is not JSON"),
+        ("x.jsonl", b'{"text": "a"}\n{"body": "b"}\n', r"line 2 has no column 'text' \(text_key\); there are body"),
+        ("x.jsonl", b'{"text": 3}\n', "line 1 has int in column 'text'; it must be a text"),
+        ("x.jsonl", b"{text\n", "line 1 is not JSON"),
         ("x.jsonl", b"\n", "holds no text"),
         ("x.jsonl.gz", gzip.compress(JSONL, mtime=0)[:-9], "perhaps truncated"),
-        ("x.jsonl.zst", zstandard.ZstdCompressor().compress(JSONL)[4:], "cannot be decompressed"),
+        ("x.jsonl.zst", zstandard.ZstdCompressor().compress(JSONL)[4:], "cannot be read, perhaps truncated"),
         ("x.txt", b"caf\xe9", "UTF-8"),
-        ("x.parquet", b"PAR1", "cannot be read as Parquet"),
-        ("x.csv", b"text\na\n", "is not read; give Parquet, JSONL or plain text"),
+        ("x.parquet", b"PAR1", "cannot be read, perhaps truncated"),
+        ("x.pdf", b"%PDF", "files that end in .pdf are not read; read are .jsonl"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -85,7 +85,7 @@ def test_what_is_refused(tmp_path: Path, name: str, content: bytes, message: str
 
 def test_parquet_without_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": ["one"]}), tmp_path / "x.parquet")
-    with pytest.raises(InputError, match="no column text; its columns are body"):
+    with pytest.raises(InputError, match="no column 'text'; there are body"):
         read_documents(tmp_path / "x.parquet")
     with pytest.raises(InputError, match="no such file"):
         read_documents(tmp_path / "absent.parquet")

@@ -122,7 +122,7 @@ def test_published_rows_are_copied_byte_for_byte(download, shared_dir):
     ("name", "data", "message"),
     [
         ("a.jsonl", b'{"a": 1}\nnot json\n', "line 2 is not JSON"),
-        ("a.jsonl", b"[]\n", "line 1 is not an object"),
+        ("a.jsonl", b"[]\n", "line 1 is list, not an object"),
         ("a.jsonl", b"\n", "has no rows"),
         ("a.csv", b"a\n1\n", "must be JSONL"),
         ("a.jsonl.gz", gzip.compress(b"{}\n", mtime=0)[:15], "perhaps truncated"),

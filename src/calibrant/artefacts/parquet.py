@@ -43,9 +43,27 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> tuple[
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read as Parquet, perhaps truncated or damaged ({reason})") from error
-    raw = (table.schema.metadata or {}).get(METADATA_KEY, b"{}")
+    return table, _metadata(path, table.schema)
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The `calibrant` metadata of a Parquet file alone, as `read_table` has them.
+
+    Raises:
+        InputError: as `read_table`.
+    """
+    try:
+        return _metadata(Path(path), pq.read_schema(path))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read as Parquet ({error})") from error
+
+
+def _metadata(path: Path, schema: pa.Schema) -> dict[str, Any]:
+    raw = (schema.metadata or {}).get(METADATA_KEY, b"{}")
     try:
         metadata = json.loads(raw)
     except ValueError as error:
         raise InputError(f"{path}: its metadata key {METADATA_KEY.decode()} is not JSON ({error})") from error
-    return table, metadata
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: its metadata key {METADATA_KEY.decode()} holds {type(metadata).__name__}, no object")
+    return metadata

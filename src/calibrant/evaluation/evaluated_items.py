@@ -34,15 +34,15 @@ def task_items(tasks: TaskSet, limit: int | None = None) -> list[Items]:
     return [Items(name, "task", names, texts) for name, (names, texts) in found.items()]
 
 
-def text_items(files: Sequence[tuple[str | None, Path]], *, paragraphs: bool = False) -> list[Items]:
-    """The documents of each text, whole, as (name or None, file).
+def text_items(files: Sequence[tuple[str | None, Path]], **reading: Any) -> list[Items]:
+    """The documents of each text, whole, as (name or None, file); `reading` says how files are read.
 
     Raises:
         InputError: a file is missing or unreadable.
     """
     found = []
     for name, path in files:
-        documents = read_documents(path, paragraphs=paragraphs)
+        documents = read_documents(path, **reading)
         found.append(Items(name or text_name(path), "text", documents.ids, [[text] for text in documents.texts]))
     return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calibrant.calibration.documents import SEPARATOR, read_documents
+from calibrant.calibration.documents import SEPARATOR, file_name, read_documents
 from calibrant.calibration.tokens import encode
 from calibrant.errors import InputError
 from calibrant.evaluation.likelihood.request_tree import Request
@@ -51,12 +51,11 @@ class Perplexity:
 
 def text_name(path: Path) -> str:
     """`texts/grimm/documents.parquet` -> `grimm`; otherwise the file's name up to its first dot."""
-    stem = path.name.split(".")[0]
-    return path.resolve().parent.name if stem in ("documents", "text", "data") else stem
+    return file_name(path, ("documents", "text", "data"))
 
 
 def read_text(
-    path: Path, tokenizer: Any, *, name: str | None = None, tokens: int | None = None, paragraphs: bool = False
+    path: Path, tokenizer: Any, *, name: str | None = None, tokens: int | None = None, **reading: Any
 ) -> Text:
     """Read documents (Parquet, JSONL, plain text; also .gz, .zst), join them and tokenise them.
 
@@ -65,12 +64,12 @@ def read_text(
         tokenizer: the model's.
         name: what to call the text; default `text_name`.
         tokens: keep only so many from the start. Fewer are no error: the result's `n` says how many there were.
-        paragraphs: whether a plain text file is divided into documents at blank lines.
+        reading: how the file is read (`text_settings.ReadingSettings`).
 
     Raises:
         InputError: unreadable, or less than two tokens.
     """
-    documents = read_documents(path, paragraphs=paragraphs)
+    documents = read_documents(path, **reading)
     characters = math.inf if tokens is None else tokens * CHARACTERS_A_TOKEN
     while True:
         taken: list[str] = []
@@ -91,18 +90,18 @@ def read_text(
 
 
 def read_documents_apart(
-    path: Path, tokenizer: Any, *, name: str | None = None, tokens: int | None = None, paragraphs: bool = False
+    path: Path, tokenizer: Any, *, name: str | None = None, tokens: int | None = None, **reading: Any
 ) -> Text:
     """As `read_text`, each document tokenised alone; documents without a token to predict are left out.
 
     Args:
-        path, tokenizer, name, paragraphs: as for `read_text`.
+        path, tokenizer, name, reading: as for `read_text`.
         tokens: whole documents from the start until they have so many.
 
     Raises:
         InputError: unreadable, or no document of two tokens.
     """
-    documents = read_documents(path, paragraphs=paragraphs)
+    documents = read_documents(path, **reading)
     kept: list[list[int]] = []
     for start in range(0, len(documents.texts), DOCUMENTS_AT_A_TIME):
         kept += [ids for ids in encode(tokenizer, documents.texts[start : start + DOCUMENTS_AT_A_TIME]) if len(ids) > 1]

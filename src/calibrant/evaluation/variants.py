@@ -92,8 +92,7 @@ def evaluate_many(
     tokenizer = load_tokenizer(checkpoint.path)
     read = read_text if settings.text_average == "corpus" else read_documents_apart
     read_texts = [
-        read(file, tokenizer, name=name, tokens=settings.text_tokens, paragraphs=settings.paragraphs)
-        for name, file in texts
+        read(file, tokenizer, name=name, tokens=settings.text_tokens, **settings.reading) for name, file in texts
     ]
     network = load_model(checkpoint, dtype=settings.dtype, device=settings.device)
     place = next(network.parameters()).device.type
@@ -112,7 +111,7 @@ def evaluate_many(
             "texts": [text.name for text in read_texts],
             "text_tokens": settings.text_tokens,
             "text_average": settings.text_average,
-            **({"paragraphs": True} if settings.paragraphs else {}),
+            **settings.unusual_reading,
             "length": length,
             "separator": SEPARATOR if read_texts and settings.text_average == "corpus" else None,
             "dtype": dtype_name(next(network.parameters()).dtype),

@@ -1,19 +1,32 @@
 """The settings of stages that make or compare text: how it is read, drawn, generated, filtered."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.settings.compute_settings import ComputeSettings
-from calibrant.settings.setting import Settings, setting
+from calibrant.settings.setting import Settings, described, setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingSettings(Settings):
     """How files of documents are read."""
 
+    text_key: str = setting("text", "column, or key of JSONL, that holds the text", metavar="NAME")
     paragraphs: bool = setting(
-        False, "divide plain text files (.txt) into documents at blank lines; each is one document by default"
+        False, "divide plain text files (.txt, .md) into documents at blank lines; each is one document by default"
     )
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """These settings alone, as `read_documents` takes them."""
+        return {each.name: getattr(self, each.name) for each in described(ReadingSettings)}
+
+    @property
+    def unusual_reading(self) -> dict[str, Any]:
+        """Those of them that differ from the default, for an artefact's record."""
+        usual = {each.name: each.default for each in described(ReadingSettings)}
+        return {name: value for name, value in self.reading.items() if value != usual[name]}
 
 
 @dataclass(frozen=True, kw_only=True)

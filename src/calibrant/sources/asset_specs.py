@@ -8,6 +8,7 @@ from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.sources.cleaning import check_steps
+from calibrant.sources.table_rows import file_kind
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -165,13 +166,18 @@ def parse_documents(where: str, name: str, spec: object, *, heldout: bool) -> Do
     if "hub" not in values and (extra := [key for key in HUB_KEYS if key in values]):
         raise InputError(f"{where}.{extra[0]}: only a hub data set has it; give hub, or leave it out")
     check_steps(where, _strings(where, values, "clean"))
+    archive = parse_archive(f"{where}.archive", values["archive"]) if "archive" in values else None
+    files = _strings(where, values, "files")
+    for key, file in [("archive", archive.inner or archive.member)] if archive else [("files", f) for f in files]:
+        if not any(sign in file for sign in "*?["):
+            _known_kind(f"{where}.{key}", file)
     share = values.get("heldout", 0.0)
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
         raise InputError(f"{where}.heldout is {share!r}; it must be a share from 0 to below 1")
     return Documents(
         name=name,
-        archive=parse_archive(f"{where}.archive", values["archive"]) if "archive" in values else None,
-        files=_strings(where, values, "files"),
+        archive=archive,
+        files=files,
         hub=_hub(where, values) if "hub" in values else None,
         text_key=_text(where, values, "text_key") or "text",
         paragraphs=_truth(where, values, "paragraphs"),
@@ -207,6 +213,13 @@ def parse_task(where: str, name: str, spec: object) -> Task:
     if source is None or items is None:
         raise InputError(f"{where}: kind next_sentence needs source (a source with held-out documents) and items")
     return Task(name=name, kind=kind, source=source, items=items, seed=_count(where, values, "seed", 0) or 0)
+
+
+def _known_kind(where: str, file: str) -> None:
+    try:
+        file_kind(file)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _hub(where: str, values: Mapping[str, Any]) -> Hub:

@@ -20,7 +20,8 @@ from calibrant.sources.archives import fetch_archive, open_member
 from calibrant.sources.asset_specs import Documents
 from calibrant.sources.cleaning import check_steps, clean
 from calibrant.sources.hub import dataset_rows, resolve_dataset
-from calibrant.sources.table_rows import Row, read_rows
+from calibrant.sources.table_rows import file_kind
+from calibrant.sources.text_rows import TextRow, file_texts, plain_file, replaced_note, row_texts
 from calibrant.version import __version__
 
 SCHEMA = pa.schema([("doc_id", pa.string()), ("text", pa.string())])
@@ -37,16 +38,28 @@ class Tally:
     heldout: int = 0
     characters: int = 0
     heldout_characters: int = 0
+    replaced_surrogates: int = 0
+    mended: int = 0  # rows that had some
 
     def record(self) -> dict[str, Any]:
         """Plain data for the provenance sidecar."""
-        return {**vars(self), "dropped": dict(sorted(self.dropped.items()))}
+        rare = () if self.mended else ("replaced_surrogates", "mended")
+        counts = {key: value for key, value in vars(self).items() if key not in rare}
+        return {**counts, "dropped": dict(sorted(self.dropped.items()))}
 
-    def summary(self) -> str:
-        """One line for people."""
+    def summary(self, heldout: float = 0.0) -> str:
+        """One line for people; `heldout` is the share that was to be held out."""
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self.dropped.items())) or "none"
         held = f", {self.heldout} held out" if self.heldout else ""
-        return f"read {self.read}, dropped {self.dropped.total()} ({reasons}), kept {self.kept}{held}"
+        parts = [f"read {self.read}, dropped {self.dropped.total()} ({reasons}), kept {self.kept}{held}"]
+        if note := replaced_note(self.replaced_surrogates, self.mended):
+            parts.append(note)
+        if heldout and not self.heldout:
+            parts.append(
+                f"warning: none is held out although heldout is {heldout:g}, since there are so few; give more "
+                "documents, or divide plain text by paragraphs: true"
+            )
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,11 @@ def build_documents(spec: Documents, output: Path, archives: Path, *, heldout: b
         held = stack.enter_context(_writer(output / "heldout.parquet", metadata)) if heldout else keep
         for document in _documents(spec, rows, tally):
             (held if document.held else keep).add(document)
+        if tally.kept == 0 and tally.heldout:
+            raise InputError(
+                f"source {spec.name}: no document is left, all are held out ({tally.summary()}); give more documents, "
+                "divide plain text by paragraphs: true, or lower heldout"
+            )
         if tally.kept == 0:
             raise InputError(
                 f"source {spec.name}: no document is left ({tally.summary()}); loosen clean or min_characters"
@@ -99,15 +117,17 @@ def is_held_out(text: str, share: float) -> bool:
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
-def _documents(spec: Documents, rows: Iterator[Row], tally: Tally) -> Iterator[Document]:
+def _documents(spec: Documents, rows: Iterator[TextRow], tally: Tally) -> Iterator[Document]:
     seen: set[bytes] = set()
-    for row in rows:
+    for row in _told(spec, rows):
         if spec.max_documents is not None and tally.kept + tally.heldout >= spec.max_documents:
             break
         if spec.max_characters is not None and tally.characters + tally.heldout_characters >= spec.max_characters:
             break
         tally.read += 1
-        text, reason = _judge(spec, _text_of(spec, row), seen)
+        tally.replaced_surrogates += row.replaced
+        tally.mended += row.replaced > 0
+        text, reason = _judge(spec, row.text, seen)
         if text is None:
             tally.dropped[reason] += 1
             continue
@@ -144,16 +164,15 @@ def _repeats(text: str, seen: set[bytes]) -> bool:
     return known
 
 
-def _text_of(spec: Documents, row: Row) -> str:
-    if spec.text_key not in row:
-        raise InputError(f"source {spec.name}: no column {spec.text_key!r} (text_key); there are {', '.join(row)}")
-    value = row[spec.text_key]
-    if value is not None and not isinstance(value, str):
-        raise InputError(f"source {spec.name}: column {spec.text_key!r} holds {type(value).__name__}, not text")
-    return value or ""
+def _told(spec: Documents, rows: Iterator[TextRow]) -> Iterator[TextRow]:
+    """The rows; where they cannot be read, the message says of which source they are."""
+    try:
+        yield from rows
+    except InputError as error:
+        raise InputError(f"source {spec.name}: {error}") from error
 
 
-def _open_source(spec: Documents, archives: Path) -> tuple[dict[str, Any], Iterator[Row]]:
+def _open_source(spec: Documents, archives: Path) -> tuple[dict[str, Any], Iterator[TextRow]]:
     """What provenance says of the origin, and the rows."""
     if spec.archive is not None:
         path = fetch_archive(spec.archive, archives)
@@ -164,7 +183,7 @@ def _open_source(spec: Documents, archives: Path) -> tuple[dict[str, Any], Itera
         record = {"hub": name, "config": spec.hub.config, "split": spec.hub.split, "revision": revision}
         named = spec.hub.data_files or ()
         local = [_file_record(file) for file in ([named] if isinstance(named, str) else named)]
-        return {**record, "data_files": local}, dataset_rows(spec.hub, revision)
+        return {**record, "data_files": local}, row_texts(dataset_rows(spec.hub, revision), spec.text_key, name)
     paths = expand(spec.files, f"source {spec.name}")
     return {"files": [_file_record(str(path)) for path in paths]}, _file_rows(spec, paths)
 
@@ -188,38 +207,48 @@ def _file_record(file: str) -> Any:
     return {"name": Path(file).name, "sha256": sha256_file(file)} if Path(file).is_file() else file
 
 
-def _archive_rows(spec: Documents, path: Path) -> Iterator[Row]:
+def _archive_rows(spec: Documents, path: Path) -> Iterator[TextRow]:
     assert spec.archive is not None
     with open_member(path, spec.archive) as stream:
-        yield from read_rows(
+        yield from file_texts(
             stream, spec.archive.inner or spec.archive.member, spec.text_key, paragraphs=spec.paragraphs
         )
 
 
-def _file_rows(spec: Documents, paths: list[Path]) -> Iterator[Row]:
+def _file_rows(spec: Documents, paths: list[Path]) -> Iterator[TextRow]:
     for path in paths:
         with open(path, "rb") as stream:
-            yield from read_rows(stream, str(path), spec.text_key, paragraphs=spec.paragraphs)
+            yield from file_texts(stream, str(path), spec.text_key, paragraphs=spec.paragraphs)
 
 
 def expand(patterns: tuple[str, ...], where: str) -> list[Path]:
     """Files of names and patterns (`data/*.jsonl`), in the given order, each pattern's sorted, none twice.
 
     Raises:
-        InputError: a name or pattern matches no file.
+        InputError: a name is no plain file, a pattern matches none, or a file is of a kind that is not read.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
-        path = Path(pattern)
-        if any(sign in pattern for sign in "*?[") and not path.is_file():
-            root = Path(path.anchor) if path.is_absolute() else Path()
-            matches = sorted(p for p in root.glob(str(path.relative_to(path.anchor))) if p.is_file())
-        else:
-            matches = [path] if path.is_file() else []
-        if not matches:
+        matches = _matches(pattern)
+        if matches == []:
             raise InputError(f"{where}: files has {pattern}, which matches no file")
+        matches = matches or [plain_file(pattern, f"{where}: files:")]
+        for path in matches:
+            file_kind(str(path))
         found |= dict.fromkeys(matches)
     return list(found)
+
+
+def _matches(pattern: str) -> list[Path] | None:
+    """The files that fit a pattern; None where it is a name, of a file that is there or not."""
+    path = Path(pattern)
+    root = Path(path.anchor) if path.is_absolute() else Path()
+    try:
+        if path.is_file() or not any(sign in pattern for sign in "*?["):
+            return None
+        return sorted(p for p in root.glob(str(path.relative_to(path.anchor))) if p.is_file())
+    except (OSError, ValueError, NotImplementedError):  # too long, or no pattern
+        return None
 
 
 def _settings(spec: Documents) -> dict[str, Any]:

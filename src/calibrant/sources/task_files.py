@@ -1,9 +1,8 @@
 """Task rows below `tasks/`: built from held-out documents, copied from local files, or left to lm-eval's own."""
 
-import gzip
+import io
 import json
 from pathlib import Path
-from typing import Any
 
 from calibrant.artefacts.atomic import atomic_path, write_text
 from calibrant.artefacts.digest import sha256_file
@@ -13,6 +12,8 @@ from calibrant.errors import InputError
 from calibrant.sources.asset_specs import Task
 from calibrant.sources.hub import hub_error
 from calibrant.sources.next_sentence import Item, build_items
+from calibrant.sources.table_rows import read_rows
+from calibrant.sources.text_rows import plain_file
 
 
 def build_task(spec: Task, root: Path) -> str:
@@ -79,26 +80,14 @@ def _copy_files(spec: Task, folder: Path) -> str:
 
 def _checked_rows(path: Path, where: str) -> tuple[bytes, int]:
     """The bytes of a JSONL file, plain or gzip, and its number of rows."""
-    if not path.is_file():
-        raise InputError(f"{where}: {path}: no such file")
+    plain_file(path, f"{where}:")
     if not path.name.endswith((".jsonl", ".jsonl.gz")):
         raise InputError(f"{where}: {path.name}: task rows must be JSONL (.jsonl or .jsonl.gz)")
     data = path.read_bytes()
     try:
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(f"{where}: {path}: cannot be read, perhaps truncated ({error})") from error
-    rows = 0
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row: Any = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: {path}: line {number} is not JSON ({error.msg})") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{where}: {path}: line {number} is not an object with named columns")
-        rows += 1
+        rows = sum(1 for _ in read_rows(io.BytesIO(data), str(path)))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     if rows == 0:
         raise InputError(f"{where}: {path}: has no rows")
     return data, rows

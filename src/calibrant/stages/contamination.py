@@ -65,11 +65,11 @@ def contamination(
     folder = RowFolder(Path(data)) if data is not None else None
     # Items are the same whatever examples go before them, whose rows need not be there.
     items = task_items(load_tasks(names, folder, dict.fromkeys(names, 0)), settings.limit) if names else []
-    named = text_items([(None, Path(path)) for path in texts], paragraphs=settings.paragraphs)
+    named = text_items([(None, Path(path)) for path in texts], **settings.reading)
     items += named
     rows, hashes = [], []
     for path in sources:  # one at a time, since a source may be large
-        source = read_corpus(read_documents(path, paragraphs=settings.paragraphs), splitter("word"))
+        source = read_corpus(read_documents(path, **settings.reading), splitter("word"))
         hashes.append(source.sha256)
         rows += item_contamination.contamination(source, items, settings.n, settings.threshold)
     metadata = {

@@ -64,7 +64,7 @@ def download(
 def _documents(spec: "Documents", output: Path, archives: Path, *, heldout: bool) -> str:
     from calibrant.sources.document_builder import build_documents
 
-    return build_documents(spec, output, archives, heldout=heldout).summary()
+    return build_documents(spec, output, archives, heldout=heldout).summary(spec.heldout)
 
 
 def select(jobs: dict[str, Any], only: tuple[str, ...]) -> list[str]:

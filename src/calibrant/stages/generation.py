@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from calibrant.models.checkpoint.checkpoint import Checkpoint
 
 FILES = (
-    Input("documents", "Parquet with a text column, JSONL or text (also .gz, .zst)", kind="documents"),
+    Input("documents", "JSONL, Parquet, CSV, tab-separated or plain text (also .gz, .zst)", kind="documents"),
     Input("model", "hub id or folder"),
     Output("output", "generated samples (Parquet)", suffix=".parquet", rule="generated samples are a .parquet file"),
 )
@@ -51,7 +51,7 @@ def generate(
     from calibrant.models.checkpoint.loading import load_tokenizer
     from calibrant.models.compute.devices import choose_device
 
-    found = read_documents(documents, settings.source, paragraphs=settings.paragraphs)
+    found = read_documents(documents, settings.source, **settings.reading)
     checkpoint = open_checkpoint(model)
     tokenizer = load_tokenizer(checkpoint.path)
     prompts = make_prompts(
@@ -77,6 +77,12 @@ def generate(
     metadata = _metadata(checkpoint, found, settings, engine, dtype, device.type, batch_size)
     store = PartialRows(output, metadata)
     meter = Meter(prompts.rows, show=not settings.quiet)
+    if (beginnings := len({row.prefix for row in prompts.rows})) < settings.samples and prompts.passes > 1:
+        print(
+            f"note: {settings.samples} rows have only {beginnings} different beginning{'s' * (beginnings > 1)}; give "
+            "more documents, or divide plain text by --paragraphs",
+            file=sys.stderr,
+        )
     begin = time.perf_counter()
     print(f"generate: engine {engine.name}, {dtype} on {device}, batch size {batch_size}", file=sys.stderr)
     rows = generate_rows(engine, prompts.rows, settings, vocabulary, batch_size, store, meter, settings.tokens)
@@ -122,7 +128,7 @@ def _metadata(
             "samples": settings.samples,
             **({"tokens": settings.tokens} if settings.tokens else {}),
             **({"tensor_parallel": settings.tensor_parallel} if settings.tensor_parallel > 1 else {}),
-            **({"paragraphs": True} if settings.paragraphs else {}),
+            **settings.unusual_reading,
             "length": settings.length,
             "length_means": settings.length_means,
             "prefix_length": settings.prefix_length,

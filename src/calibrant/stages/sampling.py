@@ -8,7 +8,7 @@ from calibrant.settings.text_settings import SampleSettings
 from calibrant.stages.stage import Input, Output, Stage, admit
 
 FILES = (
-    Input("documents", "Parquet with a text column, JSONL or text (also .gz, .zst)", kind="documents"),
+    Input("documents", "JSONL, Parquet, CSV, tab-separated or plain text (also .gz, .zst)", kind="documents"),
     Input("model", "hub id or folder; its tokenizer is used"),
     Output("output", "calibration set (Parquet)", suffix=".parquet", rule="a calibration set is a .parquet file"),
 )
@@ -33,7 +33,7 @@ def sample(
     from calibrant.models.checkpoint.loading import load_tokenizer
 
     separator = settings.separator.replace("\\n", "\n").replace("\\t", "\t")
-    found = read_documents(documents, settings.source, paragraphs=settings.paragraphs)
+    found = read_documents(documents, settings.source, **settings.reading)
     if settings.retokenise:
         found = dataclasses.replace(found, token_ids=None)
     path = resolve(model)
@@ -62,7 +62,7 @@ def sample(
             "packing": settings.packing,
             "separator": separator if settings.packing == "stream" else None,
             **({"retokenise": True} if settings.retokenise else {}),
-            **({"paragraphs": True} if settings.paragraphs else {}),
+            **settings.unusual_reading,
         },
         "inputs": {"documents": found.sha256},
     }

@@ -65,9 +65,7 @@ def similarity(
         folder = resolve(model)
         tokenizer, tokenizer_hash = load_tokenizer(folder), tokenizer_sha256(folder)
     split = splitter(settings.shingle, tokenizer)
-    base, *compared = (
-        read_corpus(read_documents(path, paragraphs=settings.paragraphs), split) for path in (reference, *others)
-    )
+    base, *compared = (read_corpus(read_documents(path, **settings.reading), split) for path in (reference, *others))
     metadata = {
         "stage": "similarity",
         "library_version": __version__,

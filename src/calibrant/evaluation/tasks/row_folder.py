@@ -1,7 +1,7 @@
 """Task rows in local files: `<task>[_<variant>]_<split>.jsonl[.gz]` in one folder."""
 
-import gzip
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from calibrant.artefacts.digest import sha256_file
 from calibrant.errors import InputError
 from calibrant.sources.table_rows import Row, read_rows
+from calibrant.sources.text_rows import replaced_note
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
 
@@ -53,13 +54,12 @@ class RowFolder:
         """
         if path not in self._rows:
             with path.open("rb") as stream:
-                try:
-                    rows = list(read_rows(stream, path.name, "text"))
-                except gzip.BadGzipFile as error:
-                    raise InputError(f"{path}: is not a gzip file ({error})") from error
+                rows = list(read_rows(stream, str(path)))
             if not rows:
                 raise InputError(f"{path}: holds no rows; a task needs at least one")
-            self._rows[path] = rows
+            if note := replaced_note(sum(row.replaced for row in rows), sum(row.replaced > 0 for row in rows)):
+                print(f"note: {path}: {note}", file=sys.stderr)
+            self._rows[path] = [row.row for row in rows]
             self.used[path.name] = sha256_file(path)
         return self._rows[path]
 
