@@ -49,6 +49,10 @@ localrules:
     target_index,
 
 
+onerror:
+    FAILED.repeat()
+
+
 onstart:
     # With a limit of jobs a second, every round of the scheduler starts a timer that starts another round; every job that
     # ends adds a round, and after some hundred jobs Snakemake is busy with nothing else. Its default limits no study.

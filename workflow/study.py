@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from study_folders import cache_variables, check_writable
 
 from calibrant.artefacts.atomic import TEMPORARY
 from calibrant.cli.warm import ENVIRONMENT, VARIABLE, left_out, why_not
 from calibrant.errors import InputError
-from calibrant.stages.study_check import check_study
+from calibrant.stages.study_check import check_files, check_study
 from calibrant.study.config_layers import preset_names
 from calibrant.study.study_file import load_config, load_preset
 from calibrant.system import sees_processes
@@ -105,10 +106,16 @@ def main() -> int:
     parser.add_argument("rest", nargs="*", help="further arguments for Snakemake, after --")
     options = parser.parse_args()
     by_name = options.config in preset_names() and not Path(options.config).exists()
+    file = Path(options.config or "config.yaml").resolve()
     try:
         base = ROOT / "config.yaml"
         config = load_preset(options.config, base) if by_name else load_config(options.config or base, base)
+        os.chdir(ROOT)  # where Snakemake runs, and the names of files are to be read
         check_study(config, options.config or "config.yaml")
+        if not any("profile" in word or "storage" in word for word in options.rest):  # there, files may lie elsewhere
+            check_files(config, options.config or "config.yaml")
+        check_writable(ROOT)
+        os.environ.update(cache_variables(ROOT, os.environ))
         name = config["study"]
     except InputError as error:
         print(f"make study: {error}", file=sys.stderr)
@@ -122,7 +129,6 @@ def main() -> int:
         return 1
     command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/default"]
     if options.config:
-        file = Path(options.config).resolve()  # Snakemake's working folder is the checkout
         command += ["--config", f"preset={options.config}"] if by_name else [f"--configfile={file}"]
     locks = ROOT / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):

@@ -10,7 +10,7 @@ from pathlib import Path
 # Thousands of jobs are millions of objects that live to the end: at Python's own threshold, looking through them for garbage
 # again and again is a sixth of the planning.
 gc.set_threshold(200_000, 20, 20)
-sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+sys.path[:0] = [str(Path(workflow.basedir) / "src"), str(Path(workflow.basedir) / "workflow")]
 # Rules call `python`: the one that runs Snakemake, unless a conda environment goes in front of it.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
@@ -35,7 +35,9 @@ from calibrant.study.resources import gpus, request, shape_for_requests
 from calibrant.study.targets import PAPER, target_config, target_files
 from calibrant.study.validation import suggest
 from calibrant.study.yaml_mappings import read_yaml
+from failed_jobs import listen
 
+FAILED = listen(workflow, sys.argv)
 GIVEN = config  # as it was given: targets put their own experiments into it
 CONFIG_NAME = " + ".join(str(file) for file in workflow.configfiles)
 try:

@@ -3,6 +3,8 @@
 import argparse
 import json
 
+from one_line import one_line
+
 from calibrant.artefacts.atomic import read_json, write_json
 from calibrant.study.report_index import study_index
 
@@ -13,6 +15,7 @@ parser.add_argument("--resolved", help="what compute.dtype: auto was resolved to
 parser.add_argument("--packages", default="")
 parser.add_argument("--output", required=True)
 options = parser.parse_args()
-resolved = read_json(options.resolved) if options.resolved else None
-config, model = json.loads(options.config), read_json(options.model)
-write_json(options.output, study_index(config, model, options.packages, resolved))
+with one_line():
+    resolved = read_json(options.resolved) if options.resolved else None
+    config, model = json.loads(options.config), read_json(options.model)
+    write_json(options.output, study_index(config, model, options.packages, resolved))

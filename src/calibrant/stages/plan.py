@@ -1,7 +1,6 @@
 """Stage plan: count a study's work, and reckon its hours, before anything runs."""
 
 import functools
-import glob
 import math
 import re
 import sys
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from calibrant.errors import InputError
 from calibrant.settings.stage_settings import PlanSettings
 from calibrant.stages.stage import Input, Stage
-from calibrant.stages.study_check import check_study, specs
-from calibrant.study.local_files import named_files
+from calibrant.stages.study_check import absent, check_first_rows, check_study, specs
 
 if TYPE_CHECKING:
     import torch
@@ -100,6 +98,7 @@ def study_configs(study: str, targets: Sequence[str], given: Mapping[str, str]) 
     configs = [read(target=target) for target in targets] or [read()]
     for config in configs:
         check_study(config, study)
+    check_first_rows(specs(configs[0]), study)
     return configs
 
 
@@ -181,16 +180,6 @@ def shown(found: "Estimate") -> Iterator[str]:
 def hours(value: float) -> str:
     """`0.12`, `1,083.2`: small studies take minutes."""
     return f"{value:,.2f}" if value < 10 else f"{value:,.1f}"
-
-
-def absent(config: dict[str, Any]) -> dict[str, str]:
-    """The local files that a configuration names and that are not there, by their key."""
-    found = {}
-    for key, spec in specs(config).items():
-        names = [*named_files(spec), *([spec["path"]] if "path" in spec else [])]
-        if missing := [name for name in names if not glob.glob(name)]:  # noqa: PTH207 (absolute patterns)
-            found[key] = ", ".join(missing)
-    return found
 
 
 def table(values: Mapping[str, str], notes: Mapping[str, str] | None = None) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """What can be told of a study before anything runs, besides what its schema says; nothing heavy is imported."""
 
+import glob
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,14 @@ from calibrant.errors import InputError
 from calibrant.settings.method_options import owl_options, read_options
 from calibrant.settings.sparsity import parse_sparsity
 from calibrant.sources.asset_specs import parse_assets
+from calibrant.sources.text_rows import file_texts, plain_file
 from calibrant.study.grid import calibration_sets, runs
 from calibrant.study.inspected_masks import inspections
-from calibrant.study.local_files import named_files
+from calibrant.study.local_files import local_files, named_files
 from calibrant.study.paths import StudyPaths
 from calibrant.study.targets import PAPER, target_files
+
+TINY = "tiny-material"  # in data/: the workflow makes it
 
 
 def check_study(config: Mapping[str, Any], name: str) -> None:
@@ -36,6 +41,54 @@ def check_study(config: Mapping[str, Any], name: str) -> None:
     except InputError as error:
         said = str(error)
         raise InputError(said if said.startswith(f"{name}: ") else f"{name}: {said}") from None
+
+
+def check_files(config: Mapping[str, Any], name: str) -> None:
+    """Refuse a study whose files are not here, where it runs, or hold no text; what it has fetched is not looked for.
+
+    Raises:
+        InputError: names the key, the file and what is wrong.
+    """
+    paths = StudyPaths(config["study"])
+    wanted = {}
+    for key, spec in specs(config).items():
+        section, _, asset = key.partition(".")
+        made = paths.task_files(asset, config["tasks"][asset]) if section == "tasks" else []
+        if not all(Path(each).exists() for each in made or [f"{paths.data}/{key.replace('.', '/')}"]):
+            wanted[key] = spec
+    for key, files in absent(config).items():
+        if key in wanted:
+            raise InputError(f"{name}: {key}: {files}: no such file")
+    check_first_rows(wanted, name)
+
+
+def check_first_rows(wanted: Mapping[str, Mapping[str, Any]], name: str) -> None:
+    """Read the first row of each file of documents that is here, by which a wrong key or kind of file is told.
+
+    Raises:
+        InputError: names the key, the file and what is wrong.
+    """
+    for key, spec in wanted.items():
+        files = local_files(spec) if key.startswith(("sources.", "texts.")) and "files" in spec else []
+        for file in (file for file in files if os.path.lexists(file)):
+            try:
+                with plain_file(file, "the file").open("rb") as stream:
+                    next(file_texts(stream, file, spec.get("text_key", "text"), paragraphs=spec["paragraphs"]), None)
+            except InputError as error:
+                raise InputError(f"{name}: {key}: {error}") from None
+            except OSError as error:
+                raise InputError(f"{name}: {key}: {file}: cannot be read ({error.strerror})") from None
+
+
+def absent(config: Mapping[str, Any]) -> dict[str, str]:
+    """The files of this machine that a configuration names and that are not there, by their key."""
+    found = {}
+    for key, spec in specs(config).items():
+        names = [name for name in named_files(spec) if not name.startswith(f"data/{TINY}/")]
+        folder = [spec["path"]] if "path" in spec and not spec["path"].startswith(f"data/{TINY}/") else []
+        if missing := [name for name in [*names, *folder] if not glob.glob(name)]:  # noqa: PTH207 (absolute patterns)
+            found[key] = ", ".join(missing)
+    return found
 
 
 def specs(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -19,6 +19,8 @@ def load_config(
 ) -> dict[str, Any]:
     """Read a study's YAML file and resolve it; it lies over `base` where that exists, as for Snakemake.
 
+    Where there is no `base`, the experiment is `DEFAULT_EXPERIMENT` unless the file names another.
+
     Args:
         path: the file; a preset's own will do.
         base: what it lies over.
@@ -28,9 +30,8 @@ def load_config(
     Raises:
         InputError: the file is missing or is not a mapping, or the configuration is not valid.
     """
-    config = read_yaml(path)
-    if Path(base).is_file():
-        config = merge(read_yaml(base), config)
+    under = read_yaml(base) if Path(base).is_file() else {"experiment": DEFAULT_EXPERIMENT}
+    config = merge(under, read_yaml(path))
     return _resolved(merge(config, dict(changes or {})), target, str(path))
 
 
