@@ -34,7 +34,8 @@ class FailedJobs(logging.Handler):
         log = next(map(str, job.log if job is not None and not job.is_group() else record.log), "")  # type: ignore[attr-defined]
         line = last_line(log)
         named = f" ({job.wildcards})" if job is not None and not job.is_group() and job.wildcards else ""
-        self.told.append(f"{record.rule_name}{named} failed: {line or 'it says nothing'}\n  its log: {log or 'none'}")
+        said = line or "without a word, perhaps for want of memory"
+        self.told.append(f"{record.rule_name}{named} failed: {said}\n  its log: {log or 'none'}")
         print(self.told[-1], file=sys.stderr, flush=True)
         if REASON.fullmatch(line) and not INTERRUPTED.fullmatch(line) and not self.keep_going:
             if job is not None:

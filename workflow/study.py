@@ -118,7 +118,7 @@ def main() -> int:
         os.environ.update(cache_variables(ROOT, os.environ))
         name = config["study"]
     except InputError as error:
-        print(f"make study: {error}", file=sys.stderr)
+        print(f"make study: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     alive = other_runs()
     if alive:
@@ -145,8 +145,8 @@ def main() -> int:
         status = run_to_its_end([*command, *options.rest, *(["--", *options.target] if options.target else [])])
     if status:
         print(
-            "make study: stopped before the end. If a message above says what is wrong, mend that (a job's own is in "
-            f"data/{name}/logs); then, as after an interruption, the same command goes on where it was",
+            "make study: stopped before the end. If a message above says what is wrong, mend that (all that a job says is "
+            f"in data/{name}/logs); then, as after an interruption, the same command goes on where it was",
             file=sys.stderr,
         )
         return status
@@ -159,7 +159,8 @@ def main() -> int:
     archive = page.with_name("snakemake-report.html")
     if page.exists() and (not archive.exists() or archive.stat().st_mtime < page.stat().st_mtime):
         subprocess.run([*command, "--report", str(archive.relative_to(ROOT))], cwd=ROOT, check=True)
-    print(f"The report is {page.relative_to(ROOT)}; as plain text, summary.md beside it")
+    if page.exists():  # there is none after a dry run
+        print(f"The report is {page.relative_to(ROOT)}; as plain text, summary.md beside it")
     return 0
 
 

@@ -49,6 +49,14 @@ def ids_file(path: Path, ids: np.ndarray) -> Path:
         ({"--option": "owl.lambda=1"}, "method wanda has no such option; it has exclude, fused, group, sequential"),
         ({"--option": "exclude"}, "--option exclude: must be KEY=VALUE"),
         ({"--option": "exclude=("}, "option exclude=(: not a regular expression"),
+        (
+            {"--option": "exclude=q_porj"},
+            "option exclude=q_porj: matches no linear layer of this model; they are model.l",
+        ),
+        (
+            {"--method": "owl", "--option": "owl.lambda=0.6"},
+            "option owl.lambda=0.6: must be a number, at least 0, at m",
+        ),
         ({"--option": "exclude=.*"}, "no linear layer is left to prune after exclude=.*"),
         (
             {"--method": "dsnot", "--option": "exclude=self_attn"},

@@ -27,6 +27,7 @@ def test_every_promised_file_is_there(finished_study: Workspace) -> None:
     results = json.loads((finished_study.folder / "data/mine/evaluations/none/dense-0.json").read_text())
     assert {row["task"] for row in results} == {"other", "next_sentence_stories"}
     assert not list(finished_study.folder.glob("data/**/*.partial"))
+    assert not list(finished_study.folder.rglob("pwned*"))
 
 
 def test_a_second_run_does_nothing(finished_study: Workspace) -> None:

@@ -73,14 +73,18 @@ def write_documents(path: Path, count: int, seed: int) -> None:
 def prepare(workspace: Workspace, model: Path) -> None:
     """Put there what SMALL_STUDY names: a model and two texts."""
     shutil.copytree(model, workspace.folder / "tiny-llama")
-    write_documents(workspace.folder / "stories.jsonl", 60, 1)
+    write_documents(workspace.folder / STORIES, 60, 1)
     write_documents(workspace.folder / "other.jsonl", 20, 2)
 
 
+# Names that a shell would execute, if anything gave them to it unquoted.
+STORIES = 'it\'s $(touch pwned) `touch pwned`; touch pwned "stories".jsonl'
+
 SMALL_STUDY: dict[str, object] = {
     "study": "mine",
-    "model": {"path": "tiny-llama"},
-    "sources": {"stories": {"files": ["stories.jsonl"], "heldout": 0.3}},
+    "title": "$(touch pwned) `touch pwned`\ntouch pwned\n'; touch pwned; \"",
+    "model": {"path": "tiny-llama", "note": "'$(touch pwned)"},
+    "sources": {"stories": {"files": [STORIES], "heldout": 0.3}},
     "texts": {"other": {"files": ["other.jsonl"]}},
     "tasks": {"next_sentence": {"kind": "next_sentence", "source": "all", "items": 4}},
     "calibration": {"samples": 4, "length": 32},
