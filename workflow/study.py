@@ -145,8 +145,8 @@ def main() -> int:
         status = run_to_its_end([*command, *options.rest, *(["--", *options.target] if options.target else [])])
     if status:
         print(
-            "make study: stopped before the end. If a message above says what is wrong, mend that (all that a job says is "
-            f"in data/{name}/logs); then, as after an interruption, the same command goes on where it was",
+            "make study: stopped before the end. If a message above says what is wrong, mend that (a job's own is in "
+            f"data/{name}/logs); then, as after an interruption, the same command goes on where it was",
             file=sys.stderr,
         )
         return status
