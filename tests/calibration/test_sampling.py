@@ -126,7 +126,13 @@ def test_stage_writes_a_described_set(tiny_model_dir: Path, tmp_path: Path) -> N
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
     samples = read_calibration_set(outputs[0])
     assert samples.input_ids.shape == (5, 32)
-    assert samples.metadata["settings"] == {"samples": 5, "length": 32, "packing": "stream", "separator": "\n\n"}
+    assert samples.metadata["settings"] == {
+        "samples": 5,
+        "length": 32,
+        "packing": "stream",
+        "separator": "\n\n",
+        "bos": False,
+    }
     assert samples.metadata["tokenizer_sha256"] == tokenizer_sha256(tiny_model_dir)
     assert samples.table["origin"].to_pylist() == ["real"] * 5
     assert str(tmp_path).encode() not in outputs[0].read_bytes()

@@ -192,8 +192,8 @@ AUTHORS = {
     ("generation", "length_means"): "new",
     ("generation", "end_of_text"): "stop",
     ("generation", "retokenise"): True,
-    ("generation", "bos_in_prefix"): True,
-    ("generation", "prefix_length"): 2,
+    ("generation", "bos"): "always",
+    ("generation", "prefix_length"): 1,
     ("scoring", "span"): "whole",
     ("evaluation", "text_average"): "document",
 }
@@ -215,6 +215,36 @@ def test_compat_authors_switches_every_documented_difference() -> None:
     assert resolve_config(given("llama-2-7b", compat="authors"))["pruning"]["options"] == {}
     seeds = {t: target_config(given(compat="authors"), t)["seeds"] for t in ("table1", "figure2", "table2", "figure3")}
     assert seeds == {"table1": 20, "figure2": 20, "table2": 5, "figure3": 5}
+
+
+@pytest.mark.parametrize("preset", ["llama-2-7b", "llama-2-13b", "llama-2-70b", "llama-3-8b", "llama-3.1-405b"])
+@pytest.mark.parametrize("compat", ["paper", "authors"])
+def test_presets_of_llamas_follow_published_codes_in_what_texts_begin_with(preset: str, compat: str) -> None:
+    """Windows without the token, self-generation with it; documents of Llama 2 joined as these sets always were."""
+    config = resolve_config(given(preset, compat=compat))
+    starts = {key: config[key]["bos"] for key in ("calibration", "scoring", "evaluation", "generation")}
+    assert starts == {"calibration": "never", "scoring": "never", "evaluation": "never", "generation": "always"}
+    assert config["calibration"]["joining"] == ("tokens" if "llama-2" in preset else "text")
+    shown = {s["name"]: s["value"] for s in study_index(config, {"id": "m"})["study"]["settings"]}
+    assert shown["Beginning-of-text token"].startswith("calibration never, generation always")
+
+
+def test_what_a_text_begins_with_is_one_setting() -> None:
+    for preset in ("smollm2-135m", "dclm-7b"):
+        config = resolve_config(given(preset))
+        assert {config[key]["bos"] for key in ("calibration", "scoring", "evaluation", "generation")} == {"auto"}
+        shown = {s["name"] for s in study_index(config, {"id": "m"})["study"]["settings"]}
+        assert "Beginning-of-text token" not in shown
+    with pytest.raises(InputError, match=r"generation\.bos_in_prefix is no key any more; use generation\.bos: always"):
+        resolve_config(given(generation={"bos_in_prefix": True}))
+    grid = [{"methods": ["wanda"], "sparsities": ["0.6"], "prefix_lengths": [0]}]
+    with pytest.raises(InputError, match=r"prefix_lengths has 0, the beginning-of-text token alone, and gen"):
+        runs(resolve_config(given(grids=grid, generation={"bos": "never"})))
+    assert runs(resolve_config(given(grids=grid)))
+    grid[0]["prefix_lengths"] = [2047]
+    assert runs(resolve_config(given(grids=grid)))
+    with pytest.raises(InputError, match=r"prefix_lengths has 2047, but a sample of calibration\.length 2048"):
+        runs(resolve_config(given(grids=grid, generation={"bos": "always"})))
 
 
 def test_every_key_of_a_compat_set_can_be_set_and_the_report_says_which_was_used() -> None:

@@ -20,9 +20,7 @@ rule sample:
         mem_mb=request_of("sample", "mem_mb"),
         runtime=request_of("sample", "runtime"),
     params:
-        options=lambda wildcards: flags(
-            "sample", length=config["calibration"]["length"], packing=packing(wildcards.source)
-        ),
+        options=lambda wildcards: window_options(packing=packing(wildcards.source)),
         code=code("sample"),
         versions=installed_versions("transformers", "tokenizers"),
     shell:
@@ -67,11 +65,7 @@ if REPACKED:
             mem_mb=request_of("sample", "mem_mb"),
             runtime=request_of("sample", "runtime"),
         params:
-            options=flags(
-                "sample",
-                length=config["calibration"]["length"],
-                retokenise=config["generation"]["retokenise"],
-            ),
+            options=window_options(retokenise=config["generation"]["retokenise"]),
             code=code("sample"),
             versions=installed_versions("transformers", "tokenizers"),
         shell:

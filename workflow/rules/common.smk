@@ -207,7 +207,7 @@ def generation_options():
     chosen = {
         name: value for name, value in config["generation"].items() if name not in ("prefix_length", "retokenise")
     }
-    return flags("generate", bos=chosen.pop("bos_in_prefix"), length=config["calibration"]["length"], **chosen)
+    return flags("generate", length=config["calibration"]["length"], **chosen)
 
 
 def sparsity(wildcards):
@@ -250,6 +250,12 @@ def statistics_output(path):
     return temp(path) if chosen == "temporary" or (chosen == "auto" and large) else path
 
 
+def window_options(**others):
+    """The options of windows of text, real or generated."""
+    chosen = config["calibration"]
+    return flags("sample", length=chosen["length"], joining=chosen["joining"], bos=chosen["bos"], **others)
+
+
 def packing(source):
     return config["calibration"]["packing_of"].get(source, config["calibration"]["packing"])
 
@@ -283,6 +289,7 @@ def evaluation_options():
         length=chosen["length"],
         text_tokens=chosen["text_tokens"] or None,
         text_average=chosen["text_average"],
+        bos=chosen["bos"],
     )
 
 

@@ -111,6 +111,13 @@ def generation_format(metadata: Mapping[str, Any]) -> dict[str, str]:
     return {} if found is None else {"dtype": str(found)}
 
 
+def bos_recorded(metadata: Mapping[str, Any]) -> dict[str, bool]:
+    """`{"bos": ...}`, whether a set's rows begin with a beginning-of-text token, from its metadata; {} if unsaid."""
+    settings = metadata.get("settings")
+    found = metadata.get("bos", settings.get("bos") if isinstance(settings, Mapping) else None)
+    return {"bos": found} if isinstance(found, bool) else {}
+
+
 def check_vocabulary(path: str | Path, ids: npt.NDArray[np.int64], vocab_size: int) -> None:
     """Refuse token ids that the model does not have.
 

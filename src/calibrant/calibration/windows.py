@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from calibrant.calibration.document_tokens import encode_documents
 from calibrant.calibration.documents import SEPARATOR, Documents
 from calibrant.calibration.draws import generator
-from calibrant.calibration.tokens import decode, encode, encode_documents
+from calibrant.calibration.following_text import encode_following
+from calibrant.calibration.tokens import decode, encode
 from calibrant.errors import InputError
 
 # A stream is built until it holds this many times the tokens asked for: enough for windows to fall anywhere in
@@ -130,27 +132,37 @@ def sample_documents(
     seed: int,
     packing: str = "stream",
     separator: str = SEPARATOR,
+    joining: str = "text",
+    first: int | None = None,
 ) -> pa.Table:
-    """The calibration set's rows (columns as `schema.SCHEMA`): `samples` rows of exactly `length` tokens.
+    """The calibration set's rows (columns as `sample_set.SCHEMA`): `samples` rows of exactly `length` tokens.
 
     Documents are put in an order permuted by `seed`; windows are then drawn by the same generator.
+
+    Args:
+        documents, tokenizer, tokenizer_hash: the text, and what it is or was tokenised with.
+        samples, length, seed, packing, separator, joining: as `SampleSettings`.
+        first: id of the token at the head of every window, one of its `length`; None for no such token.
 
     Raises:
         InputError: too little text.
     """
     rng = generator(seed)
     order = rng.permutation(len(documents)).tolist()
-    encoded = encode_documents(tokenizer, tokenizer_hash, documents, order)
+    joined = packing == "stream" and joining == "text"
+    encoded = encode_documents(tokenizer, tokenizer_hash, documents, order, joined=joined)
     where = f"documents {documents.path}" if documents.path else "documents"
+    head = [] if first is None else [first]
+    own = length - len(head)
     if packing == "stream":
-        between = encode(tokenizer, [separator])[0] if separator else []
-        windows = sample_stream(encoded, between, samples, length, rng, where)
+        between = (encode_following if joined else encode)(tokenizer, [separator])[0] if separator else []
+        windows = sample_stream(encoded, between, samples, own, rng, where)
     else:
-        windows = sample_single(encoded, samples, length, rng, where)
+        windows = sample_single(encoded, samples, own, rng, where)
     return pa.table(
         {
             "sample_id": pa.array(range(samples), pa.int64()),
-            "input_ids": pa.array([w.ids for w in windows], pa.list_(pa.int32())),
+            "input_ids": pa.array([head + w.ids for w in windows], pa.list_(pa.int32())),
             "text": pa.array([decode(tokenizer, w.ids) for w in windows], pa.string()),
             "source": pa.array([documents.source] * samples, pa.string()),
             "origin": pa.array([documents.origin] * samples, pa.string()),

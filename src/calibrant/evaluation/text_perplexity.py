@@ -55,7 +55,13 @@ def text_name(path: Path) -> str:
 
 
 def read_text(
-    path: Path, tokenizer: Any, *, name: str | None = None, tokens: int | None = None, **reading: Any
+    path: Path,
+    tokenizer: Any,
+    *,
+    name: str | None = None,
+    tokens: int | None = None,
+    least: int = 2,
+    **reading: Any,
 ) -> Text:
     """Read documents (Parquet, JSONL, plain text; also .gz, .zst), join them and tokenise them.
 
@@ -64,10 +70,11 @@ def read_text(
         tokenizer: the model's.
         name: what to call the text; default `text_name`.
         tokens: keep only so many from the start. Fewer are no error: the result's `n` says how many there were.
+        least: tokens of which one is predicted: 2, or 1 where a beginning-of-text token stands before them.
         reading: how the file is read (`text_settings.ReadingSettings`).
 
     Raises:
-        InputError: unreadable, or less than two tokens.
+        InputError: unreadable, or too few tokens.
     """
     documents = read_documents(path, **reading)
     characters = math.inf if tokens is None else tokens * CHARACTERS_A_TOKEN
@@ -84,40 +91,64 @@ def read_text(
             break
         characters *= 2
     ids = ids[:tokens]
-    if len(ids) < 2:
-        raise InputError(f"--text {path}: has {len(ids)} tokens; perplexity needs at least 2")
+    if len(ids) < least:
+        raise InputError(f"--text {path}: has {len(ids)} tokens; perplexity needs at least {least}")
     return Text(name or text_name(path), ids, documents.sha256)
 
 
 def read_documents_apart(
-    path: Path, tokenizer: Any, *, name: str | None = None, tokens: int | None = None, **reading: Any
+    path: Path,
+    tokenizer: Any,
+    *,
+    name: str | None = None,
+    tokens: int | None = None,
+    least: int = 2,
+    **reading: Any,
 ) -> Text:
     """As `read_text`, each document tokenised alone; documents without a token to predict are left out.
 
     Args:
-        path, tokenizer, name, reading: as for `read_text`.
+        path, tokenizer, name, least, reading: as for `read_text`.
         tokens: whole documents from the start until they have so many.
 
     Raises:
-        InputError: unreadable, or no document of two tokens.
+        InputError: unreadable, or no document has tokens enough.
     """
     documents = read_documents(path, **reading)
     kept: list[list[int]] = []
     for start in range(0, len(documents.texts), DOCUMENTS_AT_A_TIME):
-        kept += [ids for ids in encode(tokenizer, documents.texts[start : start + DOCUMENTS_AT_A_TIME]) if len(ids) > 1]
+        encoded = encode(tokenizer, documents.texts[start : start + DOCUMENTS_AT_A_TIME])
+        kept += [ids for ids in encoded if len(ids) >= least]
         if tokens is not None and sum(map(len, kept)) >= tokens:
             ends = list(itertools.accumulate(map(len, kept)))
             kept = kept[: 1 + sum(end < tokens for end in ends)]
             break
     if not kept:
-        raise InputError(f"--text {path}: no document has 2 tokens; perplexity needs at least 2")
+        raise InputError(f"--text {path}: no document has {least} tokens; perplexity needs at least {least}")
     return Text(name or text_name(path), [i for ids in kept for i in ids], documents.sha256, kept)
 
 
+def windows(tokens: Sequence[int], length: int, first: int | None) -> list[Request]:
+    """What is asked of the model about a text: windows of `length` ids without overlap, the last one shorter.
+
+    The first id of a window is context only: `first`, the id of the beginning-of-text token, so that every token of the
+    text is predicted, or without such a token (None) the first token of the text in the window.
+    """
+    head = [] if first is None else [first]
+    own = length - len(head)
+    rows = [head + list(tokens[start : start + own]) for start in range(0, len(tokens), own)]
+    return [Request(row[:-1], row[1:]) for row in rows if len(row) > 1]
+
+
 def mean_perplexity(
-    scorer: Scorer, documents: Sequence[Sequence[int]], length: int, progress: Callable[[int], Any] | None = None
+    scorer: Scorer,
+    documents: Sequence[Sequence[int]],
+    length: int,
+    progress: Callable[[int], Any] | None = None,
+    *,
+    first: int | None = None,
 ) -> Perplexity:
-    """The mean over documents of each one's perplexity, which is over windows of `length` tokens as in `perplexity`.
+    """The mean over documents of each one's perplexity, which is over `windows` as in `perplexity`.
 
     A few documents that the model finds very unlikely weigh more than in the perplexity of the whole text; the authors'
     code of the paper reports this mean.
@@ -125,17 +156,12 @@ def mean_perplexity(
     Raises:
         InputError: the model's log-likelihoods are not finite, or a document's perplexity is beyond any number.
     """
-    windows = [
-        (number, list(ids[start : start + length]))
-        for number, ids in enumerate(documents)
-        for start in range(0, len(ids), length)
-        if len(ids) - start > 1
-    ]
-    scored = scorer.score([[Request(window[:-1], window[1:])] for _, window in windows], progress)
+    asked = [(number, request) for number, ids in enumerate(documents) for request in windows(ids, length, first)]
+    scored = scorer.score([[request] for _, request in asked], progress)
     losses, counts = [0.0] * len(documents), [0] * len(documents)
-    for (number, window), row in zip(windows, scored, strict=True):
+    for (number, request), row in zip(asked, scored, strict=True):
         losses[number] -= row[0][0]
-        counts[number] += len(window) - 1
+        counts[number] += len(request.targets)
     if not all(map(math.isfinite, losses)):
         raise InputError("the model's log-likelihoods are not finite; try --dtype float32")
     means = [loss / count for loss, count in zip(losses, counts, strict=True)]
@@ -146,21 +172,25 @@ def mean_perplexity(
 
 
 def perplexity(
-    scorer: Scorer, tokens: Sequence[int], length: int, progress: Callable[[int], Any] | None = None
+    scorer: Scorer,
+    tokens: Sequence[int],
+    length: int,
+    progress: Callable[[int], Any] | None = None,
+    *,
+    first: int | None = None,
 ) -> Perplexity:
-    """Corpus perplexity over non-overlapping windows of `length` tokens, the last one shorter.
+    """Corpus perplexity over `windows` of `length` ids, of which a full one predicts length - 1 tokens.
 
-    The first token of a window is context only, so a full window predicts length - 1 tokens. The standard error
-    is that of a ratio of sums over windows, S = sum of negative log-likelihoods over N = sum of tokens, carried
-    through exp by the delta method: stderr = exp(m) sqrt(sum_w (s_w - m n_w)^2 W / (W - 1)) / N with m = S / N.
+    The standard error is that of a ratio of sums over windows, S = sum of negative log-likelihoods over N = sum of
+    tokens, carried through exp by the delta method: stderr = exp(m) sqrt(sum_w (s_w - m n_w)^2 W / (W - 1)) / N with
+    m = S / N.
 
     Raises:
         InputError: the model's log-likelihoods are not finite, or the perplexity is beyond any number.
     """
-    windows = [list(tokens[start : start + length]) for start in range(0, len(tokens), length)]
-    requests = [[Request(window[:-1], window[1:])] for window in windows if len(window) > 1]
-    losses = [-row[0][0] for row in scorer.score(requests, progress)]
-    counts = [len(request.targets) for (request,) in requests]
+    requests = windows(tokens, length, first)
+    losses = [-row[0][0] for row in scorer.score([[request] for request in requests], progress)]
+    counts = [len(request.targets) for request in requests]
     if not all(map(math.isfinite, losses)):
         raise InputError("the model's log-likelihoods are not finite; try --dtype float32")
     total, predicted = math.fsum(losses), sum(counts)

@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.calibration.documents import SEPARATOR
+from calibrant.calibration.first_token import first_token
 from calibrant.errors import InputError
 from calibrant.evaluation.likelihood.tree_scorer import Scorer
 from calibrant.evaluation.tasks.lm_eval_model import TreeLM
@@ -90,10 +92,14 @@ def evaluate_many(
     rows = RowFolder(data) if data is not None else None
     tasks = load_tasks(settings.tasks, rows, settings.fewshot) if settings.tasks else TaskSet({}, {}, {})
     tokenizer = load_tokenizer(checkpoint.path)
-    read = read_text if settings.text_average == "corpus" else read_documents_apart
-    read_texts = [
-        read(file, tokenizer, name=name, tokens=settings.text_tokens, **settings.reading) for name, file in texts
-    ]
+    first = first_token(tokenizer, settings.bos)
+    read = partial(
+        read_text if settings.text_average == "corpus" else read_documents_apart,
+        tokens=settings.text_tokens,
+        least=2 if first is None else 1,
+        **settings.reading,
+    )
+    read_texts = [read(file, tokenizer, name=name) for name, file in texts]
     network = load_model(checkpoint, dtype=settings.dtype, device=settings.device)
     place = next(network.parameters()).device.type
     batch_tokens = settings.batch_tokens or evaluation_tokens_at_once(gpu=on_gpu(torch.device(place)))
@@ -113,6 +119,7 @@ def evaluate_many(
             "text_average": settings.text_average,
             **settings.unusual_reading,
             "length": length,
+            "bos": first is not None if read_texts else None,
             "separator": SEPARATOR if read_texts and settings.text_average == "corpus" else None,
             "dtype": dtype_name(next(network.parameters()).dtype),
             "device": place,
@@ -129,7 +136,7 @@ def evaluate_many(
     for index, file in enumerate(masks):
         with _masked(network, file, restore=index + 1 < len(masks)):
             found = task_rows(lm, tasks, settings.limit) if tasks.tasks else []
-            found += [text_row(scorer, text, length or DEFAULT_LENGTH) for text in read_texts]
+            found += [text_row(scorer, text, length or DEFAULT_LENGTH, first) for text in read_texts]
         yield Evaluation(found, {**record, "masks_sha256": None if file is None else sha256_file(file)})
 
 
@@ -164,14 +171,15 @@ def task_rows(lm: TreeLM, tasks: TaskSet, limit: int | None = None) -> list[Resu
     return rows
 
 
-def text_row(scorer: Scorer, text: Text, length: int) -> ResultRow:
+def text_row(scorer: Scorer, text: Text, length: int, first: int | None = None) -> ResultRow:
     """The perplexity of a text as a result row; `n` is the number of predicted tokens."""
     parts = [text.tokens] if text.documents is None else text.documents
-    with tqdm(desc=text.name, total=sum(-(-len(p) // length) for p in parts), unit="window", disable=None) as bar:
+    own = length - (first is not None)
+    with tqdm(desc=text.name, total=sum(-(-len(p) // own) for p in parts), unit="window", disable=None) as bar:
         if text.documents is None:
-            found = perplexity(scorer, text.tokens, length, bar.update)
+            found = perplexity(scorer, text.tokens, length, bar.update, first=first)
         else:
-            found = mean_perplexity(scorer, text.documents, length, bar.update)
+            found = mean_perplexity(scorer, text.documents, length, bar.update, first=first)
     return {
         "task": text.name,
         "metric": "perplexity",

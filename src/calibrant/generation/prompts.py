@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.calibration.document_tokens import encode_documents
 from calibrant.calibration.documents import Documents
 from calibrant.calibration.draws import generator
-from calibrant.calibration.tokens import bos_id, encode_documents
+from calibrant.calibration.first_token import first_token
 from calibrant.errors import InputError
 from calibrant.generation.generated_rows import Prompt
 
@@ -34,39 +35,45 @@ def make_prompts(
     prefix_length: int,
     length: int,
     seed: int,
-    bos: bool = False,
+    bos: str = "auto",
     length_means: str = "total",
 ) -> Prompts:
     """Truncate documents to their first tokens (Section 4, Eq. 2 of the paper).
 
     Documents are drawn without replacement in an order permuted by `seed`; when they are fewer than the samples,
-    a fresh permutation follows. Documents shorter than the prefix are passed over. A prefix of 0 tokens is the
-    beginning-of-text token alone, which is then the row's first token; with `bos` that token comes first and counts
-    as one of `prefix_length`.
+    a fresh permutation follows. Documents shorter than the prefix are passed over. Where rows begin with a
+    beginning-of-text token (`bos`, as `first_token` takes it), it comes before the prefix and counts as a token of the
+    row. A prefix of 0 tokens is that token alone, of any tokenizer that names one.
 
     Raises:
-        InputError: no document is long enough, or the row has no room for a new token.
+        InputError: no document is long enough, the row has no room for a new token, or the tokenizer names no token
+            that the rows could begin with.
     """
-    leading = [bos_id(tokenizer)] if bos or prefix_length == 0 else []
-    given = max(prefix_length, 1)
-    wanted = given - len(leading)
+    first = first_token(tokenizer, bos) if prefix_length else tokenizer.bos_token_id
+    if first is None and prefix_length == 0:
+        raise InputError(
+            "--prefix-length 0: such a row starts from the beginning-of-text token, and the model's tokenizer names "
+            "none; give 1 or more"
+        )
+    leading = [] if first is None else [int(first)]
+    given = len(leading) + prefix_length
     total = given + length if length_means == "new" else length
     if total <= given:
-        raise InputError(f"--length {length}: must be above the prefix of {given} tokens, which it includes")
+        raise InputError(f"--length {length}: must be above the {given} tokens that are given, which it includes")
     rng = generator(seed)
-    chosen: list[tuple[str, list[int]]] = [("", [])] * samples if wanted == 0 else []
+    chosen: list[tuple[str, list[int]]] = [("", [])] * samples if prefix_length == 0 else []
     passes = 0 if chosen else 1
     while len(chosen) < samples:
         before = len(chosen)
         order = rng.permutation(len(documents)).tolist()
         for index, ids in encode_documents(tokenizer, tokenizer_hash, documents, order):
-            if len(ids) >= wanted:
-                chosen.append((documents.ids[index], ids[:wanted]))
+            if len(ids) >= prefix_length:
+                chosen.append((documents.ids[index], ids[:prefix_length]))
                 if len(chosen) == samples:
                     break
         if len(chosen) == before:
             raise InputError(
-                f"documents {documents.path}: none of {len(documents):,} has the {wanted} tokens that "
+                f"documents {documents.path}: none of {len(documents):,} has the {prefix_length} tokens that "
                 f"--prefix-length {prefix_length} asks for"
             )
         passes += len(chosen) < samples

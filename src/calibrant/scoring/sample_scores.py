@@ -27,12 +27,13 @@ class Score:
     tokens: int
 
 
-def first_scored(prefix_length: int | None, span: str) -> int:
+def first_scored(prefix_length: int | None, span: str, *, bos: bool = False) -> int:
     """The first position that counts. The very first token never does: nothing predicts it.
 
     `continuation` leaves the given prefix out (Section 4 filters what the model wrote); `whole` counts everything.
+    `bos`: the row begins with a beginning-of-text token, which is none of the prefix.
     """
-    return max(1, prefix_length or 0) if span == "continuation" else 1
+    return max(1, bos + (prefix_length or 0)) if span == "continuation" else 1
 
 
 def score_sequences(

@@ -15,6 +15,7 @@ from calibrant.settings.regular_expression import read_regex
 from calibrant.settings.setting import Settings, setting
 from calibrant.settings.sparsity import parse_sparsity
 from calibrant.settings.text_settings import (
+    BosSettings,
     ContaminationSettings,
     FilterSettings,
     GenerateSettings,
@@ -25,12 +26,12 @@ from calibrant.settings.text_settings import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreSettings(ComputeSettings):
-    """How samples are scored."""
+class ScoreSettings(BosSettings, ComputeSettings):
+    """How samples are scored. Samples that begin with a beginning-of-text token keep it, whatever `bos` is."""
 
     span: str = setting(
         "continuation",
-        "continuation: tokens behind the given prefix count; whole: all but the first token",
+        "continuation: tokens behind the given prefix count; whole: all but the first token of the row",
         choices=("continuation", "whole"),
     )
     min_k: float = setting(
@@ -82,7 +83,7 @@ class PruneSettings(PassSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(TaskSettings, ComputeSettings):
+class EvaluateSettings(TaskSettings, BosSettings, ComputeSettings):
     """What a model is evaluated on, and how."""
 
     fewshot: Mapping[str, int] = setting(

@@ -30,6 +30,21 @@ class ReadingSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BosSettings(Settings):
+    """Whether windows and rows begin with the token that some tokenizers put before every text.
+
+    It is no token of the text or of a prefix, and none to predict; a window of a length holds one token of text less.
+    """
+
+    bos: str = setting(
+        "auto",
+        "beginning-of-text token at the head of every window or row, as one of its tokens: auto, where the model's "
+        "tokenizer itself puts one; always; never",
+        choices=("auto", "always", "never"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskSettings(ReadingSettings):
     """Which tasks are evaluated, and how many documents of each."""
 
@@ -49,7 +64,7 @@ class SourceSettings(ReadingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleSettings(SourceSettings):
+class SampleSettings(SourceSettings, BosSettings):
     """How windows of text are drawn from documents."""
 
     samples: int = setting(128, "sequences in a set (the paper uses 128)", least=1, wanted="1 or more")
@@ -62,6 +77,12 @@ class SampleSettings(SourceSettings):
         choices=("stream", "document"),
     )
     separator: str = setting(r"\n\n", r"text between documents of a stream (\n and \t are understood)")
+    joining: str = setting(
+        "text",
+        "text: a stream decodes to the documents joined by the separator; tokens: each of them is tokenised by itself, "
+        "which leaves a space on either side of a separator with SentencePiece tokenizers such as Llama 2's",
+        choices=("text", "tokens"),
+    )
     retokenise: bool = setting(
         False,
         "tokenise the text of generated rows anew, which the authors' code does and which changes some tokens; rows "
@@ -99,12 +120,12 @@ class DecodingSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateSettings(DecodingSettings, SourceSettings, ComputeSettings):
+class GenerateSettings(DecodingSettings, SourceSettings, BosSettings, ComputeSettings):
     """How the model continues the beginnings of documents (paper, sections 4 and 5.1)."""
 
     prefix_length: int = setting(
         4,
-        "tokens of a document that start a row; 0: the beginning-of-text token alone",
+        "tokens of a document that start a row, beside a beginning-of-text token; 0: that token alone",
         least=0,
         wanted="0 or more",
     )
@@ -120,7 +141,6 @@ class GenerateSettings(DecodingSettings, SourceSettings, ComputeSettings):
         "total", "total: the prefix is included in the length; new: it comes on top", choices=("total", "new")
     )
     seed: int = setting(0, "seed of the draw of documents and of every row", least=0, wanted="0 or more")
-    bos: bool = setting(False, "put a beginning-of-text token first; it counts as one token of the prefix")
     batch_size: int = setting(
         0, "rows written at a time; 0: what memory allows", least=0, wanted="1 or more, or 0 for what memory allows"
     )
@@ -137,6 +157,11 @@ class GenerateSettings(DecodingSettings, SourceSettings, ComputeSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.prefix_length == 0 and self.bos == "never":
+            raise InputError(
+                "--bos never: a row with --prefix-length 0 starts from the beginning-of-text token alone; give a "
+                "longer prefix, or auto"
+            )
         if self.tensor_parallel > 1 and self.engine != "vllm":
             raise InputError(f"--tensor-parallel {self.tensor_parallel}: must be 1, or more with --engine vllm")
 

@@ -37,7 +37,7 @@ def filter(
     from calibrant.artefacts.digest import sha256_file
     from calibrant.artefacts.parquet import read_table, write_table
     from calibrant.calibration.perplexity_filter import complete, filter_samples, take_samples
-    from calibrant.calibration.sample_set import generation_format, read_samples, write_samples
+    from calibrant.calibration.sample_set import bos_recorded, generation_format, read_samples, write_samples
     from calibrant.version import __version__
 
     read = read_samples(samples)
@@ -64,6 +64,7 @@ def filter(
     metadata = {
         **{key: value for key, value in earlier.items() if value is not None},
         **generation_format(read.metadata),
+        **bos_recorded(read.metadata),
         "stage": "filter",
         "seed": settings.seed if settings.take is not None else None,
         "settings": {"drop": settings.drop, "take": settings.take},

@@ -39,6 +39,7 @@ def generate(
     admit(FILES, settings, GenerateSettings, documents=documents, model=model, output=output)
     settings = prepared(settings)
     from calibrant.calibration.documents import read_documents
+    from calibrant.calibration.first_token import begins
     from calibrant.calibration.sample_set import write_samples
     from calibrant.calibration.tokens import special_ids
     from calibrant.generation.engines.engine_choice import choose_batch_size, open_engine
@@ -74,7 +75,8 @@ def generate(
     engine, dtype = open_engine(checkpoint, settings, total)
     batch_size = min(settings.batch_size or choose_batch_size(engine, total, device), settings.samples)
     vocabulary = Vocabulary(tuple(special_ids(tokenizer)), len(tokenizer))
-    metadata = _metadata(checkpoint, found, settings, engine, dtype, device.type, batch_size)
+    bos = begins(prompts.rows[0].prefix, tokenizer)
+    metadata = _metadata(checkpoint, found, settings, bos, engine, dtype, device.type, batch_size)
     store = PartialRows(output, metadata)
     meter = Meter(prompts.rows, show=not settings.quiet)
     if (beginnings := len({row.prefix for row in prompts.rows})) < settings.samples and prompts.passes > 1:
@@ -105,6 +107,7 @@ def _metadata(
     checkpoint: "Checkpoint",
     documents: "Documents",
     settings: GenerateSettings,
+    bos: bool,
     engine: "Engine",
     dtype: str,
     device: str,
@@ -132,7 +135,7 @@ def _metadata(
             "length": settings.length,
             "length_means": settings.length_means,
             "prefix_length": settings.prefix_length,
-            "bos": settings.bos,
+            "bos": bos,
             "engine": engine.name,
             "dtype": dtype,
             "device": device,

@@ -27,6 +27,8 @@ def sample(
     """
     admit(FILES, settings, SampleSettings, documents=documents, model=model, output=output)
     from calibrant.calibration.documents import read_documents
+    from calibrant.calibration.first_token import first_token
+    from calibrant.calibration.following_text import joins_by_token
     from calibrant.calibration.sample_set import write_samples
     from calibrant.calibration.windows import sample_documents
     from calibrant.models.checkpoint.checkpoint_files import model_id, resolve, tokenizer_sha256
@@ -38,16 +40,22 @@ def sample(
         found = dataclasses.replace(found, token_ids=None)
     path = resolve(model)
     tokenizer_hash = tokenizer_sha256(path)
+    tokenizer = load_tokenizer(path)
+    first = first_token(tokenizer, settings.bos)
     table = sample_documents(
         found,
-        load_tokenizer(path),
+        tokenizer,
         tokenizer_hash,
         samples=settings.samples,
         length=settings.length,
         seed=settings.seed,
         packing=settings.packing,
         separator=separator,
+        joining=settings.joining,
+        first=first,
     )
+    # Recorded where it makes a difference: byte-level tokens are the same either way.
+    joined = settings.packing == "stream" and settings.joining == "text" and not joins_by_token(tokenizer)
     metadata = {
         "stage": "sample",
         "model": model_id(path),
@@ -61,6 +69,8 @@ def sample(
             "length": settings.length,
             "packing": settings.packing,
             "separator": separator if settings.packing == "stream" else None,
+            "bos": first is not None,
+            **({"joining": "text"} if joined else {}),
             **({"retokenise": True} if settings.retokenise else {}),
             **settings.unusual_reading,
         },

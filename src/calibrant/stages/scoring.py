@@ -34,9 +34,11 @@ def score(
 
     from calibrant.artefacts.digest import sha256_file
     from calibrant.artefacts.parquet import write_table
+    from calibrant.calibration.first_token import begins, first_token
     from calibrant.calibration.sample_set import check_vocabulary, read_samples
     from calibrant.models.checkpoint.checkpoint import open_checkpoint
-    from calibrant.models.checkpoint.loading import load_model
+    from calibrant.models.checkpoint.checkpoint_files import has_tokenizer
+    from calibrant.models.checkpoint.loading import load_model, load_tokenizer
     from calibrant.models.compute.number_formats import dtype_name
     from calibrant.scoring.sample_scores import first_scored, prefix_lengths, score_sequences, to_table, unique_ids
     from calibrant.version import __version__
@@ -45,16 +47,32 @@ def score(
     sequences = read.sequences
     ids = read.table["sample_id"].to_pylist()
     unique_ids(ids, str(samples))
-    starts = [first_scored(t, settings.span) for t in prefix_lengths(read.table)]
+    checkpoint = open_checkpoint(model)
+    tokens = np.concatenate([np.asarray(row, dtype=np.int64) for row in sequences])
+    check_vocabulary(samples, tokens, checkpoint.vocabulary)
+    # A folder without a tokenizer has none that puts a token before its texts.
+    tokenizer = load_tokenizer(checkpoint.path) if settings.bos == "always" or has_tokenizer(checkpoint.path) else None
+    first = None if tokenizer is None else first_token(tokenizer, settings.bos)
+    begun = [tokenizer is not None and begins(row, tokenizer) for row in sequences]
+    if first is not None:
+        sequences = [row if has else [first, *row] for row, has in zip(sequences, begun, strict=True)]
+        begun = [True] * len(sequences)
+        longest = max(map(len, sequences))
+        if checkpoint.positions is not None and longest > checkpoint.positions:
+            raise InputError(
+                f"{samples}: a sample has {longest} tokens, the beginning-of-text token before it counted, but {model} "
+                f"has {checkpoint.positions} positions; use shorter samples or --bos never"
+            )
+    starts = [
+        first_scored(prefix, settings.span, bos=has)
+        for prefix, has in zip(prefix_lengths(read.table), begun, strict=True)
+    ]
     for name, row, start in zip(ids, sequences, starts, strict=True):
         if len(row) <= start:
             raise InputError(
                 f"{samples}: sample_id {name} has {len(row)} tokens and the first {start} do not count, so "
                 "nothing is left to score; use longer samples or --span whole"
             )
-    checkpoint = open_checkpoint(model)
-    tokens = np.concatenate([np.asarray(row, dtype=np.int64) for row in sequences])
-    check_vocabulary(samples, tokens, checkpoint.vocabulary)
     network = load_model(checkpoint, dtype=settings.dtype, device=settings.device)
     parameter = next(network.parameters())
     begin = time.perf_counter()
@@ -69,6 +87,7 @@ def score(
             "span": settings.span,
             "min_k": settings.min_k,
             "batch_tokens": settings.batch_tokens,
+            "bos": first is not None,
             "dtype": dtype_name(parameter.dtype),
             "device": parameter.device.type,
         },

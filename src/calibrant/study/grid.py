@@ -179,7 +179,13 @@ def _sources(config: dict[str, Any], grid: dict[str, Any]) -> list[str]:
 def _check_synthetic(config: dict[str, Any], where: str, samples: int, prefix: int, drop: float) -> None:
     """What would otherwise stop a stage hours later: no room behind the prefix, or fewer samples than are drawn."""
     generation, length = config["generation"], config["calibration"]["length"]
-    if generation["length_means"] == "total" and max(prefix, 1) >= length:
+    if prefix == 0 and generation["bos"] == "never":
+        raise InputError(
+            f"{where}: prefix_lengths has 0, the beginning-of-text token alone, and generation.bos is never; give "
+            "longer ones, or generation.bos auto"
+        )
+    given = prefix + (prefix == 0 or generation["bos"] == "always")
+    if generation["length_means"] == "total" and given >= length:
         raise InputError(
             f"{where}: prefix_lengths has {prefix}, but a sample of calibration.length {length} includes its prefix; "
             "give shorter ones (axes.prefix_lengths for a preset)"

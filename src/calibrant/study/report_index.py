@@ -131,7 +131,7 @@ def settings(
         "Sampler": sampler(calibration, list(config["sources"])),
         "Seeds": f"{len({key.seed for key in keys})} for each source",
         "Generated samples": f"{_amount(generation)} for each source, prefix of {prefixes} tokens"
-        + (", a beginning-of-text token among them" if generation["bos_in_prefix"] else "")
+        + (" behind a beginning-of-text token" if generation["bos"] == "always" else "")
         + (", not counted in the length" if generation["length_means"] == "new" else ""),
         "Decoding": f"top-k {generation['top_k']}, top-p {generation['top_p']}, temperature "
         f"{generation['temperature']}, repetition penalty {generation['repetition_penalty']}",
@@ -149,6 +149,11 @@ def settings(
     }
     if not keys:
         del pairs["Calibration sets"], pairs["Seeds"]
+    starts = {key: config[key]["bos"] for key in ("calibration", "generation", "scoring", "evaluation")}
+    if set(starts.values()) != {"auto"}:
+        pairs["Beginning-of-text token"] = ", ".join(f"{key} {value}" for key, value in starts.items())
+    if calibration["joining"] == "tokens":
+        pairs["Sampler"] += "; documents and separators tokenised each by itself"
     options = config["pruning"]["options"]
     if options:
         pairs["Method options"] = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))

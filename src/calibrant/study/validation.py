@@ -13,6 +13,9 @@ from calibrant.study.plain_data import shown
 
 LONGEST_NAME = 100  # characters that are compared with what was probably meant
 
+# Keys that were: what stands in their place.
+FORMER = {"bos_in_prefix": "bos: always, whose token is none of the prefix's (a prefix of one token less is the same)"}
+
 
 def validate(config: dict[str, Any], schema: dict[str, Any], name: str = "config") -> None:
     """Refuse what the schema does not allow.
@@ -73,6 +76,8 @@ def explain(error: Any) -> str:
         known = list(error.schema.get("properties", {}))
         unknown = [k for k in value if k not in known]
         prefix = "" if key == "the file" else f"{key}."
+        if unknown[0] in FORMER:
+            return f"{prefix}{unknown[0]} is no key any more; use {prefix}{FORMER[unknown[0]]}"
         found = f"unknown key {prefix}{shown(unknown[0])[1:-1]}{suggest(unknown[0], known)}"
         return f"{found}; allowed here: {', '.join(known)}"
     if rule == "required":

@@ -91,6 +91,11 @@ def fingerprint(path: str | Path) -> str:
     return sha256_json({file.name: sha256_file(file) for file in (path / "config.json", *weight_files(path))})
 
 
+def has_tokenizer(path: str | Path) -> bool:
+    """Whether a model directory holds a vocabulary."""
+    return any((Path(path) / name).exists() for name in VOCABULARY_FILES)
+
+
 def tokenizer_sha256(path: str | Path) -> str:
     """SHA-256 over the tokenizer's files.
 
@@ -98,7 +103,7 @@ def tokenizer_sha256(path: str | Path) -> str:
         InputError: the directory holds no vocabulary (transformers makes an empty tokenizer from settings alone).
     """
     path = Path(path)
-    if not any((path / name).exists() for name in VOCABULARY_FILES):
+    if not has_tokenizer(path):
         raise InputError(f"model {path}: no tokenizer (none of {', '.join(VOCABULARY_FILES)})")
     return sha256_json({name: sha256_file(path / name) for name in TOKENIZER_FILES if (path / name).exists()})
 

@@ -1,7 +1,7 @@
 """What a pruning stage starts from: a model opened for streaming and a calibration set, each with its identity."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from calibrant.artefacts.digest import sha256_file
-from calibrant.calibration.sample_set import check_vocabulary, read_calibration_set
+from calibrant.calibration.sample_set import bos_recorded, check_vocabulary, read_calibration_set
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.compute.devices import choose_device
@@ -19,10 +19,11 @@ from calibrant.pruning.methods.input_statistics import Kind
 
 @dataclass(frozen=True)
 class Inputs:
-    """Token ids, int64 [sequences, tokens], of a calibration set and the hash of its file."""
+    """Token ids, int64 [sequences, tokens], of a calibration set, the hash of its file, and what it says of bos."""
 
     ids: Tensor
     sha256: str
+    bos: dict[str, bool] = field(default_factory=dict)
 
 
 def open_model(
@@ -56,9 +57,10 @@ def read_inputs(calibration: str | Path, checkpoint: Checkpoint) -> Inputs:
     Raises:
         InputError: it cannot be read, or holds ids that the model has no embedding for.
     """
-    ids = read_calibration_set(calibration).input_ids
+    found = read_calibration_set(calibration)
+    ids = found.input_ids
     check_vocabulary(calibration, ids, checkpoint.vocabulary)
-    return Inputs(torch.from_numpy(ids), sha256_file(calibration))
+    return Inputs(torch.from_numpy(ids), sha256_file(calibration), bos_recorded(found.metadata))
 
 
 def identity(streamed: StreamedModel, inputs: Inputs | None) -> dict[str, Any]:
@@ -69,6 +71,7 @@ def identity(streamed: StreamedModel, inputs: Inputs | None) -> dict[str, Any]:
         "calibration_sha256": inputs.sha256 if inputs else None,
         "sequences": inputs.ids.shape[0] if inputs else 0,
         "sequence_length": inputs.ids.shape[1] if inputs else 0,
+        **(inputs.bos if inputs else {}),
         "dtype": dtype_name(streamed.dtype),
         "device": streamed.device.type,
         "attention": streamed.attention,
