@@ -4,7 +4,6 @@ import contextlib
 import importlib.metadata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +92,12 @@ def evaluate_many(
     tasks = load_tasks(settings.tasks, rows, settings.fewshot) if settings.tasks else TaskSet({}, {}, {})
     tokenizer = load_tokenizer(checkpoint.path)
     first = first_token(tokenizer, settings.bos)
-    read = partial(
-        read_text if settings.text_average == "corpus" else read_documents_apart,
-        tokens=settings.text_tokens,
-        least=2 if first is None else 1,
-        **settings.reading,
-    )
-    read_texts = [read(file, tokenizer, name=name) for name, file in texts]
+    read = read_text if settings.text_average == "corpus" else read_documents_apart
+    least = 2 if first is None else 1
+    read_texts = [
+        read(file, tokenizer, name=name, tokens=settings.text_tokens, least=least, **settings.reading)
+        for name, file in texts
+    ]
     network = load_model(checkpoint, dtype=settings.dtype, device=settings.device)
     place = next(network.parameters()).device.type
     batch_tokens = settings.batch_tokens or evaluation_tokens_at_once(gpu=on_gpu(torch.device(place)))
