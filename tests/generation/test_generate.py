@@ -45,20 +45,22 @@ def documents(texts: list[str]) -> Documents:
 
 
 @pytest.mark.parametrize(
-    ("prefix_length", "bos"), [(1, False), (4, False), (4, True), (1, True), (0, False), (0, True)]
+    ("prefix_length", "bos"), [(1, "auto"), (4, "auto"), (4, "always"), (1, "always"), (0, "auto"), (0, "always")]
 )
-def test_prefixes_are_the_first_tokens_of_documents(tiny_model_dir: Path, prefix_length: int, bos: bool) -> None:
+def test_prefixes_are_the_first_tokens_of_documents(tiny_model_dir: Path, prefix_length: int, bos: str) -> None:
+    """Behind the beginning-of-text token where rows have one; this tokenizer names it and puts none by itself."""
     tokenizer = load_tokenizer(tiny_model_dir)
     texts = [make_text(20, i) for i in range(10)]
     made = make_prompts(
         documents(texts), tokenizer, "hash", samples=10, prefix_length=prefix_length, length=16, seed=1, bos=bos
     )
-    leading = [1] if bos or prefix_length == 0 else []
-    own = max(prefix_length, 1) - len(leading)
+    leading = [1] if bos == "always" or prefix_length == 0 else []
+    own = prefix_length
     for row in made.rows:
         assert list(row.prefix[: len(leading)]) == leading
-        assert len(row.prefix) == max(prefix_length, 1)
+        assert len(row.prefix) == len(leading) + prefix_length
         assert row.prefix_length == prefix_length
+        assert row.total == 16
         if own:
             assert list(row.prefix[len(leading) :]) == encode(tokenizer, [texts[int(row.doc_id[1:])]])[0][:own]
         else:
@@ -81,7 +83,7 @@ def test_few_documents_are_gone_through_again(tiny_model_dir: Path) -> None:
     assert names[:4] != names[4:8]
     with pytest.raises(InputError, match="none of 1 has the 4 tokens"):
         make_prompts(documents(["a"]), tokenizer, "hash", samples=1, prefix_length=4, length=16, seed=0)
-    with pytest.raises(InputError, match="must be above the prefix of 16 tokens"):
+    with pytest.raises(InputError, match="must be above the 16 tokens that are given"):
         make_prompts(documents(texts), tokenizer, "hash", samples=1, prefix_length=16, length=16, seed=0)
     new = make_prompts(
         documents(texts), tokenizer, "h", samples=1, prefix_length=4, length=16, seed=0, length_means="new"
@@ -235,7 +237,7 @@ def test_early_ends_are_scored_filtered_and_packed(tiny_model_dir: Path, corpus:
         ({"tokens": -1}, "--tokens -1"),
         ({"tensor-parallel": 0}, "--tensor-parallel 0"),
         ({"tensor-parallel": 2}, "--tensor-parallel 2: must be 1, or more with --engine vllm"),
-        ({"length": 4}, "must be above the prefix of 4 tokens"),
+        ({"length": 4}, "must be above the 4 tokens that are given"),
         ({"length": 5000}, "has 128 positions"),
         ({"samples": 0}, "--samples 0"),
         ({"prefix-length": -1}, "--prefix-length -1"),
