@@ -74,8 +74,8 @@ def make_items() -> pl.DataFrame:
             ("c4", "boolq", "boolq 2", 30, None, 0, 0.0),
             ("wikipedia", "boolq", "boolq 1", 20, "w-1", 9, 0.45)]  # fmt: skip
     return pl.DataFrame(
-        [{"source": s, "evaluation": e, "kind": "task", "item": i, "n": 8, "shingles": k, "doc_id": d, "shared": m,
-          "share": share, "threshold": 0.5} for s, e, i, k, d, m, share in rows],
+        [{"source": s, "evaluation": e, "kind": "task", "item": i, "unit": "word", "n": 8, "shingles": k,
+          "doc_id": d, "shared": m, "share": share, "threshold": 0.5} for s, e, i, k, d, m, share in rows],
         schema=pl.DataFrame(CONTAMINATION.empty_table()).schema,
     )  # fmt: skip
 

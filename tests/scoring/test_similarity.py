@@ -218,10 +218,10 @@ def test_command(tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        (["--shingle", "sentence"], "use word, token or char"),
+        (["--shingle", "sentence"], "use auto, word, token or char"),
         (["--amount", "99999"], "has 1200 units; use 1 to 1200"),
-        (["--permutations", "128"], "must be 4096 or more; fewer are too few"),
-        (["--seed", "-1"], "--seed -1: must be 0 or more"),
+        (["--permutations", "128"], "must be 4096 to 65536; fewer are too few"),
+        (["--seed", "-1"], "--seed -1: must be 0 to 4294967295"),
         (["--duplicates", "pairs.json"], "--duplicates pairs.json"),
         (["--duplicates", "pairs.parquet", "--threshold", "0"], "--threshold 0: must be above 0"),
         (["--n", "0"], "--n 0: must be at least 1"),

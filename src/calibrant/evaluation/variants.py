@@ -17,6 +17,7 @@ from calibrant.calibration.documents import SEPARATOR
 from calibrant.calibration.first_token import first_token
 from calibrant.errors import InputError
 from calibrant.evaluation.likelihood.tree_scorer import Scorer
+from calibrant.evaluation.tasks.group_error import group_stderr
 from calibrant.evaluation.tasks.lm_eval_model import TreeLM
 from calibrant.evaluation.tasks.lm_eval_tasks import TaskSet, load_tasks, undisturbed
 from calibrant.evaluation.tasks.row_folder import RowFolder
@@ -154,6 +155,8 @@ def task_rows(lm: TreeLM, tasks: TaskSet, limit: int | None = None) -> list[Resu
             if not comma or metric.endswith("_stderr"):
                 continue
             stderr = found.get(f"{metric}_stderr,{kind}")
+            if stderr in (None, "N/A") and name in tasks.groups:
+                stderr = group_stderr(tasks.groups[name], metric, kind, results["results"])
             rows.append(
                 {
                     "task": name,

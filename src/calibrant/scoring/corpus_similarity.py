@@ -15,7 +15,7 @@ import pyarrow as pa
 from datasketch import MinHash
 
 from calibrant.errors import InputError
-from calibrant.scoring.shingles import Corpus, Hashes, corpus_shingles
+from calibrant.scoring.shingles import NAMES, Corpus, Hashes, check_shingles, corpus_shingles
 
 PERMUTATIONS = 4096
 EXACT_LIMIT = 20_000_000  # distinct shingles of both sets together; 160 MB of hashes
@@ -99,14 +99,16 @@ def similarity_rows(
     """One row of `SCHEMA` for each of `others`, compared with `reference`.
 
     Raises:
-        InputError: corpora too small.
+        InputError: corpora too small, or one without any shingle.
     """
+    for corpus in (reference, *others):
+        check_shingles(corpus, unit, n)
     taken = common_amount([reference, *others], amount)
-    base, base_documents = corpus_shingles(reference, n, taken, seed)
+    base, base_documents = _some_shingles(reference, unit, n, taken, seed)
     base_signature = signature(base, permutations, seed)
     rows = []
     for other in others:
-        hashes, documents = corpus_shingles(other, n, taken, seed)
+        hashes, documents = _some_shingles(other, unit, n, taken, seed)
         estimate = base_signature.jaccard(signature(hashes, permutations, seed))
         small = len(base) + len(hashes) <= EXACT_LIMIT
         rows.append(
@@ -127,3 +129,13 @@ def similarity_rows(
             }
         )
     return rows
+
+
+def _some_shingles(corpus: Corpus, unit: str, n: int, amount: int, seed: int) -> tuple[Hashes, int]:
+    hashes, documents = corpus_shingles(corpus, n, amount, seed)
+    if not len(hashes):
+        raise InputError(
+            f"--amount {amount}: of {corpus.source} that is {documents} document{'s' * (documents > 1)} without {n} "
+            f"{NAMES[unit]} in a row, so there is nothing to compare; use a larger --amount or a smaller --n"
+        )
+    return hashes, documents

@@ -4,7 +4,7 @@ MinHash estimates the Jaccard similarity of two sets, which stays small where a 
 document. Here the share of the smaller of the two sets is counted (overlap coefficient), for each item and document.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from calibrant.scoring.shingles import Corpus, Hashes, shingles, splitter
+from calibrant.calibration.documents import Documents
+from calibrant.scoring.shingles import (
+    AUTO,
+    Corpus,
+    Hashes,
+    check_shingles,
+    common_unit,
+    read_corpus,
+    shingles,
+    splitter,
+)
 
 WORDS = 8  # in a shingle: fewer are phrases that anyone writes
+CHARACTERS_A_WORD = 2  # of scripts without spaces: a word has one or two in Chinese, more in Thai
 # Seven tasks against four real corpora: quotations share 0.21 or more, all else 0.17 or less (docs/reporting.md).
 THRESHOLD = 0.2
 SCHEMA = pa.schema(
@@ -23,7 +34,8 @@ SCHEMA = pa.schema(
         ("evaluation", pa.string()),  # task or text
         ("kind", pa.string()),  # task | text
         ("item", pa.string()),
-        ("n", pa.int32()),  # words in a shingle
+        ("unit", pa.string()),  # of a shingle: word | char
+        ("n", pa.int32()),  # units in a shingle
         ("shingles", pa.int64()),  # of the item, distinct; 0: too short to be compared
         ("doc_id", pa.string()),  # the document that shares most; null: none shares anything
         ("shared", pa.int64()),
@@ -49,19 +61,53 @@ class Items:
     names: Sequence[str]
     texts: Sequence[Sequence[str]]
 
+    def unit(self, asked: str = AUTO) -> str:
+        """The unit in which these items are compared, `word` or `char`: the one asked for, or what their script has."""
+        return common_unit(asked, [[text for texts in self.texts for text in texts]])
+
+
+def in_units(words: int, unit: str) -> int:
+    """Units in a shingle of so many words."""
+    return words if unit == "word" else CHARACTERS_A_WORD * words
+
+
+def compare_items(
+    documents: Documents,
+    items: Sequence[Items],
+    asked: str = AUTO,
+    words: int = WORDS,
+    threshold: float = THRESHOLD,
+) -> list[dict[str, Any]]:
+    """`contamination` of items whose scripts may differ: each task or text in its own unit, in the items' order.
+
+    Raises:
+        InputError: the source has no shingle of the unit that fits its own text.
+    """
+    units = [each.unit(asked) for each in items]
+    found: dict[str, Iterator[dict[str, Any]]] = {}
+    for unit in dict.fromkeys(units):
+        source = read_corpus(documents, splitter(unit))
+        n = in_units(words, unit)
+        if unit == common_unit(asked, [documents.texts]):
+            check_shingles(source, unit, n)
+        ours = [each for each, own in zip(items, units, strict=True) if own == unit]
+        found[unit] = iter(contamination(source, ours, n, threshold, unit))
+    return [next(found[unit]) for each, unit in zip(items, units, strict=True) for _ in each.names]
+
 
 def contamination(
-    source: Corpus, items: Sequence[Items], n: int = WORDS, threshold: float = THRESHOLD
+    source: Corpus, items: Sequence[Items], n: int = WORDS, threshold: float = THRESHOLD, unit: str = "word"
 ) -> list[dict[str, Any]]:
     """For each item the document of the source that shares most with it: rows of `SCHEMA`, in the items' order.
 
     Args:
-        source: documents cut into words (`splitter("word")`).
+        source: documents cut into units (`splitter(unit)`).
         items: what the model is evaluated on.
-        n: words in a shingle.
+        n: units in a shingle.
         threshold: share from which a reader should take the item for found; recorded.
+        unit: `word` or `char`.
     """
-    sets = [_item_shingles(texts, n) for each in items for texts in each.texts]
+    sets = [_item_shingles(texts, n, unit) for each in items for texts in each.texts]
     best = _best_documents(source, sets, n)
     rows = []
     flat = [(each, name) for each in items for name in each.names]
@@ -72,6 +118,7 @@ def contamination(
                 "evaluation": each.evaluation,
                 "kind": each.kind,
                 "item": name,
+                "unit": unit,
                 "n": n,
                 "shingles": len(hashes),
                 "doc_id": None if document is None else source.doc_ids[document],
@@ -83,8 +130,8 @@ def contamination(
     return rows
 
 
-def _item_shingles(texts: Sequence[str], n: int) -> Hashes:
-    parts = [shingles(units, n) for units in splitter("word")(list(texts))]
+def _item_shingles(texts: Sequence[str], n: int, unit: str) -> Hashes:
+    parts = [shingles(units, n) for units in splitter(unit)(list(texts))]
     return np.unique(np.concatenate(parts)) if parts else np.array([], dtype=np.uint64)
 
 

@@ -187,16 +187,27 @@ class FilterSettings(Settings):
 class SimilaritySettings(ReadingSettings):
     """How corpora are compared (paper, section 3.4)."""
 
-    shingle: str = setting("word", "what a shingle is made of", choices=("word", "token", "char"))
+    shingle: str = setting(
+        "auto",
+        "what a shingle is made of; auto: words, or characters where text has no spaces between words (Chinese, Thai)",
+        choices=("auto", "word", "token", "char"),
+    )
     n: int = setting(3, "words, tokens or characters in a shingle", least=1)
     amount: int | None = setting(None, "words, tokens or characters of each corpus; default: the smallest's", least=1)
     permutations: int = setting(
         4096,
         "hash permutations of the estimate",
         least=4096,
-        wanted="4096 or more; fewer are too few to tell similarities near 0.01",
+        most=1 << 16,
+        wanted="4096 to 65536; fewer are too few to tell similarities near 0.01",
     )
-    seed: int = setting(0, "seed of the documents drawn and of the permutations", least=0, wanted="0 or more")
+    seed: int = setting(
+        0,
+        "seed of the documents drawn and of the permutations",
+        least=0,
+        most=(1 << 32) - 1,
+        wanted="0 to 4294967295",
+    )
     threshold: float = setting(0.8, "Jaccard similarity of near-duplicates", above=0, below=1)
 
 
@@ -204,5 +215,10 @@ class SimilaritySettings(ReadingSettings):
 class ContaminationSettings(TaskSettings):
     """When an evaluation item counts as found in calibration text."""
 
-    n: int = setting(8, "words in a shingle", least=1)
+    shingle: str = setting(
+        "auto",
+        "what a shingle is made of; auto: words, or characters where an item has no spaces between words",
+        choices=("auto", "word", "char"),
+    )
+    n: int = setting(8, "words in a shingle, for each of which there are two characters in one of characters", least=1)
     threshold: float = setting(0.2, "share of an item's shingles from which it counts as found", above=0, most=1)

@@ -58,7 +58,7 @@ def contamination(
     from calibrant.evaluation.tasks.lm_eval_tasks import load_tasks
     from calibrant.evaluation.tasks.row_folder import RowFolder
     from calibrant.scoring import item_contamination
-    from calibrant.scoring.shingles import read_corpus, splitter
+    from calibrant.scoring.shingles import NAMES
     from calibrant.version import __version__
 
     names = list(settings.tasks)
@@ -69,9 +69,15 @@ def contamination(
     items += named
     rows, hashes = [], []
     for path in sources:  # one at a time, since a source may be large
-        source = read_corpus(read_documents(path, **settings.reading), splitter("word"))
+        source = read_documents(path, **settings.reading)
         hashes.append(source.sha256)
-        rows += item_contamination.contamination(source, items, settings.n, settings.threshold)
+        rows += item_contamination.compare_items(source, items, settings.shingle, settings.n, settings.threshold)
+    if not any(row["shingles"] for row in rows):
+        units = sorted({f"{row['n']} {NAMES[row['unit']]}" for row in rows})
+        raise InputError(
+            f"--n {settings.n}: none of {len(rows) // len(sources):,} items has {' or '.join(units)} in a row, so "
+            "there is nothing to compare; use a smaller --n or --shingle char"
+        )
     metadata = {
         "stage": "contamination",
         "library_version": __version__,
@@ -88,12 +94,23 @@ def contamination(
 
 def _said(rows: list[dict[str, Any]]) -> str:
     found = [row for row in rows if row["share"] is not None and row["share"] >= row["threshold"]]
-    lines = [
+    lines = _not_compared(rows)
+    lines += [
         f"{row['evaluation']}: {row['item']} shares {row['share']:.2f} with {row['doc_id']} of {row['source']}"
         for row in found
     ]
     share = f" share {rows[0]['threshold']:g} or more" if rows else ""
     return "\n".join([*lines, f"{len(found)} of {len(rows)} pairs of a source and an item{share}"])
+
+
+def _not_compared(rows: list[dict[str, Any]]) -> list[str]:
+    """A line for each task or text with items that are too short to be compared."""
+    lines = []
+    for evaluation in dict.fromkeys(row["evaluation"] for row in rows):
+        items = {row["item"]: row["shingles"] for row in rows if row["evaluation"] == evaluation}
+        if short := sum(not count for count in items.values()):
+            lines.append(f"{evaluation}: {short} of {len(items)} items are too short to be compared")
+    return lines
 
 
 STAGE = Stage(contamination, FILES, ContaminationSettings, said=_said)

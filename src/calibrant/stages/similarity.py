@@ -54,7 +54,7 @@ def similarity(
     from calibrant.artefacts.parquet import write_table
     from calibrant.calibration.documents import read_documents
     from calibrant.scoring import corpus_similarity, near_duplicates
-    from calibrant.scoring.shingles import read_corpus, splitter
+    from calibrant.scoring.shingles import common_unit, read_corpus, splitter
     from calibrant.version import __version__
 
     tokenizer, tokenizer_hash = None, None
@@ -64,15 +64,17 @@ def similarity(
 
         folder = resolve(model)
         tokenizer, tokenizer_hash = load_tokenizer(folder), tokenizer_sha256(folder)
-    split = splitter(settings.shingle, tokenizer)
-    base, *compared = (read_corpus(read_documents(path, **settings.reading), split) for path in (reference, *others))
+    documents = [read_documents(path, **settings.reading) for path in (reference, *others)]
+    unit = common_unit(settings.shingle, [each.texts for each in documents])
+    split = splitter(unit, tokenizer)
+    base, *compared = (read_corpus(each, split) for each in documents)
     metadata = {
         "stage": "similarity",
         "library_version": __version__,
         "seed": settings.seed,
         "tokenizer_sha256": tokenizer_hash,
         "settings": {
-            "shingle": settings.shingle,
+            "shingle": unit,
             "n": settings.n,
             "amount": settings.amount,
             "permutations": settings.permutations,
@@ -83,7 +85,7 @@ def similarity(
     rows = corpus_similarity.similarity_rows(
         base,
         compared,
-        unit=settings.shingle,
+        unit=unit,
         n=settings.n,
         amount=settings.amount,
         permutations=settings.permutations,
