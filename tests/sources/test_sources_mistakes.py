@@ -44,7 +44,8 @@ ARCHIVE = {"package": "a==1", "sha256": "0" * 64, "member": "x.jsonl"}
         ({"tasks": {"t": {"kind": "next_sentence", "source": "s", "items": 3}}}, "download source s first"),
         ({"tasks": {"t": {"items": 3}}}, "only a task with kind next_sentence has it"),
         ({"tasks": {"t": {"files": {"test": "no.jsonl"}}}}, "tasks.t.files.test: no.jsonl: no such file"),
-        ("{model: [", "is not YAML"),
+        ("{model: [", "config CONFIG: cannot be read as YAML"),
+        ("{model: {path: a}, model: {path: b}}", "the key model is given twice"),
         ("missing.yaml", "config missing.yaml: no such file"),
     ],
 )

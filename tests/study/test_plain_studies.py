@@ -210,7 +210,7 @@ def test_what_grows_is_refused_and_plain_merges_are_not() -> None:
     assert parse("x: &a {s: 1, t: 2}\ny: {<<: *a, t: 3}", "my.yaml") == {"x": {"s": 1, "t": 2}, "y": {"s": 1, "t": 3}}
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(max_size=5),

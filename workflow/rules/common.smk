@@ -44,7 +44,8 @@ try:
     for file in workflow.configfiles if workflow.is_main_process else []:
         read_yaml(file)  # Snakemake has read it, and takes what this refuses: a key that is given twice, for one
     config = resolve_config(GIVEN, CONFIG_NAME)
-    check_study(config, CONFIG_NAME)
+    if workflow.is_main_process:
+        check_study(config, CONFIG_NAME)
     RUNS = runs(config)
     SETS = {key.name: key for key in calibration_sets(config)}
     TARGETS = target_files()

@@ -86,8 +86,7 @@ def _add_setting(parser: argparse.ArgumentParser, each: Described) -> None:
 
 def _read(each: Described, typed: Any) -> Any:
     if each.kind is tuple:
-        parts = typed.split(",") if isinstance(typed, str) else typed
-        return tuple(part for part in parts if part)
+        return tuple(part for part in typed.split(",") if part) if isinstance(typed, str) else tuple(typed)
     if each.kind is dict and each.number:
         return dict(_count(each, item) for item in typed.split(",") if item)
     if each.kind is dict:

@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 from calibrant.errors import InputError
+from calibrant.settings.regular_expression import read_regex
 
 KEY = "setting"  # in a dataclass field's metadata
 TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}  # as JSON schemas call them
@@ -20,6 +21,7 @@ class Setting:
 
     help: what it is, in words.
     choices: the values that are allowed, where they are few.
+    regex: whether a text is itself a regular expression.
     pattern: a regular expression that the whole of a text must match; `wanted` says it in words.
     least, above, most, below: bounds of a number; `above` and `below` are excluded themselves.
     wanted: what a right value is, where the bounds alone do not say it well.
@@ -30,6 +32,7 @@ class Setting:
     help: str
     choices: tuple[str, ...] = ()
     pattern: str = ""
+    regex: bool = False
     least: float | None = None
     above: float | None = None
     most: float | None = None
@@ -150,6 +153,11 @@ def check(each: Described, value: Any) -> None:
             raise InputError(f"{each.flag} {value}: unknown; use {one_of(said.choices)}")
         if said.pattern and not re.fullmatch(said.pattern, value):
             raise InputError(f"{each.flag} {value}: unknown; use {said.right}")
+        if said.regex:
+            try:
+                read_regex(value)
+            except InputError as error:
+                raise InputError(f"{each.flag} {value}: {error}") from None
     elif each.kind is tuple:
         if isinstance(value, str) or not all(isinstance(item, str) for item in value):
             raise InputError(f"{each.flag} {value!r}: must be a list of texts")
@@ -176,6 +184,8 @@ def json_schema(each: Described) -> dict[str, Any]:
         found["type"] = TYPES[each.kind]
         if said.pattern:
             found["pattern"] = f"^({said.pattern})$"
+        if said.regex:
+            found["format"] = "regex"
     elif each.kind is tuple:
         found |= {"type": "array", "items": {"enum": list(said.choices)} if said.choices else {"type": "string"}}
     else:

@@ -7,11 +7,9 @@ are not here; `calibrant.stages` has them.
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 
-from calibrant.errors import InputError
 from calibrant.settings.batches import EVALUATION_TOKENS, EVALUATION_TOKENS_GPU, SCORING_TOKENS
 from calibrant.settings.compute_settings import ComputeSettings, PassSettings
 from calibrant.settings.method_options import METHODS
-from calibrant.settings.regular_expression import read_regex
 from calibrant.settings.setting import Settings, setting
 from calibrant.settings.sparsity import parse_sparsity
 from calibrant.settings.text_settings import (
@@ -53,15 +51,9 @@ class StatisticsSettings(PassSettings):
         "norm (wanda, ria, owl), moments (dsnot), hessian (sparsegpt; large)",
         choices=("norm", "moments", "hessian"),
     )
-    exclude: str | None = setting(None, "linear layers to leave out, as in prune's exclude=REGEX", metavar="REGEX")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.exclude is not None:
-            try:
-                read_regex(self.exclude)
-            except InputError as error:
-                raise InputError(f"--exclude {self.exclude}: {error}") from None
+    exclude: str | None = setting(
+        None, "linear layers to leave out, as in prune's exclude=REGEX", metavar="REGEX", regex=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

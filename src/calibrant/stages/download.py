@@ -87,20 +87,16 @@ def read_config(argument: str) -> dict[str, Any]:
     Raises:
         InputError: no such file, not YAML, not a mapping, or an unknown key.
     """
-    import yaml
-
     from calibrant.sources.asset_specs import SECTIONS
+    from calibrant.study.plain_data import check_plain
+    from calibrant.study.strict_yaml import parse, read_text
 
     inline = argument.lstrip().startswith("{")
     name = "CONFIG" if inline else argument
-    if not inline and not Path(argument).is_file():
-        raise InputError(f"config {argument}: no such file")
-    try:
-        config = yaml.safe_load(argument if inline else Path(argument).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"config {name}: is not YAML ({' '.join(str(error).split())})") from error
+    config = parse(argument if inline else read_text(argument, f"config {name}"), f"config {name}")
     if not isinstance(config, dict):
         raise InputError(f"config {name}: must map keys to values; it is {type(config).__name__}")
+    check_plain(config, f"config {name}")
     if not inline and not config.keys() <= set(SECTIONS):
         from calibrant.study.config import study_keys
         from calibrant.study.study_file import load_config

@@ -15,25 +15,26 @@ MERGED = 1000  # keys of a mapping, those that `<<` brings included
 PLAIN_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9_]*)(\.[0-9_]*)?([eE][-+]?[0-9]+)?|[-+]?\.([0-9]+|inf|nan)", re.IGNORECASE)
 
 
-def read_text(path: str | Path) -> str:
-    """The text of a YAML file.
+def read_text(path: str | Path, name: str = "") -> str:
+    """The text of a YAML file; `name` is what messages call it, its path by default.
 
     Raises:
         InputError: missing, no ordinary file, too large, or not UTF-8.
     """
+    name = name or str(path)
     try:
         found = Path(path).stat()
         if not stat.S_ISREG(found.st_mode):
             kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no ordinary file"
-            raise InputError(f"{path}: cannot be read as YAML (it is {kind})")
+            raise InputError(f"{name}: cannot be read as YAML (it is {kind})")
         if found.st_size > LARGEST:
-            raise InputError(f"{path}: cannot be read as YAML ({found.st_size:,} bytes; at most {LARGEST:,})")
+            raise InputError(f"{name}: cannot be read as YAML ({found.st_size:,} bytes; at most {LARGEST:,})")
         return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{name}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name with a NUL
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InputError(f"{path}: cannot be read as YAML ({reason})") from None
+        raise InputError(f"{name}: cannot be read as YAML ({reason})") from None
 
 
 def parse(text: str, name: str) -> Any:

@@ -119,7 +119,7 @@ class _Loader:
 
     def _unknown(self, name: str) -> str:
         local = self.data.names() if self.data else []
-        close = difflib.get_close_matches(name, [*FOLDERS, *local, *declared()], n=3)
+        close = difflib.get_close_matches(name[:100], {*FOLDERS, *local, *declared()}, n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         if name.startswith("next_sentence_") and self.data:
             hint = f"; {self.data.path / f'{name}_test.jsonl'} is missing"
