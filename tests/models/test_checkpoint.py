@@ -5,14 +5,16 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import LlamaConfig, MambaConfig
 
 from calibrant.errors import InputError
-from calibrant.models.checkpoint import checkpoint_files
+from calibrant.models.checkpoint import checkpoint, checkpoint_files
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint, open_checkpoint
 from calibrant.models.checkpoint.checkpoint_files import fingerprint, tokenizer_sha256
 from calibrant.models.checkpoint.loading import load_model
@@ -54,13 +56,16 @@ def test_opening_reads_no_weights_and_hashes_are_taken_once(
     tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: Counter[str] = Counter()
-    original = checkpoint_files.sha256_file
 
-    def counting(path: str | Path) -> str:
-        hashed[Path(path).name] += 1
-        return original(path)
+    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
+        def counting(path: str | Path, *more: Any) -> Any:
+            hashed[Path(path).name] += 1
+            return original(path, *more)
 
-    monkeypatch.setattr(checkpoint_files, "sha256_file", counting)
+        return counting
+
+    monkeypatch.setattr(checkpoint_files, "sha256_file", counted(checkpoint_files.sha256_file))
+    monkeypatch.setattr(checkpoint, "hash_and_peaks", counted(checkpoint.hash_and_peaks))
     found = open_checkpoint(tiny_model_dir)
     assert not hashed
     assert found.sha256 == found.sha256

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers.configuration_utils import PreTrainedConfig
 
-from calibrant.models.checkpoint import checkpoint_files
+from calibrant.models.checkpoint import checkpoint
 from calibrant.pruning.inspection.descriptions import figures
 from calibrant.pruning.methods.composition import compose
 from calibrant.pruning.run.model_pruning import prune_model
@@ -20,18 +21,18 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     """The config.json files that transformers reads, and how often each file is hashed, from now on."""
     configs: list[Path] = []
     hashed: Counter[str] = Counter()
-    read, digest = PreTrainedConfig._dict_from_json_file, checkpoint_files.sha256_file
+    read, digest = PreTrainedConfig._dict_from_json_file, checkpoint.hash_and_peaks
 
     def reading(path: str | Path) -> dict[str, object]:
         configs.append(Path(path))
         return dict(read(path))
 
-    def hashing(path: str | Path) -> str:
-        hashed[Path(path).name] += 1
-        return digest(path)
+    def hashing(path: Path, tensors: Any) -> tuple[str, dict[str, float]]:
+        hashed[path.name] += 1
+        return digest(path, tensors)
 
     monkeypatch.setattr(PreTrainedConfig, "_dict_from_json_file", reading)
-    monkeypatch.setattr(checkpoint_files, "sha256_file", hashing)
+    monkeypatch.setattr(checkpoint, "hash_and_peaks", hashing)
     return configs, hashed
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.artefacts.atomic import SIDECAR, read_json, write_json
+from calibrant.errors import InputError
 from calibrant.version import __version__
 
 
@@ -19,6 +20,13 @@ def write_provenance(path: str | Path, record: dict[str, Any]) -> None:
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """Read the sidecar of `path`, or {} when there is none."""
+    """Read the sidecar of `path`, or {} when there is none.
+
+    Raises:
+        InputError: it is no JSON object.
+    """
     file = sidecar(path)
-    return dict(read_json(file)) if file.exists() else {}
+    found = read_json(file) if file.exists() else {}
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: must be a JSON object, as Calibrant wrote it")
+    return found

@@ -86,12 +86,13 @@ def evaluate_many(
     """
     _check(settings, texts)
     checkpoint = as_checkpoint(model)
+    checkpoint.check_weights()
     for file in masks:
         if file is not None:
             check_model(read_masks(file), checkpoint)
     rows = RowFolder(data) if data is not None else None
     tasks = load_tasks(settings.tasks, rows, settings.fewshot) if settings.tasks else TaskSet({}, {}, {})
-    tokenizer = load_tokenizer(checkpoint.path)
+    tokenizer = load_tokenizer(checkpoint)
     first = first_token(tokenizer, settings.bos)
     read = read_text if settings.text_average == "corpus" else read_documents_apart
     least = 2 if first is None else 1
@@ -99,6 +100,7 @@ def evaluate_many(
         read(file, tokenizer, name=name, tokens=settings.text_tokens, least=least, **settings.reading)
         for name, file in texts
     ]
+    checkpoint.check_numbers()
     network = load_model(checkpoint, dtype=settings.dtype, device=settings.device)
     place = next(network.parameters()).device.type
     batch_tokens = settings.batch_tokens or evaluation_tokens_at_once(gpu=on_gpu(torch.device(place)))

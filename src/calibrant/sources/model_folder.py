@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ from calibrant.artefacts.atomic import atomic_directory, prepare_parent
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.provenance import sidecar, write_provenance
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.checkpoint_files import HUB_FILES, model_id, resolve, tokenizer_sha256, weight_files
+from calibrant.models.checkpoint.checkpoint_files import companion_files, model_id, resolve, tokenizer_sha256
 from calibrant.models.checkpoint.gguf import dequantise
+from calibrant.models.checkpoint.weight_files import weight_files
 from calibrant.sources.archives import fetch_archive, open_member
 from calibrant.sources.asset_specs import Model
 from calibrant.sources.document_builder import archive_origin
@@ -68,12 +68,10 @@ def _from_archive(spec: Model, target: Path, archives: Path) -> dict[str, Any]:
 
 def _link(source: Path, target: Path) -> dict[str, str]:
     """Link the files that a model consists of, and hash them."""
-    weight_files(source)
+    weights = weight_files(source)
     tokenizer_sha256(source)
-    for file in sorted(source.iterdir()):
-        wanted = any(fnmatch(file.name, pattern) for pattern in (*HUB_FILES, "*.jinja"))
-        if file.is_file() and wanted and file.name != "provenance.json":
-            (target / file.name).symlink_to(file.resolve())
+    for file in (*weights, *companion_files(source)):
+        (target / file.name).symlink_to(file.resolve())
     return _hashes(target)
 
 

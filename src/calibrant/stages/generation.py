@@ -52,9 +52,10 @@ def generate(
     from calibrant.models.checkpoint.loading import load_tokenizer
     from calibrant.models.compute.devices import choose_device
 
-    found = read_documents(documents, settings.source, **settings.reading)
     checkpoint = open_checkpoint(model)
-    tokenizer = load_tokenizer(checkpoint.path)
+    checkpoint.check_weights()
+    tokenizer = load_tokenizer(checkpoint)
+    found = read_documents(documents, settings.source, **settings.reading)
     prompts = make_prompts(
         found,
         tokenizer,
@@ -72,6 +73,7 @@ def generate(
             f"--length {settings.length}: rows of {total} tokens, but {model} has {checkpoint.positions} positions"
         )
     device = choose_device(settings.device)
+    checkpoint.check_numbers()
     engine, dtype = open_engine(checkpoint, settings, total)
     batch_size = min(settings.batch_size or choose_batch_size(engine, total, device), settings.samples)
     vocabulary = Vocabulary(tuple(special_ids(tokenizer)), len(tokenizer))

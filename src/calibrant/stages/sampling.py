@@ -31,16 +31,17 @@ def sample(
     from calibrant.calibration.following_text import joins_by_token
     from calibrant.calibration.sample_set import write_samples
     from calibrant.calibration.windows import sample_documents
-    from calibrant.models.checkpoint.checkpoint_files import model_id, resolve, tokenizer_sha256
+    from calibrant.models.checkpoint.checkpoint import open_checkpoint
     from calibrant.models.checkpoint.loading import load_tokenizer
 
+    checkpoint = open_checkpoint(model)
+    checkpoint.check_length(f"--length {settings.length}", settings.length)
+    tokenizer = load_tokenizer(checkpoint)
+    tokenizer_hash = checkpoint.tokenizer_sha256
     separator = settings.separator.replace("\\n", "\n").replace("\\t", "\t")
     found = read_documents(documents, settings.source, **settings.reading)
     if settings.retokenise:
         found = dataclasses.replace(found, token_ids=None)
-    path = resolve(model)
-    tokenizer_hash = tokenizer_sha256(path)
-    tokenizer = load_tokenizer(path)
     first = first_token(tokenizer, settings.bos)
     table = sample_documents(
         found,
@@ -58,7 +59,7 @@ def sample(
     joined = settings.packing == "stream" and settings.joining == "text" and not joins_by_token(tokenizer)
     metadata = {
         "stage": "sample",
-        "model": model_id(path),
+        "model": checkpoint.id,
         "tokenizer_sha256": tokenizer_hash,
         "source": found.source,
         "origin": found.origin,

@@ -43,15 +43,16 @@ def score(
     from calibrant.scoring.sample_scores import first_scored, prefix_lengths, score_sequences, to_table, unique_ids
     from calibrant.version import __version__
 
+    checkpoint = open_checkpoint(model)
+    checkpoint.check_weights()
     read = read_samples(samples)
     sequences = read.sequences
     ids = read.table["sample_id"].to_pylist()
     unique_ids(ids, str(samples))
-    checkpoint = open_checkpoint(model)
     tokens = np.concatenate([np.asarray(row, dtype=np.int64) for row in sequences])
     check_vocabulary(samples, tokens, checkpoint.vocabulary)
     # A folder without a tokenizer has none that puts a token before its texts.
-    tokenizer = load_tokenizer(checkpoint.path) if settings.bos == "always" or has_tokenizer(checkpoint.path) else None
+    tokenizer = load_tokenizer(checkpoint) if settings.bos == "always" or has_tokenizer(checkpoint.path) else None
     first = None if tokenizer is None else first_token(tokenizer, settings.bos)
     begun = [tokenizer is not None and begins(row, tokenizer) for row in sequences]
     if first is not None:
@@ -73,6 +74,8 @@ def score(
                 f"{samples}: sample_id {name} has {len(row)} tokens and the first {start} do not count, so "
                 "nothing is left to score; use longer samples or --span whole"
             )
+    checkpoint.check_length(str(samples), max(map(len, sequences)))
+    model_hash = checkpoint.sha256
     network = load_model(checkpoint, dtype=settings.dtype, device=settings.device)
     parameter = next(network.parameters())
     begin = time.perf_counter()
@@ -82,7 +85,7 @@ def score(
         "stage": "score",
         "library_version": __version__,
         "model": checkpoint.id,
-        "model_sha256": checkpoint.sha256,
+        "model_sha256": model_hash,
         "settings": {
             "span": settings.span,
             "min_k": settings.min_k,

@@ -36,17 +36,29 @@ class TreeLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
     @property
     def eot_token_id(self) -> int:
         """The token that ends a text."""
-        return int(self.tokenizer.eos_token_id)
+        return self._special(self.tokenizer.eos_token_id, "end-of-text token")
 
     @property
     def prefix_token_id(self) -> int:
         """What conditions an empty context: the BOS token, else the end of text."""
+        return self._special(self._first_token, "beginning-of-text or end-of-text token to stand before a text")
+
+    @property
+    def _first_token(self) -> int | None:
+        """As `prefix_token_id`; None where the tokenizer has neither, which only empty contexts need."""
         bos = self.tokenizer.bos_token_id
-        return int(bos) if bos is not None else self.eot_token_id
+        found = self.tokenizer.eos_token_id if bos is None else bos
+        return None if found is None else int(found)
+
+    def _special(self, token: int | None, what: str) -> int:
+        if token is None:
+            raise InputError(f"model {self.tokenizer.name_or_path}: the tokenizer names no {what}")
+        return int(token)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
         """Tokens of a text; without a choice, special tokens as the tokenizer adds them, but never two BOS."""
-        if add_special_tokens is None and has_bos_prefix(string, self.tokenizer.decode(self.prefix_token_id)):
+        first = self._first_token
+        if add_special_tokens is None and first is not None and has_bos_prefix(string, self.tokenizer.decode(first)):
             add_special_tokens = False
         options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
         # A question's choices come one after the other with the same context: do not encode it again.

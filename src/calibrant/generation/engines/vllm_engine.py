@@ -7,6 +7,7 @@ write, from the same distribution, and where a row would have ended is not known
 """
 
 import importlib.util
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from calibrant.errors import InputError
 from calibrant.generation.engine import Progress
 from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
+from calibrant.models.checkpoint.checkpoint_files import companion_files
+from calibrant.models.checkpoint.weight_files import weight_files
 from calibrant.settings.text_settings import DecodingSettings
 
 NEVER = -1e9  # added to a logit; finite, because a penalty may multiply it
@@ -74,7 +77,7 @@ class VllmEngine:
 
         if self._llm is None:
             self._llm = LLM(
-                model=str(self.path),
+                model=str(self._folder()),
                 dtype=self.dtype,
                 tensor_parallel_size=self.tensor_parallel,
                 max_model_len=self.length,
@@ -84,6 +87,14 @@ class VllmEngine:
                 trust_remote_code=False,
             )
         return self._llm
+
+    def _folder(self) -> Path:
+        """A folder with links to the model's files alone: vLLM reads whatever weights it finds in one."""
+        self._links = tempfile.TemporaryDirectory(prefix="calibrant-vllm-")
+        folder = Path(self._links.name)
+        for file in (*weight_files(self.path), *companion_files(self.path)):
+            (folder / file.name).symlink_to(file.resolve())
+        return folder
 
 
 def sampling(settings: DecodingSettings, vocabulary: Vocabulary, embeddings: int) -> dict[str, Any]:

@@ -6,7 +6,10 @@ from typing import Any
 import torch
 
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.checkpoint_files import first_line, read_raw_config
+from calibrant.models.checkpoint.checkpoint_files import read_raw_config
+from calibrant.models.checkpoint.config_sizes import check_sizes
+from calibrant.models.checkpoint.file_kinds import require_file
+from calibrant.models.checkpoint.library_calls import told_in_one_line
 
 OPENLM = "openlm"  # as config.json names its architecture, which transformers does not know by itself
 
@@ -21,17 +24,20 @@ def load_config(path: str | Path) -> Any:
 
     path = Path(path)
     register_openlm_for(path)
-    try:
-        return AutoConfig.from_pretrained(path, trust_remote_code=False)
-    except Exception as error:
-        raise InputError(f"model {path}: its config.json cannot be used ({first_line(error)})") from error
+    require_file(path / "config.json")
+    with told_in_one_line(f"model {path}: its config.json cannot be used"):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    check_sizes(path, config)
+    _check_dtype(path, config)
+    _check_kernel(path, config)
+    return config
 
 
 def register_openlm_for(path: str | Path) -> None:
     """Make transformers find OpenLM if a model directory is one; other models pay nothing for it."""
     try:
         kind = read_raw_config(path).get("model_type")
-    except (InputError, TypeError, ValueError):  # whoever uses the file says what is wrong with it
+    except InputError:  # whoever uses the file says what is wrong with it
         return
     if kind == OPENLM:
         from calibrant.models.openlm.registration import register
@@ -45,6 +51,25 @@ def checkpoint_dtype(config: Any) -> torch.dtype | None:
     return found if isinstance(found, torch.dtype) else None
 
 
+def _check_dtype(path: Path, config: Any) -> None:
+    """Transformers takes any name of PyTorch's, and any text that is none."""
+    found = getattr(config, "dtype", None)
+    if found is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        name = str(found).removeprefix("torch.")
+        raise InputError(f"model {path}: its config.json has dtype {name}; must be a floating-point number format")
+
+
+def _check_kernel(path: Path, config: Any) -> None:
+    """Kernels of the hub are code of others, which transformers would fetch and run."""
+    for part in (config, config.get_text_config()):
+        kernel = getattr(part, "_attn_implementation", None)
+        if kernel is not None and (not isinstance(kernel, str) or "/" in kernel):
+            raise InputError(
+                f"model {path}: its config.json names the attention kernel {kernel}; kernels of the hub are code, "
+                "which is not run, so remove the key"
+            )
+
+
 def require_causal_head(path: str | Path, config: Any) -> None:
     """Refuse models that cannot predict a next token.
 
@@ -52,6 +77,8 @@ def require_causal_head(path: str | Path, config: Any) -> None:
         InputError: the config's architecture is not a causal language model.
     """
     names = getattr(config, "architectures", None) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"model {path}: its config.json has architectures {names!r}; must be a list of names")
     if names and not any("CausalLM" in n or "LMHead" in n or "ConditionalGeneration" in n for n in names):
         raise InputError(
             f"model {path}: architecture {names[0]} has no causal language-model head; "

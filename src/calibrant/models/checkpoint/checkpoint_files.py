@@ -1,12 +1,16 @@
 """The files of a model on disk: where they lie, which they are, and what identifies them. Imports nothing heavy."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from calibrant.artefacts.atomic import read_json
+from calibrant.artefacts.atomic import SIDECAR, read_json
 from calibrant.artefacts.digest import sha256_file, sha256_json
 from calibrant.artefacts.provenance import read_provenance
 from calibrant.errors import InputError
+from calibrant.models.checkpoint.file_kinds import refuse_special_files, require_file
+from calibrant.models.checkpoint.library_calls import first_line
+from calibrant.models.checkpoint.weight_files import weight_files
 
 VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 TOKENIZER_FILES = (
@@ -16,8 +20,8 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+COMPANIONS = (".json", ".txt", ".model", ".jinja", ".tiktoken")  # of weights; neither pickles nor code
 HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt")  # neither pickles nor code
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 def resolve(model: str | Path, revision: str | None = None) -> Path:
@@ -27,7 +31,8 @@ def resolve(model: str | Path, revision: str | None = None) -> Path:
         InputError: neither a directory with config.json nor a hub id that can be fetched.
     """
     path = Path(model)
-    if path.is_dir():
+    if _is_folder(path):
+        refuse_special_files(path)
         if not (path / "config.json").exists():
             raise InputError(f"model {path}: the folder has no config.json, so it is not a Hugging Face model")
         return path
@@ -50,6 +55,13 @@ def resolve(model: str | Path, revision: str | None = None) -> Path:
     return path
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # a name too long, or a folder above it that may not be read
+        raise InputError(f"model {path}: cannot be looked up ({error.strerror})") from None
+
+
 def model_id(path: str | Path) -> str:
     """What to call a model in metadata: the origin in its provenance sidecar, its hub id, or its folder's name.
 
@@ -64,19 +76,13 @@ def model_id(path: str | Path) -> str:
     return folder.name
 
 
-def weight_files(path: str | Path) -> list[Path]:
-    """The safetensors shards of a model directory, sorted by name.
-
-    Raises:
-        InputError: there is none (pickled checkpoints are refused: they can run code).
-    """
-    path = Path(path)
-    files = sorted(path.glob("*.safetensors"))
-    if not files:
-        pickles = sorted(p.name for p in path.iterdir() if p.suffix in PICKLES) if path.is_dir() else []
-        hint = f" (pickled weights such as {pickles[0]} are not loaded; convert them to safetensors)" if pickles else ""
-        raise InputError(f"model {path}: no *.safetensors file{hint}")
-    return files
+def companion_files(path: str | Path) -> list[Path]:
+    """What a model's folder holds beside the weights: configuration and tokenizer, sorted by name; no provenance."""
+    return [
+        file
+        for file in sorted(Path(path).iterdir())
+        if file.suffix in COMPANIONS and file.is_file() and not file.name.endswith(SIDECAR)
+    ]
 
 
 def fingerprint(path: str | Path) -> str:
@@ -87,8 +93,12 @@ def fingerprint(path: str | Path) -> str:
     Raises:
         InputError: there are no weights in safetensors.
     """
-    path = Path(path)
-    return sha256_json({file.name: sha256_file(file) for file in (path / "config.json", *weight_files(path))})
+    return combined_sha256(path, {file.name: sha256_file(file) for file in weight_files(path)})
+
+
+def combined_sha256(path: str | Path, weights: Mapping[str, str]) -> str:
+    """The fingerprint of a model by the hashes of its weight files, {name: SHA-256}."""
+    return sha256_json({"config.json": sha256_file(Path(path) / "config.json"), **weights})
 
 
 def has_tokenizer(path: str | Path) -> bool:
@@ -105,7 +115,10 @@ def tokenizer_sha256(path: str | Path) -> str:
     path = Path(path)
     if not has_tokenizer(path):
         raise InputError(f"model {path}: no tokenizer (none of {', '.join(VOCABULARY_FILES)})")
-    return sha256_json({name: sha256_file(path / name) for name in TOKENIZER_FILES if (path / name).exists()})
+    found = [name for name in TOKENIZER_FILES if (path / name).exists()]
+    for name in found:
+        require_file(path / name)
+    return sha256_json({name: sha256_file(path / name) for name in found})
 
 
 def read_raw_config(path: str | Path) -> dict[str, Any]:
@@ -114,9 +127,9 @@ def read_raw_config(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing or not JSON.
     """
-    return dict(read_json(Path(path) / "config.json"))
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, which for some libraries runs over many."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    file = Path(path) / "config.json"
+    require_file(file)
+    found = read_json(file)
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: must be a JSON object")
+    return found

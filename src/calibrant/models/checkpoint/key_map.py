@@ -12,12 +12,18 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 
 @dataclass(frozen=True)
 class ParameterPlace:
-    """Where a checkpoint tensor goes: a parameter, and for stacked experts which expert and which share of its rows."""
+    """Where a checkpoint tensor goes: a parameter, and for stacked experts which expert and which share of its rows.
+
+    converted: transformers makes the parameter of several tensors, or changes their layout.
+    splits: transformers makes several parameters of the tensor; this is the first.
+    """
 
     parameter: str
     expert: int | None = None
     part: int = 0
     parts: int = 1
+    converted: bool = False
+    splits: bool = False
 
     def view(self, parameter: Tensor) -> Tensor:
         """The checkpoint tensor's values inside the model's parameter."""
@@ -49,12 +55,16 @@ class KeyMap:
             return ParameterPlace(key)
         if target not in self._parameters:
             return None
-        if pattern is None or "*" not in pattern or self._parameters[target].ndim != 3:
+        if pattern is None:
             return ParameterPlace(target)
-        patterns = next(entry.source_patterns for entry in self._converters if pattern in entry.source_patterns)
+        converter = next(entry for entry in self._converters if pattern in entry.source_patterns)
+        splits = len(converter.target_patterns) > 1
+        if "*" not in pattern or self._parameters[target].ndim != 3:
+            return ParameterPlace(target, converted=True, splits=splits)
+        patterns = converter.source_patterns
         number = re.search(r"(\d+)".join(map(re.escape, pattern.split("*"))), key)
         assert number is not None
-        return ParameterPlace(target, int(number[1]), patterns.index(pattern), len(patterns))
+        return ParameterPlace(target, int(number[1]), patterns.index(pattern), len(patterns), True, splits)
 
     def places(self, keys: Iterable[str]) -> dict[str, ParameterPlace]:
         """Every key that has a place."""

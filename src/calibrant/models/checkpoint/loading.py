@@ -2,16 +2,21 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import safe_open
 from torch import nn
 
 from calibrant.errors import InputError
+from calibrant.models.checkpoint.blueprint import building
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
-from calibrant.models.checkpoint.checkpoint_config import register_openlm_for, require_causal_head
-from calibrant.models.checkpoint.checkpoint_files import first_line, tokenizer_sha256, weight_files
+from calibrant.models.checkpoint.checkpoint_config import register_openlm_for
+from calibrant.models.checkpoint.checkpoint_files import tokenizer_sha256
+from calibrant.models.checkpoint.library_calls import told_in_one_line
+from calibrant.models.checkpoint.weight_headers import StoredTensor
 from calibrant.models.compute.device_check import prefer_apple_gpu
 from calibrant.models.compute.devices import choose_device
 from calibrant.models.compute.number_formats import choose_number_format
@@ -19,20 +24,28 @@ from calibrant.models.compute.number_formats import choose_number_format
 log = logging.getLogger(__name__)
 
 
-def load_tokenizer(path: str | Path) -> Any:
-    """The fast tokenizer of a model directory.
+def load_tokenizer(model: str | Path | Checkpoint) -> Any:
+    """The fast tokenizer of a model: a folder's as it is, a checkpoint's if the model knows its ids.
+
+    Tokens that were added to a tokenizer may lie beyond the model's: text never gives them (`tokens.encode`).
 
     Raises:
-        InputError: there is no usable tokenizer.
+        InputError: there is no usable tokenizer, or it is another model's.
     """
     from transformers import AutoTokenizer
 
+    path = model.path if isinstance(model, Checkpoint) else Path(model)
     tokenizer_sha256(path)
     register_openlm_for(path)
-    try:
-        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    except Exception as error:
-        raise InputError(f"model {path}: its tokenizer cannot be loaded ({first_line(error)})") from error
+    with told_in_one_line(f"model {path}: its tokenizer cannot be loaded"):
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        size = int(tokenizer.vocab_size)
+    if isinstance(model, Checkpoint) and size > model.vocabulary:
+        raise InputError(
+            f"model {path}: its tokenizer has {size:,} ids, and the model knows {model.vocabulary:,}; it is another "
+            "model's tokenizer"
+        )
+    return tokenizer
 
 
 def load_model(model: str | Path | Checkpoint, *, dtype: str = "auto", device: str = "auto") -> nn.Module:
@@ -43,29 +56,26 @@ def load_model(model: str | Path | Checkpoint, *, dtype: str = "auto", device: s
     Raises:
         InputError: not a causal language model, or its weights are missing, incomplete, damaged or of other shapes.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-
     checkpoint = as_checkpoint(model)
     path = checkpoint.path
-    require_causal_head(path, checkpoint.config)
-    weight_files(path)
+    kind = type(checkpoint.blueprint.model)
     target = choose_device(device)
     chosen = choose_number_format(dtype, checkpoint.dtype, target)
     chosen.say()
-    try:
-        with _quiet_transformers():
-            network, info = AutoModelForCausalLM.from_pretrained(
-                path,
-                config=checkpoint.config,  # which it copies
-                dtype=chosen.dtype,
-                trust_remote_code=False,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # they are refused below, by name
-                output_loading_info=True,
-            )
-    except (ValueError, OSError, SafetensorError) as error:
-        raise InputError(f"model {path}: cannot be loaded as a causal language model ({first_line(error)})") from error
+    if chosen.dtype == torch.float16 != checkpoint.dtype:
+        checkpoint.check_numbers(chosen.dtype)
+    config = checkpoint.config
+    with building(path), open_tensors(checkpoint.tensors) as tensors:
+        # No path is given, so that transformers cannot read any other file than those that are the weights.
+        network, info = kind.from_pretrained(
+            None,
+            config=config if isinstance(config, kind.config_class) else config.get_text_config(),  # which it copies
+            state_dict=tensors,
+            dtype=chosen.dtype,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+            output_loading_info=True,
+        )
     if info["mismatched_keys"]:
         name, found, wanted = min(info["mismatched_keys"])
         raise InputError(f"model {path}: weight {name} has shape {list(found)}; its config asks for {list(wanted)}")
@@ -81,16 +91,10 @@ def load_model(model: str | Path | Checkpoint, *, dtype: str = "auto", device: s
 
 
 @contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No progress bar and no report of transformers' own: what is wrong is said in one line by the caller."""
-    from transformers.utils import logging as transformers_logging
-
-    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
+def open_tensors(stored: Mapping[str, StoredTensor]) -> Iterator[dict[str, Any]]:
+    """Slices of tensors in files, by name, which are read when they are asked for inside the context."""
+    with contextlib.ExitStack() as stack:
+        files = {
+            file: stack.enter_context(safe_open(file, framework="pt")) for file in {t.file for t in stored.values()}
+        }
+        yield {name: files[tensor.file].get_slice(name) for name, tensor in stored.items()}

@@ -1,8 +1,6 @@
 """A model whose weights are read from the safetensors shards part by part, so that it never lies whole in memory."""
 
-import copy
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,15 +10,13 @@ import torch
 from accelerate import init_empty_weights  # type: ignore[import-untyped]
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import convert_and_load_state_dict_in_model
 from transformers.modeling_utils import LoadStateDictConfig
-from transformers.utils import logging as transformers_logging
 
 from calibrant.errors import InputError
+from calibrant.models.checkpoint.blueprint import build, building
 from calibrant.models.checkpoint.checkpoint import Checkpoint
-from calibrant.models.checkpoint.checkpoint_config import require_causal_head
 from calibrant.models.checkpoint.key_map import KeyMap
 from calibrant.models.compute.devices import choose_products, on_gpu, pins
 from calibrant.models.decoders.attention_interface import use_attention
@@ -55,31 +51,30 @@ class StreamedModel:
         self.checkpoint = checkpoint
         self.dtype = dtype
         self.device = device
-        require_causal_head(checkpoint.path, checkpoint.config)
-        config = copy.deepcopy(checkpoint.config)  # transformers writes the number format into it
-        try:
-            with init_empty_weights(include_buffers=False):
-                # eager experts: each expert's projection is one call of F.linear, which can be watched
-                self.model: Any = AutoModelForCausalLM.from_config(
-                    config, dtype=dtype, trust_remote_code=False, experts_implementation="eager"
-                )
-        except ValueError as error:
-            reason = str(error).splitlines()[0]
+        if getattr(checkpoint.config, "quantization_config", None) is not None:
             raise InputError(
-                f"model {checkpoint.path}: cannot be loaded as a causal language model ({reason})"
-            ) from error
+                f"model {checkpoint.path}: its weights are quantised; prune the model before quantising it"
+            )
+        checkpoint.check_weights()
+        self.shards = {key: tensor.file for key, tensor in checkpoint.tensors.items()}  # of every checkpoint key
+        if dtype == torch.float16 != checkpoint.dtype:
+            checkpoint.check_numbers(dtype)
+        with building(checkpoint.path), init_empty_weights(include_buffers=False):
+            # eager experts: each expert's projection is one call of F.linear, which can be watched
+            self.model: Any = build(checkpoint.config, dtype, experts_implementation="eager")
         self.attention = use_attention(self.model, device, dtype, attention)
         laid_out = choose_products(device, dtype, products) == "packed"
         self._laid_out = lay_out(self.model) if laid_out else []
         self.products = "packed" if self._laid_out else "plain"
         self.model.eval().requires_grad_(False)
         self.model.tie_weights()
-        self.shards = _shard_of_each_key(checkpoint.weight_files)
         self.conversions = get_model_conversion_mapping(self.model)  # slow to make
         self.places = KeyMap(self.model, self.conversions).places(self.shards)
         self.sources: dict[str, list[str]] = {}  # parameter -> the checkpoint keys that make it
         for key, place in self.places.items():
             self.sources.setdefault(place.parameter, []).append(key)
+        self._called: dict[str, Any] = {}  # key -> what it is given as, where that is not its name
+        self._share_tied()
         self.read_ahead = on_gpu(device) if read_ahead is None else read_ahead
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
         self._ahead: tuple[str, Future[dict[str, Tensor]]] | None = None
@@ -107,6 +102,13 @@ class StreamedModel:
             tensors = {key: files[self.shards[key]].get_tensor(key) for key in keys}
         return {key: tensor.pin_memory() for key, tensor in tensors.items()} if pins(self.device) else tensors
 
+    def _share_tied(self) -> None:
+        """Of tied parameters a checkpoint may hold any one; it is read as the one that the model computes with."""
+        for target, source in dict(getattr(self.model, "all_tied_weights_keys", None) or {}).items():
+            if source not in self.sources and target in self.sources:
+                self.sources[source] = self.sources.pop(target)
+                self._called |= dict.fromkeys(self.sources[source], source)
+
     def load(self, prefix: str) -> None:
         """Read the parameters and saved buffers whose names start with `prefix` onto the device, in the dtype."""
         keys = self._keys(prefix)
@@ -123,7 +125,12 @@ class StreamedModel:
                 device_map={"": self.device},
                 weight_mapping=self.conversions,
             )
-            _convert(self.model, dict(tensors), config)
+            _convert(
+                self.checkpoint.path,
+                self.model,
+                {self._called.get(key, key): tensor for key, tensor in tensors.items()},
+                config,
+            )
         for name, buffer in self.model.named_buffers():
             if name.startswith(prefix) and buffer.device != self.device:
                 owner, _, leaf = name.rpartition(".")
@@ -141,38 +148,21 @@ class StreamedModel:
                 self.model.get_submodule(owner)._parameters[leaf] = empty
 
     def _check_complete(self) -> None:
-        """A converter that splits a key fills several parameters, of which only the first is known by name."""
+        """Nothing is made up at random: transformers may initialise what a model's class allows to be missing."""
         tied = set(getattr(self.model, "all_tied_weights_keys", {}) or {})
         missing = sorted({name for name, _ in self.model.named_parameters()} - set(self.sources) - tied)
-        splits = any(len(getattr(entry, "target_patterns", ())) > 1 for entry in self.conversions)
-        if missing and not splits:
+        if missing and not any(place.splits for place in self.places.values()):
             raise InputError(
                 f"model {self.checkpoint.path}: {len(missing)} weights are missing, the first is {missing[0]}"
             )
 
 
-def _shard_of_each_key(files: Sequence[Path]) -> dict[str, Path]:
-    """Checkpoint key -> the shard that holds it, from the shards' headers."""
-    shards: dict[str, Path] = {}
-    for file in files:
-        with safe_open(file, framework="pt") as shard:
-            shards.update(dict.fromkeys(shard.keys(), file))
-    return dict(sorted(shards.items()))
-
-
-def _convert(model: Any, tensors: dict[str, Any], config: LoadStateDictConfig) -> None:
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            info, _ = convert_and_load_state_dict_in_model(model, tensors, config)
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
+def _convert(path: Path, model: Any, tensors: dict[str, Any], config: LoadStateDictConfig) -> None:
+    with building(path):
+        info, _ = convert_and_load_state_dict_in_model(model, tensors, config)
     if info.mismatched_keys:
         name, found, expected = sorted(info.mismatched_keys)[0]
-        raise InputError(f"model: {name} is {list(found)} in the checkpoint, {list(expected)} by its config.json")
+        raise InputError(f"model {path}: weight {name} has shape {list(found)}; its config asks for {list(expected)}")
     if info.conversion_errors:
         name, reason = sorted(info.conversion_errors.items())[0]
-        raise InputError(f"model: {name} cannot be converted from the checkpoint ({reason})")
+        raise InputError(f"model {path}: weight {name} cannot be converted ({reason})")

@@ -105,6 +105,11 @@ def _record(model: Any, layers: list[DecoderLayer], ids: Tensor, wrap: bool) -> 
         received = args[0] if positional else kwargs.pop(HIDDEN)
         if seen and received is not seen[-1]:
             raise _OtherConventionError
+        if received.ndim != 3:
+            raise InputError(
+                f"{type(model).__name__}: hands its decoder layers hidden states of {received.ndim} dimensions, not "
+                "[batch, tokens, width], so its layers cannot be run one at a time and it cannot be pruned"
+            )
         _refuse_cache(model, kwargs)
         seen.append(received)
         recorded.append(LayerCall(args[1:] if positional else args, kwargs, positional))
@@ -117,6 +122,8 @@ def _record(model: Any, layers: list[DecoderLayer], ids: Tensor, wrap: bool) -> 
             model.base_model(input_ids=ids, use_cache=False)
     except _ReachedEndError:
         return seen[0], recorded
+    except InputError:
+        raise
     except (TypeError, AttributeError, IndexError, ValueError) as error:  # a tuple where a tensor was expected, or so
         if recorded:
             raise _OtherConventionError from error

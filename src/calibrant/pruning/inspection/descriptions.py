@@ -56,6 +56,8 @@ def figures(
         own = file.metadata.get("calibration_sha256")
         found = read_text_sets(text_sets, own, checkpoint.vocabulary, sequences=sequences, tokens=tokens)
         measured = {s.label: s.ids for s in found if len(s.ids)}
+        for label, ids in measured.items():
+            checkpoint.check_length(f"--text-set {label}", ids.shape[1])
         squares = squared_norms(checkpoint, path, measured, dtype=dtype, device=device)
         for index, row in enumerate(rows):
             of_layer = {label: of_set[index] for label, of_set in squares.items()}

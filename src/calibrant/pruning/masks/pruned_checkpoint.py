@@ -13,11 +13,10 @@ from calibrant.artefacts.provenance import write_provenance
 from calibrant.artefacts.tensor_files import stream_tensors
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
+from calibrant.models.checkpoint.checkpoint_files import companion_files
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.pruning.masks.mask_file import MaskFile, read_masks, weights_path, zero_pruned
 from calibrant.pruning.masks.masked_model import check_model, find_weights
-
-COPIED = (".json", ".txt", ".model", ".jinja", ".tiktoken")  # configuration and tokenizer; never code or pickles
 
 
 def write_pruned_checkpoint(model: str | Path | Checkpoint, masks: str | Path, output: str | Path) -> None:
@@ -37,9 +36,8 @@ def write_pruned_checkpoint(model: str | Path | Checkpoint, masks: str | Path, o
     check_model(file, checkpoint)
     names = _mask_of_each_key(checkpoint, file)
     with atomic_directory(target) as folder:
-        for other in sorted(source.iterdir()):
-            if other.is_file() and other.suffix in COPIED and not other.name.endswith("provenance.json"):
-                shutil.copyfile(other, folder / other.name)
+        for other in companion_files(source):
+            shutil.copyfile(other, folder / other.name)
         for shard in checkpoint.weight_files:
             _write_shard(shard, folder / shard.name, file, names)
         write_provenance(

@@ -55,11 +55,13 @@ def read_inputs(calibration: str | Path, checkpoint: Checkpoint) -> Inputs:
     """A calibration set that fits the model's vocabulary.
 
     Raises:
-        InputError: it cannot be read, or holds ids that the model has no embedding for.
+        InputError: it cannot be read, or holds ids that the model has no embedding for, or sequences longer
+            than its table of positions.
     """
     found = read_calibration_set(calibration)
     ids = found.input_ids
     check_vocabulary(calibration, ids, checkpoint.vocabulary)
+    checkpoint.check_length(str(calibration), ids.shape[1])
     return Inputs(torch.from_numpy(ids), sha256_file(calibration), bos_recorded(found.metadata))
 
 

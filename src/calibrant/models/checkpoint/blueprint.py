@@ -1,0 +1,119 @@
+"""The model that a configuration describes, built without memory, and whether the weights on disk are that model's.
+
+Compared once, before anything is computed: what the headers hold with what the configuration would build.
+"""
+
+import copy
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from calibrant.errors import InputError
+from calibrant.models.checkpoint.checkpoint_config import require_causal_head
+from calibrant.models.checkpoint.config_sizes import check_counts
+from calibrant.models.checkpoint.library_calls import told_in_one_line
+from calibrant.models.checkpoint.weight_headers import StoredTensor
+
+if TYPE_CHECKING:
+    from calibrant.models.checkpoint.key_map import ParameterPlace
+
+FLOATS = ("BF16", "F16", "F32", "F64", "F8_E4M3", "F8_E5M2")
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A model on the meta device, and where each tensor of the checkpoint goes in it."""
+
+    model: Any
+    places: dict[str, "ParameterPlace"]
+
+
+def draw_blueprint(path: Path, config: Any, tensors: Mapping[str, StoredTensor]) -> Blueprint:
+    """Build what a configuration describes, without memory, and compare it with the tensors of the weights.
+
+    Of quantised checkpoints only the model is built: what their tensors must be is their package's affair.
+
+    Args:
+        path: the model's folder, for messages.
+        config: its transformers configuration, which stays as it is.
+        tensors: what its weights hold, by `weight_files.stored_tensors`.
+
+    Raises:
+        InputError: transformers cannot build it, it is no causal language model, or weights are missing, of other
+            shapes, or of integers.
+    """
+    from calibrant.models.checkpoint.key_map import KeyMap
+
+    require_causal_head(path, config)
+    check_counts(path, config, tensors)
+    with building(path), torch.device("meta"):
+        model = build(config, torch.float32)
+        places = KeyMap(model).places(tensors)
+    if getattr(config, "quantization_config", None) is None:
+        _check_shapes(path, model.state_dict(), places, tensors)
+        _check_complete(path, model, places)
+    return Blueprint(model, places)
+
+
+def build(config: Any, dtype: torch.dtype, **options: Any) -> Any:
+    """The causal language model of a configuration, with weights as the surrounding context makes them."""
+    from transformers import AutoModelForCausalLM
+
+    config = copy.deepcopy(config)  # transformers writes the number format into it
+    return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **options)
+
+
+def building(path: Path) -> AbstractContextManager[None]:
+    """The context in which a model is built or filled."""
+    return told_in_one_line(f"model {path}: cannot be loaded as a causal language model")
+
+
+def _check_shapes(
+    path: Path,
+    parameters: Mapping[str, torch.Tensor],
+    places: Mapping[str, "ParameterPlace"],
+    tensors: Mapping[str, StoredTensor],
+) -> None:
+    for key, place in places.items():
+        parameter, stored = parameters[place.parameter], tensors[key]
+        if parameter.is_floating_point() and stored.dtype not in FLOATS:
+            raise InputError(f"model {path}: weight {key} is of {stored.dtype}; weights must be floating-point numbers")
+        if not place.converted and tuple(parameter.shape) != stored.shape:
+            raise InputError(
+                f"model {path}: weight {key} has shape {list(stored.shape)}; "
+                f"its config asks for {list(parameter.shape)}"
+            )
+
+
+def _check_complete(path: Path, model: Any, places: Mapping[str, "ParameterPlace"]) -> None:
+    """Every parameter has a tensor, or is tied to one that has.
+
+    A converter that splits a tensor fills several parameters, of which only the first is known by name; of such
+    models transformers says what is missing when it loads them.
+    """
+    if any(place.splits for place in places.values()):
+        return
+    found = {place.parameter for place in places.values()}
+    for group in tied_groups(model):
+        found |= group if group & found else set()
+    ignored = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_missing or []]
+    missing = sorted(
+        name
+        for name, _ in model.named_parameters()
+        if name not in found and not any(pattern.search(name) for pattern in ignored)
+    )
+    if missing:
+        raise InputError(f"model {path}: {len(missing)} weights are missing, the first is {missing[0]}")
+
+
+def tied_groups(model: Any) -> list[set[str]]:
+    """Parameters that are one and the same, by their names."""
+    groups: dict[str, set[str]] = {}
+    for target, source in (getattr(model, "all_tied_weights_keys", None) or {}).items():
+        groups.setdefault(source, {source}).add(target)
+    return list(groups.values())
