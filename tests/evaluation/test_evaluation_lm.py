@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from lm_eval.api.instance import Instance
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 
+from calibrant.errors import InputError
 from calibrant.evaluation.likelihood.tree_scorer import Scorer
 from calibrant.evaluation.tasks.lm_eval_model import TreeLM
 from calibrant.evaluation.tasks.lm_eval_tasks import TaskSet, load_tasks
@@ -84,8 +86,6 @@ def test_real_rows_agree_with_lm_eval(long_model_dir: Path, shared_dir: Path) ->
 
 
 def test_empty_contexts_rolling_texts_and_token_requests_agree_with_lm_eval(tiny_model_dir: Path) -> None:
-    from lm_eval.api.instance import Instance
-
     model, tokenizer = load_model(tiny_model_dir, device="cpu"), load_tokenizer(tiny_model_dir)
     reference, ours = HFLM(pretrained=model, tokenizer=tokenizer), TreeLM(model, tokenizer, Scorer(model))
     pairs = [("", " the river"), ("", "<s>old stones"), ("warm bread ", "and law"), ("<s>grey", " water"), ("a", "b")]
@@ -120,3 +120,17 @@ def test_evaluation_repeats_itself_and_leaves_global_generators_alone(long_model
     assert first == second
     assert random.getstate() == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_a_tokenizer_without_an_end_of_text(tiny_model_dir: Path) -> None:
+    """Its tasks are run, but for contexts that are empty: nothing is there to stand in their place."""
+    model, tokenizer = load_model(tiny_model_dir, device="cpu"), load_tokenizer(tiny_model_dir)
+    named = TreeLM(model, tokenizer, Scorer(model))
+    bare = load_tokenizer(tiny_model_dir)
+    bare.bos_token = bare.eos_token = None
+    lm = TreeLM(model, bare, Scorer(model))
+    asked = [Instance("loglikelihood", {}, ("the river", " carried"), 0, ("t", 0, 1))]
+    assert lm.loglikelihood(asked, disable_tqdm=True) == named.loglikelihood(asked, disable_tqdm=True)
+    empty = [Instance("loglikelihood", {}, ("", " carried"), 0, ("t", 0, 1))]
+    with pytest.raises(InputError, match="the tokenizer names no beginning-of-text or end-of-text token"):
+        lm.loglikelihood(empty, disable_tqdm=True)

@@ -298,3 +298,23 @@ def test_parts_of_other_models_are_not_known(tmp_path: Path, calibration: Path) 
     tf.AutoModelForCausalLM.from_config(CONFIGS["phi3"]()).save_pretrained(tmp_path / "phi3")
     with pytest.raises(InputError, match="this model is phi3"):
         prune(tmp_path / "phi3", None, "magnitude", "0.5", {"fused": "parts"}, output=tmp_path / "m.safetensors")
+
+
+def test_gemma3n_is_refused_in_one_line(tmp_path: Path, calibration: Path) -> None:
+    """Its layers are given four hidden states a token."""
+    config = tf.Gemma3nTextConfig(
+        **SMALL,
+        head_dim=8,
+        vocab_size_per_layer_input=VOCABULARY,
+        hidden_size_per_layer_input=8,
+        num_kv_shared_layers=0,
+        laurel_rank=4,
+        activation_sparsity_pattern=[0.0, 0.0],
+        **HYBRID,
+    )
+    tf.Gemma3nForCausalLM(config).save_pretrained(tmp_path / "model")
+    with pytest.raises(InputError, match=r"hidden states of 4 dimensions, .* it cannot be pruned"):
+        prune(
+            tmp_path / "model", calibration, "wanda", "0.5", output=tmp_path / "out" / "o.safetensors", progress=False
+        )
+    assert not any((tmp_path / "out").iterdir())

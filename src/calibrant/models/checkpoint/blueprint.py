@@ -54,7 +54,9 @@ def draw_blueprint(path: Path, config: Any, tensors: Mapping[str, StoredTensor])
     with building(path), torch.device("meta"):
         model = build(config, torch.float32)
         places = KeyMap(model).places(tensors)
-    if getattr(config, "quantization_config", None) is None:
+    if quantised(config):
+        _check_quantiser(path, config.quantization_config)
+    else:
         _check_shapes(path, model.state_dict(), places, tensors)
         _check_complete(path, model, places)
     return Blueprint(model, places)
@@ -71,6 +73,22 @@ def build(config: Any, dtype: torch.dtype, **options: Any) -> Any:
 def building(path: Path) -> AbstractContextManager[None]:
     """The context in which a model is built or filled."""
     return told_in_one_line(f"model {path}: cannot be loaded as a causal language model")
+
+
+def quantised(config: Any) -> bool:
+    """Whether a configuration says that its weights are no plain numbers."""
+    return getattr(config, "quantization_config", None) is not None
+
+
+def _check_quantiser(path: Path, found: Any) -> None:
+    """Transformers takes weights quantised by a method that it does not know for plain ones."""
+    from transformers.quantizers.auto import AutoHfQuantizer
+
+    with building(path):
+        known = isinstance(found, dict) and AutoHfQuantizer.supports_quant_method(found)
+    if not known:
+        method = found.get("quant_method") if isinstance(found, dict) else found
+        raise InputError(f"model {path}: its config.json has quant_method {method}, which transformers does not know")
 
 
 def _check_shapes(

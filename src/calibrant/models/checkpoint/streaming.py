@@ -15,7 +15,7 @@ from transformers.core_model_loading import convert_and_load_state_dict_in_model
 from transformers.modeling_utils import LoadStateDictConfig
 
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.blueprint import build, building
+from calibrant.models.checkpoint.blueprint import build, building, quantised
 from calibrant.models.checkpoint.checkpoint import Checkpoint
 from calibrant.models.checkpoint.key_map import KeyMap
 from calibrant.models.compute.devices import choose_products, on_gpu, pins
@@ -51,7 +51,7 @@ class StreamedModel:
         self.checkpoint = checkpoint
         self.dtype = dtype
         self.device = device
-        if getattr(checkpoint.config, "quantization_config", None) is not None:
+        if quantised(checkpoint.config):
             raise InputError(
                 f"model {checkpoint.path}: its weights are quantised; prune the model before quantising it"
             )

@@ -1,7 +1,8 @@
 """Finished layers of an unfinished pruning run, and the activations that it goes on from."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from calibrant.artefacts.tensor_files import write_tensors
 from calibrant.artefacts.unfinished import Unfinished
+from calibrant.errors import InputError
 
 SAVE_EVERY = 10.0  # seconds between copies of the activations; the layers since the last copy are only run forward
 
@@ -21,6 +23,16 @@ class Partial(Unfinished):
         """As `Unfinished`; `inputs` are those of the run and its settings."""
         super().__init__(output, inputs)
         self._saved = time.monotonic()
+
+    @contextmanager
+    def worth_keeping(self) -> Iterator[None]:
+        """Drop the folder if the run is refused inside the context before a layer is finished."""
+        try:
+            yield
+        except InputError:
+            if not any(self.folder.glob("layer-*")):
+                self.remove()
+            raise
 
     def layer_file(self, index: int) -> Path:
         """Packed masks of a finished layer; updated weights lie beside it."""

@@ -88,7 +88,7 @@ def write_dense_statistics(
     layers = find_decoder_layers(streamed.model)
     check_exclude(layers, exclude, streamed.places)
     partial = Partial(output, {**described, "threads": torch.get_num_threads()})
-    with torch.no_grad():
+    with torch.no_grad(), partial.worth_keeping():
         held = calibrate(streamed, layers, inputs.ids, Activations(partial.folder, activations).empty)
         for step in walk(streamed, layers, held, partial, "dense statistics", progress):
             assert step.calls is not None
