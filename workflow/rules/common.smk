@@ -178,8 +178,8 @@ def all_task_files():
     return [file for name in config["tasks"] for file in task_files(name)]
 
 
-# What reaches a shell is a word or a list of words, and `:q` in the rule quotes each of them: nothing is quoted here, and
-# tests/workflow/test_shell_words.py lets no rule leave `:q` out.
+# What reaches a shell is a word or a list of words, and `q` behind its name there quotes each of them. So nothing is quoted
+# here, and tests/workflow/test_shell_words.py lets nobody leave that out.
 def option(flag, *values):
     """Words that give a stage a file or folder, the flag again for each; none where there is nothing to give."""
     return [word for value in values if value for word in (f"--{flag}", str(value))]
