@@ -17,6 +17,7 @@ from calibrant.reporting.measures import (
     error_of_guessing,
     find_measures,
 )
+from calibrant.reporting.readable import short_label
 from calibrant.reporting.statistics import Estimate
 
 
@@ -225,4 +226,4 @@ METHOD_LABELS = {
 
 def method_label(method: str) -> str:
     """The published spelling of a method's name."""
-    return METHOD_LABELS.get(method, method)
+    return METHOD_LABELS.get(method, short_label(method))

@@ -6,6 +6,7 @@ from typing import Any
 
 from calibrant.artefacts.atomic import read_json
 from calibrant.errors import InputError
+from calibrant.reporting.readable import readable, short_label
 from calibrant.study.grid import WITHOUT_DATA, normal_sparsity
 from calibrant.study.validation import validate
 from calibrant.study.yaml_mappings import read_yaml
@@ -222,25 +223,30 @@ def _run(entry: dict[str, Any], where: str) -> Run:
 def _study(raw: dict[str, Any]) -> Study:
     model = raw["model"]
     return Study(
-        name=raw["name"],
-        model_id=model["id"],
-        model_note=model.get("note", ""),
-        model_licence=model.get("licence", ""),
-        title=raw.get("title", ""),
-        question=raw.get("question", ""),
+        name=readable(raw["name"]),
+        model_id=readable(model["id"]),
+        model_note=readable(model.get("note", "")),
+        model_licence=readable(model.get("licence", "")),
+        title=readable(raw.get("title", "")),
+        question=readable(raw.get("question", "")),
         settings=_pairs(raw.get("settings", ())),
-        sources=tuple((s["name"], s.get("label", default_label(s["name"]))) for s in raw.get("sources", ())),
-        tasks=tuple(Task(**task) for task in raw.get("tasks", ())),
+        sources=tuple((s["name"], _label(s) or default_label(s["name"])) for s in raw.get("sources", ())),
+        tasks=tuple(Task(**{**task, "label": _label(task)}) for task in raw.get("tasks", ())),
         trained_on=tuple(raw.get("trained_on", ())),
-        notes=tuple(raw.get("notes", ())),
-        limitations=tuple(raw.get("limitations", ())),
+        notes=tuple(map(readable, raw.get("notes", ()))),
+        limitations=tuple(map(readable, raw.get("limitations", ()))),
         machine=_pairs(raw.get("machine", ())),
     )
 
 
 def _pairs(entries: Any) -> tuple[tuple[str, str], ...]:
     words = {True: "yes", False: "no"}
-    return tuple((e["name"], words[e["value"]] if isinstance(e["value"], bool) else str(e["value"])) for e in entries)
+    said = ((e["name"], words[e["value"]] if isinstance(e["value"], bool) else str(e["value"])) for e in entries)
+    return tuple((readable(name), readable(value)) for name, value in said)
+
+
+def _label(entry: dict[str, Any]) -> str | None:
+    return short_label(entry["label"]) if entry.get("label") else None
 
 
 SPELLINGS = {"dclm": "DCLM", "slimpajama": "SlimPajama", "redpajama": "RedPajama", "fineweb": "FineWeb"}
@@ -252,7 +258,7 @@ def default_label(name: str) -> str:
     Spaces for underscores, a capital first letter, the rest as it is.
     """
     text = " ".join(SPELLINGS.get(word, word) for word in name.split("_") if word)
-    return text[:1].upper() + text[1:]
+    return short_label(text[:1].upper() + text[1:])
 
 
 def _check_runs(runs: tuple[Run, ...], name: str) -> None:

@@ -1,8 +1,10 @@
 """The look of figures, and how they are written: the same bytes for the same data."""
 
+import contextlib
 import math
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,7 @@ STYLE = {
     "figure.dpi": 100,
     "savefig.dpi": 200,
     "path.simplify": False,
+    "text.parse_math": False,  # users' labels are text: `$5 to $10` is no formula
 }
 
 
@@ -60,16 +63,22 @@ def colours(names: Sequence[str]) -> dict[str, str]:
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
 
 
-def context() -> Any:
-    """The style as a context manager; matplotlib's global settings come back afterwards."""
-    return mpl.rc_context(STYLE)
+@contextlib.contextmanager
+def context(**more: Any) -> Iterator[None]:
+    """The style, and `more` settings; matplotlib's global ones come back afterwards.
+
+    Characters that the font has not are boxes in a PNG, of which nothing is said; an SVG takes the reader's fonts.
+    """
+    with mpl.rc_context({**STYLE, **more}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write `path` (.svg or .png, by its suffix) atomically, without dates, versions or random ids."""
     suffix = path.suffix
     metadata = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
-    with atomic_path(path) as temporary, mpl.rc_context({**STYLE, "svg.hashsalt": path.stem}):
+    with atomic_path(path) as temporary, context(**{"svg.hashsalt": path.stem}):
         figure.savefig(
             temporary,
             format=suffix[1:],

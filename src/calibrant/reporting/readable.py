@@ -1,0 +1,21 @@
+"""Words that users give, as tables, figures and pages can show them."""
+
+import re
+
+LONGEST_LABEL = 60  # characters: more makes a figure of legends, and takes minutes to draw
+_ENDING = 12  # of them from its end, where long names often differ
+# Control characters and lone surrogates, which XML and UTF-8 do not allow, and marks that turn the direction of a line.
+_UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def readable(text: str) -> str:
+    """The text with U+FFFD for every character that cannot be shown."""
+    return _UNSHOWABLE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def short_label(text: str) -> str:
+    """A label of one line, with an ellipsis in it where it is long: the one way by which names enter figures."""
+    line = readable(" ".join(text.split()))
+    if len(line) <= LONGEST_LABEL:
+        return line
+    return f"{line[: LONGEST_LABEL - _ENDING - 1].rstrip()}…{line[-_ENDING:].lstrip()}"
