@@ -229,6 +229,9 @@ def test_early_ends_are_scored_filtered_and_packed(tiny_model_dir: Path, corpus:
     [
         ({"top-p": 0}, "--top-p 0: must be above 0"),
         ({"temperature": 0}, "--temperature 0:"),
+        ({"temperature": 1e-320}, "--temperature 9.99989e-321: must be between 0.001 and 1000"),
+        ({"repetition-penalty": 1e-320}, "--repetition-penalty 9.99989e-321: must be between"),
+        ({"samples": 10**12}, "--samples 1000000000000: must be between 1 and 10,000,000"),
         ({"top-k": -1}, "--top-k -1"),
         ({"repetition-penalty": 0}, "--repetition-penalty 0:"),
         ({"end-of-text": "never"}, "--end-of-text never: unknown; use suppress or stop"),

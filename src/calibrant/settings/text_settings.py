@@ -108,9 +108,16 @@ class DecodingSettings(Settings):
         most=1,
         wanted="above 0 and at most 1 (1 keeps every token)",
     )
-    temperature: float = setting(0.6, "divides the logits", above=0)
+    # Beyond these bounds float32 has no numbers for the quotients.
+    temperature: float = setting(
+        0.6, "divides the logits", least=0.001, most=1000, wanted="between 0.001 and 1000 (--top-k 1 is greedy)"
+    )
     repetition_penalty: float = setting(
-        1.2, "penalty on tokens that the row already holds", above=0, wanted="above 0 (1 changes nothing)"
+        1.2,
+        "penalty on tokens that the row already holds",
+        least=0.001,
+        most=1000,
+        wanted="between 0.001 and 1000 (1 changes nothing)",
     )
     end_of_text: str = setting(
         "suppress",
@@ -129,7 +136,9 @@ class GenerateSettings(DecodingSettings, SourceSettings, BosSettings, ComputeSet
         least=0,
         wanted="0 or more",
     )
-    samples: int = setting(5000, "rows (the paper uses 5000)", least=1, wanted="1 or more")
+    samples: int = setting(
+        5000, "rows (the paper uses 5000)", least=1, most=10_000_000, wanted="between 1 and 10,000,000"
+    )
     tokens: int = setting(
         0,
         "begin no more rows once the written ones hold so many tokens; 0: write all rows",
