@@ -18,6 +18,7 @@ from calibrant.calibration.perplexity_filter import drop_count, filter_samples, 
 from calibrant.calibration.sample_set import SCHEMA, read_calibration_set, write_samples
 from calibrant.cli.main import main
 from calibrant.errors import InputError
+from calibrant.scoring.score_table import SCORES
 from calibrant.settings.text_settings import FilterSettings
 
 
@@ -103,13 +104,16 @@ def test_drop_out_of_range(drop: float) -> None:
 
 
 def write_scores(path: Path, samples: Path, values: list[float]) -> None:
-    table = pa.table({"sample_id": pa.array(range(len(values)), pa.int64()), "perplexity": values})
+    rows = [
+        {"sample_id": i, "perplexity": value, "min_k_plus_plus": 0.0, "tokens": 3} for i, value in enumerate(values)
+    ]
+    table = pa.Table.from_pylist(rows, SCORES.schema)
     write_table(path, table, {"inputs": {"samples": sha256_file(samples)}})
 
 
 def test_stage_records_what_was_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     samples, scores, output = tmp_path / "gen.parquet", tmp_path / "scores.parquet", tmp_path / "set.parquet"
-    write_samples(samples, make_table(10), {"model": "tiny", "tokenizer_sha256": "t", "seed": 0})
+    write_samples(samples, make_table(10), {"model": "tiny", "tokenizer_sha256": "7" * 64, "seed": 0})
     write_scores(scores, samples, [float(i) for i in range(10)])
     common = ["filter", "--samples", str(samples), "--output", str(output)]
     assert main([*common, "--scores", str(scores), "--drop", "0.25", "--take", "4", "--seed", "1"]) == 0
@@ -117,7 +121,7 @@ def test_stage_records_what_was_dropped(tmp_path: Path, capsys: pytest.CaptureFi
     assert len(kept) == 4
     assert kept.table.schema.remove_metadata() == SCHEMA
     assert kept.table["perplexity"].to_pylist() == kept.table["sample_id"].to_pylist()
-    assert kept.metadata["tokenizer_sha256"] == "t"
+    assert kept.metadata["tokenizer_sha256"] == "7" * 64
     assert kept.metadata["inputs"] == {"samples": sha256_file(samples), "scores": sha256_file(scores)}
     dropped = pq.read_table(tmp_path / "set.dropped.parquet")
     assert dropped["sample_id"].to_pylist() == [8, 9]

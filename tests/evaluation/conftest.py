@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from artefact_files import write_mask_file
 from support import make_text
 
 Row = dict[str, Any]
@@ -124,7 +125,6 @@ def half_masks() -> Callable[[Path, Path, int], Path]:
     """Writes masks of a model that keep a random half of each decoder layer's weights."""
     from calibrant.models.checkpoint.checkpoint_files import fingerprint
     from calibrant.models.checkpoint.loading import load_model
-    from calibrant.pruning.masks.mask_file import write_masks
 
     def write(model_dir: Path, path: Path, seed: int) -> Path:
         model = load_model(model_dir, device="cpu")
@@ -134,7 +134,6 @@ def half_masks() -> Callable[[Path, Path, int], Path]:
             for name, module in model.named_modules()
             if isinstance(module, torch.nn.Linear) and "layers" in name
         }
-        write_masks(path, masks, {"model": "long-llama", "model_sha256": fingerprint(model_dir), "method": "random"})
-        return path
+        return write_mask_file(path, masks, model="long-llama", model_sha256=fingerprint(model_dir), method="random")
 
     return write

@@ -7,6 +7,7 @@ import torch
 from pruning_calls import prune
 from transformers import AutoModelForCausalLM
 
+from calibrant.artefacts.tensor_files import read_metadata
 from calibrant.calibration.sample_set import read_calibration_set
 from calibrant.cli.main import main
 from calibrant.errors import InputError
@@ -65,7 +66,7 @@ def test_values_by_plain_hooks(statistics: Path, tiny_model_dir: Path, tiny_cali
     with torch.no_grad():
         for row in ids:
             model(row[None])
-    metadata = dense.read_metadata(statistics, "statistics")
+    metadata = read_metadata(statistics, "statistics")
     found = DenseStatistics(statistics, metadata, ["norm"]).of([name], torch.device("cpu"))[name]
     assert found.squared_norm is not None
     assert found.hessian is not None
@@ -128,7 +129,7 @@ def test_what_does_not_fit_is_refused(
     with pytest.raises(InputError, match=r"has none of model\.layers\.1"):
         run("owl", given=few)
     run("owl", given=few, exclude=exclude)
-    with pytest.raises(InputError, match="not a file of `calibrant statistics`"):
+    with pytest.raises(InputError, match="made by calibrant 'prune'; statistics are made by `calibrant statistics`"):
         run("owl", given=tmp_path / "masks.safetensors")
     assert not list(tmp_path.glob("*.partial"))
 

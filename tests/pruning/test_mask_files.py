@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from artefact_files import write_mask_file
 from pruning_calls import prune
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -14,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from calibrant.artefacts.tensor_files import stream_tensors, write_tensors
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.pruning.masks.mask_file import pack, read_masks, unpack, weights_path, write_masks, zero_pruned
+from calibrant.pruning.masks.mask_file import pack, read_masks, unpack, weights_path, zero_pruned
 from calibrant.pruning.masks.masked_model import apply_masks, load_pruned_model
 from calibrant.pruning.masks.pruned_checkpoint import write_pruned_checkpoint
 
@@ -54,7 +55,7 @@ def test_zeros_and_not_a_bit_more(dtype: torch.dtype) -> None:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     masks = {"b": random_mask(3, 11), "a": random_mask(4, 16)}
-    write_masks(tmp_path / "m.safetensors", masks, {"method": "none"})
+    write_mask_file(tmp_path / "m.safetensors", masks)
     file = read_masks(tmp_path / "m.safetensors")
     assert list(file.masks) == ["a", "b"]
     assert all(torch.equal(file.masks[name], masks[name]) for name in masks)
@@ -163,10 +164,10 @@ def test_masks_of_another_model_are_refused(wanda_masks: Path, tiny_model_dir: P
 def test_names_and_shapes_that_do_not_fit_are_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_model_dir)
     path = tmp_path / "m.safetensors"
-    write_masks(path, {"model.layers.9.mlp.up_proj": random_mask(64, 32)}, {})
+    write_mask_file(path, {"model.layers.9.mlp.up_proj": random_mask(64, 32)})
     with pytest.raises(InputError, match=r"has no model\.layers\.9\.mlp\.up_proj"):
         apply_masks(model, path)
-    write_masks(path, {"model.layers.0.mlp.up_proj": random_mask(64, 31)}, {})
+    write_mask_file(path, {"model.layers.0.mlp.up_proj": random_mask(64, 31)})
     with pytest.raises(InputError, match="is 64 x 32 in the model, 64 x 31 in the masks"):
         apply_masks(model, path)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from artefact_files import write_mask_file
 from pruning_calls import prune
 from transformers import AutoModelForCausalLM
 
@@ -17,7 +18,7 @@ from calibrant.cli.main import main
 from calibrant.errors import InputError
 from calibrant.pruning.inspection.descriptions import figures
 from calibrant.pruning.inspection.reconstruction_error import reconstruction_errors
-from calibrant.pruning.masks.mask_file import read_masks, write_masks
+from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.masked_model import load_pruned_model
 
 
@@ -64,14 +65,13 @@ def test_dense_masks_have_no_error(tiny_model_dir: Path, tiny_calibration: Path,
 def test_overlap_is_counted(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     one, two = (torch.from_numpy(rng.random((6, 10)) < 0.5) for _ in range(2))
-    layers = {"layers": [{"name": "layers.0", "achieved_sparsity": 0.5}]}
-    write_masks(tmp_path / "a.safetensors", {"layers.0.x": one}, layers)
-    write_masks(tmp_path / "b.safetensors", {"layers.0.x": two}, layers)
+    write_mask_file(tmp_path / "a.safetensors", {"layers.0.x": one})
+    write_mask_file(tmp_path / "b.safetensors", {"layers.0.x": two})
     (row,) = figures(tmp_path / "a.safetensors", other=tmp_path / "b.safetensors")
     assert row["kept_in_both"] == pytest.approx(float((one & two).double().mean()))
     assert row["jaccard_kept"] == pytest.approx(float((one & two).sum() / (one | two).sum()))
     assert row["jaccard_pruned"] == pytest.approx(float((~one & ~two).sum() / (~one | ~two).sum()))
-    write_masks(tmp_path / "c.safetensors", {"layers.0.y": two}, layers)
+    write_mask_file(tmp_path / "c.safetensors", {"layers.0.y": two})
     with pytest.raises(InputError, match="cannot be compared"):
         figures(tmp_path / "a.safetensors", other=tmp_path / "c.safetensors")
 
@@ -172,13 +172,11 @@ def test_a_set_without_held_out_sequences_is_said_to_have_none(
 def random_masks(folder: Path, count: int, cols: int = 11) -> dict[str, dict[str, np.ndarray]]:
     """Mask files of two layers with three linears, {name: masks}; rows do not end at a byte."""
     rng = np.random.default_rng(5)
-    layers = {"layers": [{"name": f"layers.{i}", "achieved_sparsity": 0.5} for i in (1, 10)]}
     found = {}
     for number in range(count):
         masks = {name: rng.random((6, cols)) < 0.4 for name in ("layers.1.x", "layers.1.y", "layers.10.x")}
-        write_masks(
-            folder / f"set-{number}" / "wanda.safetensors", {n: torch.from_numpy(m) for n, m in masks.items()}, layers
-        )
+        tensors = {n: torch.from_numpy(m) for n, m in masks.items()}
+        write_mask_file(folder / f"set-{number}" / "wanda.safetensors", tensors)
         found[f"set-{number}/wanda"] = masks
     return found
 
@@ -226,8 +224,7 @@ def test_masks_that_have_no_overlap(
     message: str,
 ) -> None:
     random_masks(tmp_path, 1)
-    layers = {"layers": [{"name": "layers.1", "achieved_sparsity": 0.5}]}
-    write_masks(tmp_path / "odd" / "wanda.safetensors", {"layers.1.x": torch.ones(2, 3, dtype=torch.bool)}, layers)
+    write_mask_file(tmp_path / "odd" / "wanda.safetensors", {"layers.1.x": torch.ones(2, 3, dtype=torch.bool)})
     monkeypatch.chdir(tmp_path)
     assert main(["overlap", *arguments, "--output", "table.parquet"]) == 2
     assert message in capsys.readouterr().err

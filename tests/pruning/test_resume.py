@@ -1,7 +1,9 @@
 """Killed runs: the same command goes on and ends with the same bytes."""
 
+import math
 import multiprocessing
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -41,6 +43,7 @@ def test_stopped_at_every_layer(
 ) -> None:
     """With activations saved at every layer, and with none saved (finished layers are run forward again)."""
     monkeypatch.setattr(partial, "SAVE_EVERY", save_every)
+    monkeypatch.setattr(partial, "SAVE_SHARE", math.inf)
 
     def run(output: Path) -> None:
         prune(tiny_model_dir, tiny_calibration, method, sparsity, options, output=output, device="cpu", progress=False)
@@ -121,3 +124,61 @@ def test_kill_9_at_random_moments(tiny_model_dir: Path, tiny_calibration: Path, 
 def _prune_owl(model: Path, calibration: Path, output: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     prune(model, calibration, "owl", "0.5", output=output, device="cpu", progress=False)
+
+
+@pytest.mark.parametrize(
+    "spoiled", ["layer-0000", "layer-0001", "layer-0000.weights", "layer-0001.weights", "hidden-0001", "allocation"]
+)
+@pytest.mark.parametrize("how", ["one bit", "truncated", "garbage", "missing"])
+def test_finished_work_that_was_damaged_is_made_again(
+    spoiled: str,
+    how: str,
+    killed_at_the_end: Path,
+    tiny_model_dir: Path,
+    tiny_calibration: Path,
+    tmp_path: Path,
+) -> None:
+    whole = killed_at_the_end.parent / "whole.safetensors"
+    output = tmp_path / "masks.safetensors"
+    folder = output.with_name(output.name + ".partial")
+    shutil.copytree(killed_at_the_end, folder)
+    (file,) = [path for path in folder.iterdir() if path.stem == spoiled]
+    data = file.read_bytes()
+    if how == "missing":
+        file.unlink()
+    else:
+        place = len(data) - 9 if file.suffix == ".safetensors" else data.index(b'"value"') + 15
+        turned = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        file.write_bytes({"one bit": turned, "truncated": data[:-40], "garbage": b"garbage"}[how])
+    prune(tiny_model_dir, tiny_calibration, *OWL_BY_SPARSEGPT, output=output, device="cpu", progress=False)
+    assert output.read_bytes() == whole.read_bytes()
+    assert weights_path(output).read_bytes() == weights_path(whole).read_bytes()
+
+
+OWL_BY_SPARSEGPT: tuple[str, str, dict[str, str]] = ("owl", "0.5", {"owl.criterion": "sparsegpt"})
+
+
+@pytest.fixture(scope="module")
+def killed_at_the_end(tiny_model_dir: Path, tiny_calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was killed before it joined its layers; beside it what it would have written."""
+    folder = tmp_path_factory.mktemp("killed")
+
+    def run(name: str) -> None:
+        prune(
+            *(tiny_model_dir, tiny_calibration, *OWL_BY_SPARSEGPT),
+            output=folder / name,
+            device="cpu",
+            progress=False,
+        )
+
+    def stopping(*args: object, **kwargs: object) -> None:
+        raise Killed
+
+    run("whole.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partial, "SAVE_EVERY", 0.0)
+        patch.setattr(partial, "SAVE_SHARE", math.inf)
+        patch.setattr(model_pruning, "join_layers", stopping)
+        with pytest.raises(Killed):
+            run("masks.safetensors")
+    return folder / "masks.safetensors.partial"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from safetensors.numpy import save_file
+from artefact_files import write_small_masks
 
 from calibrant.artefacts.parquet import write_table
 from calibrant.calibration.sample_set import write_samples
@@ -68,9 +68,7 @@ class FakeStudy:
     def masks(self, name: str, achieved: float) -> str:
         path = self.folder / "masks" / f"{name}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"calibrant": json.dumps({"achieved_sparsity": achieved, "method": "wanda"})}
-        save_file({"layer": np.zeros((1, 1), np.uint8)}, path, metadata=metadata)
-        return str(path)
+        return str(write_small_masks(path, achieved, method="wanda"))
 
     def add(self, method: str, sparsity: str, source: str | None, origin: str | None, seed: int | None) -> None:
         name = "-".join(str(p).replace(":", "of") for p in (method, sparsity, source, origin, seed) if p is not None)

@@ -1,9 +1,12 @@
 """Sidecars that say where a file came from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from calibrant.artefacts.atomic import SIDECAR, read_json, write_json
+from calibrant.artefacts.contents import changed, checked_record, record
+from calibrant.artefacts.digest import sha256_json
 from calibrant.errors import InputError
 from calibrant.version import __version__
 
@@ -30,3 +33,30 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{file}: must be a JSON object, as Calibrant wrote it")
     return found
+
+
+def write_described(path: str | Path, value: Any, about: Mapping[str, Any]) -> None:
+    """Write JSON and its sidecar, which has a digest of both."""
+    described = {**about, "library_version": __version__}
+    write_json(sidecar(path), record(described, {"values": sha256_json(value)}))
+    write_json(path, value)
+
+
+def read_described(path: str | Path) -> tuple[Any, dict[str, Any]]:
+    """JSON and what its sidecar says of it; {} for JSON without one, which another program wrote.
+
+    Raises:
+        InputError: missing, no JSON, or not as its sidecar records it.
+    """
+    value = read_json(path)
+    about = read_provenance(path)
+    if not about:
+        return value, {}
+    found = checked_record(about, str(sidecar(path)))
+    try:
+        digest = sha256_json(value)
+    except ValueError as error:  # NaN, which JSON does not have
+        raise changed(str(path), "its values are") from error
+    if found.parts != {"values": digest}:
+        raise changed(str(path), "its values are")
+    return value, found.metadata

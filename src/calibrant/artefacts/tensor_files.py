@@ -1,5 +1,6 @@
-"""Write safetensors one tensor at a time, so that a file can be far larger than memory."""
+"""Safetensors, written one tensor at a time, so that a file can be far larger than memory, and compared when read."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,10 +11,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from calibrant.artefacts.atomic import atomic_path
+from calibrant.artefacts.contents import changed, record
 from calibrant.artefacts.digest import canonical_json
+from calibrant.artefacts.metadata_forms import Form
+from calibrant.artefacts.tensor_header import METADATA_KEY, read_header
 from calibrant.errors import InputError
 
-METADATA_KEY = "calibrant"
 DTYPES = {
     "BOOL": torch.bool,
     "U8": torch.uint8,
@@ -29,13 +32,12 @@ DTYPES = {
     "F8_E5M2": torch.float8_e5m2,
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+Entries = Mapping[str, tuple[str, list[int]]]  # name -> (safetensors' dtype name, shape)
+Digests = Mapping[str, str]
 
 
 def stream_tensors(
-    path: str | Path,
-    entries: Mapping[str, tuple[str, list[int]]],
-    read: Callable[[str], Tensor],
-    metadata: Mapping[str, str],
+    path: str | Path, entries: Entries, read: Callable[[str], Tensor], metadata: Mapping[str, str]
 ) -> None:
     """Write a safetensors file atomically, reading each tensor when its place comes.
 
@@ -45,44 +47,150 @@ def stream_tensors(
         read: name -> the tensor.
         metadata: the header's `__metadata__`.
     """
-    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    offset = 0
-    for name, (dtype, shape) in sorted(entries.items()):
-        size = DTYPES[dtype].itemsize * torch.Size(shape).numel()
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + size]}
-        offset += size
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # the format wants tensors to begin at a multiple of 8
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for name, (dtype, shape) in sorted(entries.items()):
-            tensor = read(name)
-            if NAMES[tensor.dtype] != dtype or list(tensor.shape) != list(shape):
-                raise ValueError(f"{name}: {tensor.dtype} {list(tensor.shape)} was announced as {dtype} {shape}")
-            file.write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    _stream(path, entries, read, lambda digests: metadata, digested=False)
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors with one metadata key, `calibrant`, as sorted JSON."""
+def stream_record(
+    path: str | Path, entries: Entries, read: Callable[[str], Tensor], metadata: Mapping[str, Any]
+) -> str:
+    """As `stream_tensors`, for a file of ours: one metadata key, `calibrant`, with a digest of every tensor.
+
+    Returns:
+        The digest of the record (`TensorFile.sha256`), which covers all tensors.
+    """
+
+    def described(digests: Digests) -> dict[str, str]:
+        return {METADATA_KEY: canonical_json(record(metadata, digests))}
+
+    found = _stream(path, entries, read, described, digested=True)
+    return str(record(metadata, found)["contents"]["sha256"])
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+    """Write tensors at hand by `stream_record`; returns the digest of the record."""
     entries = {name: (NAMES[tensor.dtype], list(tensor.shape)) for name, tensor in tensors.items()}
-    stream_tensors(path, entries, lambda name: tensors[name], {METADATA_KEY: canonical_json(metadata)})
+    return stream_record(path, entries, lambda name: tensors[name], metadata)
+
+
+class TensorFile:
+    """An open file of `stream_record`; a tensor is read, and compared with its digest, when it is asked for.
+
+    Attributes:
+        path: the file.
+        metadata: without the digests.
+        sha256: digest of the record; it covers all tensors.
+        entries: name -> (safetensors' dtype name, shape).
+    """
+
+    def __init__(self, path: str | Path, what: str, form: Form | None = None, stage: str | None = None) -> None:
+        """Open a file; `what` it holds heads the messages.
+
+        Raises:
+            InputError: missing, truncated, not safetensors, or not as `tensor_header.read_header` has it.
+        """
+        self.path = Path(path)
+        self._where = f"{what} {path}"
+        header = read_header(path, what, form, stage)
+        try:
+            self._file: Any = safe_open(self.path, framework="pt")
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InputError(
+                f"{self._where}: cannot be read as safetensors, perhaps truncated ({str(error).splitlines()[0]})"
+            ) from error
+        self.metadata, self.sha256, self.entries = header.record.metadata, header.record.sha256, header.tensors
+        self._digests = header.record.parts
+        if set(self.entries) != set(self._digests):
+            odd = sorted(set(self.entries) ^ set(self._digests))[0]
+            raise changed(self._where, f"its tensors are (see {odd}),")
+
+    def get(self, name: str, *, finite: bool = False) -> Tensor:
+        """A tensor on the CPU.
+
+        Raises:
+            InputError: it is not what its digest says; or, with `finite`, holds NaN or infinite numbers.
+        """
+        try:
+            tensor: Tensor = self._file.get_tensor(name)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InputError(f"{self._where}: {name} cannot be read ({str(error).splitlines()[0]})") from error
+        if _digest(*self.entries[name], tensor) != self._digests[name]:
+            raise changed(self._where, f"tensor {name} is")
+        if finite and not all_finite(tensor):
+            raise InputError(f"{self._where}: tensor {name} holds NaN or infinite numbers; make it again")
+        return tensor
+
+    def check(self) -> None:
+        """Compare all tensors with their digests.
+
+        Raises:
+            InputError: as `get`.
+        """
+        for name in self.entries:
+            self.get(name)
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """Whether no value is NaN or infinite: by the extremes, which on a CPU takes a twentieth of `torch.isfinite`."""
+    return tensor.numel() == 0 or all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(tensor))
 
 
 def read_metadata(path: str | Path, what: str) -> dict[str, Any]:
     """The `calibrant` metadata of a safetensors file, from its header alone; `what` it holds heads the messages.
 
     Raises:
-        InputError: missing, truncated, not safetensors, or without this metadata.
+        InputError: missing, truncated, not safetensors, without this metadata, or changed since.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{what} {path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            raw = (file.metadata() or {}).get(METADATA_KEY)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{what} {path}: cannot be read as safetensors, perhaps truncated ({error})") from error
-    if raw is None:
-        raise InputError(f"{what} {path}: has no metadata key {METADATA_KEY}, so it is no file of calibrant")
-    return dict(json.loads(raw))
+    return TensorFile(path, what).metadata
+
+
+def _stream(
+    path: str | Path,
+    entries: Entries,
+    read: Callable[[str], Tensor],
+    described: Callable[[Digests], Mapping[str, str]],
+    *,
+    digested: bool,
+) -> Digests:
+    """Write the file; `described` makes the header's metadata of the tensors' digests, which are of one length."""
+    placed: dict[str, Any] = {}
+    offset = 0
+    for name, (dtype, shape) in sorted(entries.items()):
+        size = DTYPES[dtype].itemsize * torch.Size(shape).numel()
+        placed[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + size]}
+        offset += size
+    digests: dict[str, str] = dict.fromkeys(sorted(entries), "0" * 64)
+    header = _header(described(digests), placed)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write(header)
+        for name, (dtype, shape) in sorted(entries.items()):
+            tensor = read(name)
+            if NAMES[tensor.dtype] != dtype or list(tensor.shape) != list(shape):
+                raise ValueError(f"{name}: {tensor.dtype} {list(tensor.shape)} was announced as {dtype} {shape}")
+            tensor = tensor.detach().cpu().contiguous()
+            if digested:
+                digests[name] = _digest(dtype, shape, tensor)
+            file.write(_bytes(tensor))
+        if digested:  # only now are they known
+            complete = _header(described(digests), placed)
+            assert len(complete) == len(header)
+            file.seek(0)
+            file.write(complete)
+    return digests
+
+
+def _header(metadata: Mapping[str, str], placed: Mapping[str, Any]) -> bytes:
+    whole = {"__metadata__": dict(metadata), **placed} if metadata else dict(placed)
+    text = json.dumps(whole, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the format wants tensors to begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text
+
+
+def _digest(dtype: str, shape: list[int], tensor: Tensor) -> str:
+    digest = hashlib.sha256(f"{dtype}:{list(shape)}:".encode())
+    digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    found: memoryview = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+    return found

@@ -8,24 +8,52 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from calibrant.artefacts.metadata_forms import keys, number, optional, sha256, text, whole
 from calibrant.artefacts.parquet import read_table, write_table
+from calibrant.artefacts.table_form import Column, TableForm
 from calibrant.errors import InputError
 from calibrant.version import __version__
 
-SCHEMA = pa.schema(
-    [
-        ("sample_id", pa.int64()),
-        ("input_ids", pa.list_(pa.int32())),
-        ("text", pa.string()),
-        ("source", pa.string()),
-        ("origin", pa.string()),  # real | synthetic
-        ("doc_ids", pa.list_(pa.string())),
-        ("prefix_length", pa.int32()),
-        ("perplexity", pa.float32()),  # null until scored
-    ]
+IDS = 2**31 - 1  # the largest token id
+COLUMNS = (
+    Column("sample_id", pa.int64(), unique=True, required=False),
+    Column("input_ids", pa.list_(pa.int32()), low=0, high=IDS),
+    Column("text", pa.string(), null=True, required=False),
+    Column("source", pa.string(), null=True, required=False),
+    Column("origin", pa.string(), null=True, required=False),  # real | synthetic
+    Column("doc_ids", pa.list_(pa.string()), null=True, required=False),
+    Column("prefix_length", pa.int32(), null=True, low=0, required=False),
+    Column("perplexity", pa.float32(), null=True, low=0, required=False),  # null until scored
 )
-GENERATED_SCHEMA = pa.schema([*SCHEMA, ("sample_seed", pa.int64()), ("finish_reason", pa.string())])
+OF_GENERATED = (
+    Column("sample_seed", pa.int64(), null=True, required=False),
+    Column("finish_reason", pa.string(), null=True, required=False),
+)
+SAMPLES = TableForm(
+    "a calibration set",
+    "calibrant sample",
+    (*COLUMNS, *OF_GENERATED),
+    metadata=keys(
+        {},
+        {
+            "stage": text,
+            "library_version": text,
+            **dict.fromkeys(("model", "source", "origin"), optional(text)),
+            **dict.fromkeys(("model_sha256", "tokenizer_sha256"), optional(sha256)),
+            "settings": keys({}),
+            "inputs": keys({}),
+            "seed": optional(whole()),
+            "model_ends": optional(keys({}, {"share": optional(number(0, 1))})),
+        },
+    ),
+    stages=("sample", "generate", "filter"),
+    foreign=True,
+    from_text="calibrant sample --documents {path} --model MODEL",
+)
+GENERATED_SCHEMA = SAMPLES.schema
+SCHEMA = pa.schema(list(GENERATED_SCHEMA)[: len(COLUMNS)])
 
 
 @dataclass(frozen=True)
@@ -70,24 +98,27 @@ def read_samples(path: str | Path) -> SampleSet:
     """Read samples that may be of different lengths (generated ones that ended early).
 
     Raises:
-        InputError: not Parquet, no rows, or no `input_ids` column of integer lists.
+        InputError: not Parquet, no rows, or not as `SAMPLES` has them; a file of ours that was changed.
     """
-    table, metadata = read_table(path)
-    if "input_ids" not in table.column_names:
-        raise InputError(f"{path}: has no column input_ids; its columns are {', '.join(table.column_names)}")
-    kind = table.schema.field("input_ids").type
-    listlike = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if not listlike or not pa.types.is_integer(kind.value_type):
-        raise InputError(f"{path}: column input_ids is {kind}; it must hold lists of integer token ids")
+    table, metadata = read_table(path, form=SAMPLES)
     if table.num_rows == 0:
         raise InputError(f"{path}: has no rows")
-    ids = table.column("input_ids").cast(pa.list_(pa.int32()))
-    if ids.null_count:
-        raise InputError(f"{path}: column input_ids has {ids.null_count} empty cells")
-    table = table.set_column(table.column_names.index("input_ids"), "input_ids", ids)
     if "sample_id" not in table.column_names:
         table = table.append_column("sample_id", pa.array(range(table.num_rows), pa.int64()))
+    if "prefix_length" in table.column_names:
+        _check_prefixes(path, table)
     return SampleSet(table, metadata)
+
+
+def _check_prefixes(path: str | Path, table: pa.Table) -> None:
+    lengths = pc.list_value_length(table["input_ids"])
+    longer = pc.fill_null(pc.greater(table["prefix_length"], lengths), False)
+    row = pc.index(longer, True).as_py()
+    if row >= 0:
+        raise InputError(
+            f"{path}: sample_id {table['sample_id'][row]}: prefix_length is {table['prefix_length'][row]}, and the row "
+            f"has {lengths[row]} tokens"
+        )
 
 
 def read_calibration_set(path: str | Path) -> SampleSet:
@@ -118,15 +149,18 @@ def bos_recorded(metadata: Mapping[str, Any]) -> dict[str, bool]:
     return {"bos": found} if isinstance(found, bool) else {}
 
 
-def check_vocabulary(path: str | Path, ids: npt.NDArray[np.int64], vocab_size: int) -> None:
+def check_vocabulary(path: str | Path, samples: SampleSet, vocab_size: int) -> None:
     """Refuse token ids that the model does not have.
 
     Raises:
-        InputError: an id is negative or at least `vocab_size`: the set was made with another tokenizer.
+        InputError: an id is at least `vocab_size`: the set was made with another tokenizer.
     """
-    low, high = int(ids.min()), int(ids.max())
-    if low < 0 or high >= vocab_size:
+    column = samples.table.column("input_ids").combine_chunks()
+    ids = column.flatten().to_numpy()
+    if int(ids.max()) >= vocab_size:
+        first = int(np.argmax(ids >= vocab_size))
+        row = pc.list_parent_indices(column)[first].as_py()
         raise InputError(
-            f"{path}: token id {low if low < 0 else high} is outside the model's vocabulary of {vocab_size}; "
-            "the set was made with another tokenizer"
+            f"{path}: sample_id {samples.table['sample_id'][row]}: token id {ids[first]} is outside the model's "
+            f"vocabulary of {vocab_size}; the set was made with another tokenizer"
         )

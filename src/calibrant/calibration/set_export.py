@@ -8,14 +8,25 @@ import pyarrow as pa
 
 from calibrant.artefacts.atomic import atomic_directory, atomic_path
 from calibrant.artefacts.provenance import write_provenance
+from calibrant.errors import InputError
 
 
 def write_jsonl(path: str | Path, table: pa.Table) -> None:
-    """One JSON object a row, all columns, UTF-8."""
+    """One JSON object a row, all columns, UTF-8.
+
+    Raises:
+        InputError: a column of another program's holds what JSON has not, or a number is not finite.
+    """
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for batch in table.to_batches(max_chunksize=256):
             for row in batch.to_pylist():
-                file.write(json.dumps(row, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n")
+                try:
+                    line = json.dumps(row, ensure_ascii=False, sort_keys=True, allow_nan=False)
+                except (TypeError, ValueError) as error:
+                    raise InputError(
+                        f"sample_id {row.get('sample_id')}: cannot be written as JSON ({error})"
+                    ) from error
+                file.write(line + "\n")
 
 
 def write_dataset(path: str | Path, table: pa.Table, provenance: dict[str, Any]) -> None:

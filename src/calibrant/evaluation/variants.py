@@ -89,7 +89,10 @@ def evaluate_many(
     checkpoint.check_weights()
     for file in masks:
         if file is not None:
-            check_model(read_masks(file), checkpoint)
+            opened = read_masks(file)
+            check_model(opened, checkpoint)
+            # The updated weights of the first are compared when they are put in, which is before any work too.
+            opened.check(weights=file != masks[0])
     rows = RowFolder(data) if data is not None else None
     tasks = load_tasks(settings.tasks, rows, settings.fewshot) if settings.tasks else TaskSet({}, {}, {})
     tokenizer = load_tokenizer(checkpoint)

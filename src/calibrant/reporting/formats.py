@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from calibrant.artefacts.provenance import read_provenance
+from calibrant.pruning.masks.mask_record import mask_metadata
 from calibrant.reporting.index import Run
-from calibrant.reporting.results import mask_metadata
 
 
 def formats_of(run: Run) -> dict[str, str]:

@@ -5,9 +5,11 @@ from typing import Any
 
 import polars as pl
 
-from calibrant.artefacts.atomic import read_json
+from calibrant.artefacts.metadata_forms import keys, listed, named, number, optional, text
 from calibrant.artefacts.parquet import read_table
+from calibrant.artefacts.provenance import read_described
 from calibrant.errors import InputError
+from calibrant.pruning.inspection.overlap_table import OVERLAP
 from calibrant.reporting.index import Inspections, MaskText
 
 CALIBRATION = "(calibration)"  # behind the name of the set that masks were made on, as `inspect` writes it
@@ -23,6 +25,18 @@ OVERLAPS = {
     "source_b": pl.String, "origin_b": pl.String, "seed_b": pl.Int64,
     **dict.fromkeys(("jaccard_pruned", "jaccard_kept", "jaccard_pruned_by_chance"), pl.Float64),
 }  # fmt: skip
+
+
+FIGURES = listed(
+    keys(
+        {"name": text},
+        {
+            "achieved_sparsity": optional(number(0, 1)),
+            "reconstruction_error": named(optional(number(0))),
+            "errors_of_sequences": named(listed(number(0))),
+        },
+    )
+)
 
 
 def read_layers(inspections: Inspections | None) -> pl.DataFrame:
@@ -43,8 +57,8 @@ def read_layers(inspections: Inspections | None) -> pl.DataFrame:
             "heldout_origin": held.origin if held else None,
             "heldout_seed": held.seed if held else None,
         }
-        for number, layer in enumerate(_figures(entry.path)):
-            rows.append({**key, "layer": number, **_measures(entry.path, layer), **other})
+        for place, layer in enumerate(_figures(entry.path)):
+            rows.append({**key, "layer": place, **_measures(entry.path, layer), **other})
     return pl.DataFrame(rows, schema=LAYERS)
 
 
@@ -58,8 +72,8 @@ def read_overlaps(inspections: Inspections | None) -> pl.DataFrame:
         return pl.DataFrame(schema=OVERLAPS)
     texts = {mask.name: mask for mask in inspections.masks}
     path = inspections.overlap
-    numbers = ["jaccard_pruned", "jaccard_kept", "jaccard_pruned_by_chance"]
-    table, _ = read_table(path, ["a", "b", "layer", *numbers])
+    numbers = ("jaccard_pruned", "jaccard_kept", "jaccard_pruned_by_chance")
+    table, _ = read_table(path, form=OVERLAP)
     rows = []
     for row in table.to_pylist():
         if row["layer"] is None:
@@ -77,10 +91,14 @@ def _text(texts: Mapping[str, MaskText], name: str, path: str) -> dict[str, Any]
 
 
 def _figures(path: str) -> Sequence[dict[str, Any]]:
-    content = read_json(path)
-    if not isinstance(content, list) or not all(isinstance(row, dict) and "name" in row for row in content):
-        raise InputError(f"{path}: is no list of decoder layers, which `calibrant inspect --output` writes")
-    return content
+    content, _ = read_described(path)
+    if fault := FIGURES(content):
+        raise InputError(
+            f"{path}: is no list of decoder layers, which `calibrant inspect --output` writes; "
+            f"{fault[0] or 'it'} {fault[1]}"
+        )
+    rows: list[dict[str, Any]] = content
+    return rows
 
 
 def _measures(path: str, layer: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,18 +1,18 @@
 """From evaluation files to one tidy table: a row for each model, calibration set, method, sparsity, task and metric."""
 
-import json
-import math
-import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from calibrant.artefacts.atomic import atomic_path, read_json
+from calibrant.artefacts.atomic import atomic_path
 from calibrant.artefacts.digest import sha256_file
+from calibrant.artefacts.metadata_forms import either, keys, listed, number, one_of, optional, text, whole
 from calibrant.artefacts.parquet import write_table
+from calibrant.artefacts.provenance import read_described
 from calibrant.errors import InputError
+from calibrant.pruning.masks.mask_record import mask_metadata
 from calibrant.reporting.index import Index, Run
 
 COLUMNS: dict[str, Any] = {
@@ -61,36 +61,47 @@ def collect(runs: Iterable[Run]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=COLUMNS)
 
 
+EVALUATION = listed(
+    keys(
+        {"task": text, "metric": text, "value": number()},
+        {
+            "stderr": either(optional(number(0)), one_of(["N/A"])),  # lm-eval's word for none
+            **dict.fromkeys(("n", "num_fewshot"), either(optional(whole()), one_of(["N/A"]))),
+            "task_version": either(optional(text), number()),
+            "split": optional(text),
+        },
+    )
+)
+
+
 def read_evaluation(path: str | Path) -> list[dict[str, Any]]:
     """The rows of one RESULTS.json: task, metric, value, stderr, n, num_fewshot, task_version, split.
 
     Raises:
-        InputError: not a list of such rows, a value that is not a finite number, or a (task, metric) twice.
+        InputError: not a list of such rows, a value that is not a finite number, a (task, metric) twice, or rows that
+            were changed since they were written.
     """
-    raw = read_json(path)
+    raw, _ = read_described(path)
     if not isinstance(raw, list) or not raw:
         raise InputError(f"{path}: must hold a list of results with at least one entry")
+    if fault := EVALUATION(raw):
+        raise InputError(f"{path}: entry {fault[0].replace('.', ', ', 1)} {fault[1]}")
     rows, seen = [], set()
-    for number, entry in enumerate(raw):
-        if not isinstance(entry, dict) or not {"task", "metric", "value"} <= entry.keys():
-            raise InputError(f"{path}: entry {number} must be an object with the keys task, metric and value")
-        if not isinstance(entry["value"], int | float) or isinstance(entry["value"], bool):
-            raise InputError(f"{path}: entry {number}, value is {entry['value']!r}; it must be a number")
-        if not math.isfinite(entry["value"]):
-            raise InputError(f"{path}: entry {number}, value is {entry['value']}; it must be finite")
+    for number_, entry in enumerate(raw):
         key = (entry["task"], entry["metric"])
         if key in seen:
-            raise InputError(f"{path}: entry {number} repeats task {key[0]}, metric {key[1]}")
+            raise InputError(f"{path}: entry {number_} repeats task {key[0]}, metric {key[1]}")
         seen.add(key)
+        stderr, n, shots = (_number(entry.get(name)) for name in ("stderr", "n", "num_fewshot"))
         version = entry.get("task_version")
         rows.append(
             {
-                "task": str(entry["task"]),
-                "metric": str(entry["metric"]),
+                "task": entry["task"],
+                "metric": entry["metric"],
                 "value": float(entry["value"]),
-                "stderr": _number(path, number, "stderr", entry.get("stderr")),
-                "n": _number(path, number, "n", entry.get("n")),
-                "num_fewshot": _number(path, number, "num_fewshot", entry.get("num_fewshot")),
+                "stderr": stderr,
+                "n": n,
+                "num_fewshot": shots,
                 "task_version": None if version is None else str(version),
                 "split": entry.get("split"),
             }
@@ -98,13 +109,8 @@ def read_evaluation(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _number(path: str | Path, entry: int, key: str, value: Any) -> float | None:
-    """A number, or None for null and for lm-eval's `N/A`."""
-    if value is None or value == "N/A":
-        return None
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise InputError(f"{path}: entry {entry}, {key} is {value!r}; it must be a number or null")
-    return float(value) if key == "stderr" else int(value)
+def _number(value: Any) -> Any:
+    return None if value == "N/A" else value
 
 
 def achieved_sparsity(run: Run) -> float | None:
@@ -117,29 +123,7 @@ def achieved_sparsity(run: Run) -> float | None:
         return 0.0
     if run.masks is None:
         return None
-    metadata = mask_metadata(run.masks)
-    achieved = metadata.get("achieved_sparsity")
-    if not isinstance(achieved, int | float):
-        raise InputError(f"{run.masks}: metadata key calibrant has no number achieved_sparsity")
-    return float(achieved)
-
-
-def mask_metadata(path: str | Path) -> dict[str, Any]:
-    """The metadata key `calibrant` of a safetensors file, read from its header alone.
-
-    Raises:
-        InputError: missing, not safetensors, or without that key.
-    """
-    try:
-        with open(path, "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, 100_000_000)))
-        found: dict[str, Any] = json.loads(header["__metadata__"]["calibrant"])
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise InputError(f"{path}: is not a mask file: no safetensors header with a metadata key calibrant") from error
-    return found
+    return float(mask_metadata(run.masks)["achieved_sparsity"])
 
 
 def write_results(folder: Path, frame: pl.DataFrame, index: Index) -> None:

@@ -7,14 +7,16 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table
+from calibrant.calibration.sample_set import read_samples
 from calibrant.errors import InputError
 from calibrant.reporting.index import Index, TableFile
-from calibrant.scoring.item_contamination import SCHEMA as CONTAMINATION
+from calibrant.scoring.item_contamination import CONTAMINATION
+from calibrant.scoring.score_table import read_scores as read_score_table
 
-SCORE_COLUMNS = ("sample_id", "perplexity", "min_k_plus_plus", "tokens")
 SCORES = {
     "source": pl.String,
     "origin": pl.String,
@@ -71,7 +73,7 @@ def read_scores(files: Sequence[TableFile]) -> pl.DataFrame:
     """
     frames = []
     for file in files:
-        table, _ = read_table(file.path, SCORE_COLUMNS)
+        table, _ = read_score_table(file.path)
         frame = pl.DataFrame(table).with_columns(
             pl.lit(file.source).alias("source"),
             pl.lit(file.origin).alias("origin"),
@@ -87,7 +89,7 @@ def read_contamination(file: str | None) -> pl.DataFrame:
     Raises:
         InputError: it is missing, truncated, or has not the columns of `calibrant contamination`.
     """
-    table = CONTAMINATION.empty_table() if file is None else read_table(file, tuple(CONTAMINATION.names))[0]
+    table = CONTAMINATION.schema.empty_table() if file is None else read_table(file, form=CONTAMINATION)[0]
     frame = pl.DataFrame(table)
     assert isinstance(frame, pl.DataFrame)
     return frame.select(CONTAMINATION.names)
@@ -102,7 +104,7 @@ def check_scores(index: Index) -> None:
         InputError: the recorded hash of the samples fits none of the files; or a file is missing.
     """
     for file in index.scores:
-        _, metadata = read_table(file.path, ["sample_id"])
+        _, metadata = read_score_table(file.path)
         expected = metadata.get("inputs", {}).get("samples")
         mates = [s for s in index.samples if (s.source, s.origin, s.seed) == (file.source, file.origin, file.seed)]
         if expected and mates and expected not in {sha256_file(mate.path) for mate in mates}:
@@ -128,20 +130,17 @@ def _pool(source: str, origin: str, files: Sequence[TableFile]) -> Pool:
     lengths: list[int] = []
     ended: float | None = 0.0
     for file in files:
-        table, metadata = read_table(file.path)
-        lengths += _lengths(table, file.path)
+        read = read_samples(file.path)
+        table, metadata = read.table, read.metadata
+        lengths += _lengths(table)
         share = (metadata.get("model_ends") or {}).get("share")
         ended = None if share is None or ended is None else ended + share * table.num_rows
     share = None if ended is None else ended / len(lengths)
     return Pool(source, origin, len(files), len(lengths), sum(lengths), share, (min(lengths), max(lengths)))
 
 
-def _lengths(table: pa.Table, path: str) -> list[int]:
-    if "input_ids" not in table.column_names:
-        raise InputError(f"{path}: has no column input_ids; its columns are {', '.join(table.column_names)}")
-    if table.num_rows == 0:
-        raise InputError(f"{path}: has no rows")
-    return [len(row) for row in table.column("input_ids").to_pylist()]
+def _lengths(table: pa.Table) -> list[int]:
+    return list(pc.list_value_length(table["input_ids"]).to_pylist())
 
 
 def excerpts(files: Sequence[TableFile], scores: pl.DataFrame, source: str, origin: str, count: int) -> list[Excerpt]:
@@ -155,10 +154,10 @@ def excerpts(files: Sequence[TableFile], scores: pl.DataFrame, source: str, orig
     rows: list[dict[str, Any]] = []
     for file in files:
         if (file.source, file.origin) == (source, origin):
-            table, _ = read_table(file.path)
+            table = read_samples(file.path).table
             if "text" not in table.column_names:
                 raise InputError(f"{file.path}: has no column text; its columns are {', '.join(table.column_names)}")
-            lengths = _lengths(table, file.path)
+            lengths = _lengths(table)
             for row, length in zip(table.drop_columns("input_ids").to_pylist(), lengths, strict=True):
                 rows.append({**row, "seed": file.seed, "length": length})
     chosen = scores.filter((pl.col("source") == source) & (pl.col("origin") == origin))

@@ -18,7 +18,7 @@ from calibrant.reporting.results import collect, write_results
 from calibrant.reporting.samples import check_scores, read_contamination, read_scores
 from calibrant.reporting.summarize import provenance, read_record
 from calibrant.reporting.table import Table, write_tables
-from calibrant.scoring.corpus_similarity import SCHEMA as SIMILARITY
+from calibrant.scoring.corpus_similarity import SIMILARITY
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ def read_similarity(files: tuple[str, ...]) -> pl.DataFrame:
     Raises:
         InputError: a file is missing, truncated, or has not the columns of `calibrant similarity`.
     """
-    empty = pl.DataFrame(SIMILARITY.empty_table())
+    empty = pl.DataFrame(SIMILARITY.schema.empty_table())
     assert isinstance(empty, pl.DataFrame)
-    frames = [pl.DataFrame(read_table(file, tuple(SIMILARITY.names))[0]).select(SIMILARITY.names) for file in files]
+    frames = [pl.DataFrame(read_table(file, form=SIMILARITY)[0]).select(SIMILARITY.names) for file in files]
     return pl.concat([empty, *frames])
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from datasketch import MinHash
 
+from calibrant.artefacts.table_form import Column, TableForm
 from calibrant.errors import InputError
 from calibrant.scoring.shingles import NAMES, Corpus, Hashes, check_shingles, corpus_shingles
 
@@ -21,23 +22,27 @@ PERMUTATIONS = 4096
 EXACT_LIMIT = 20_000_000  # distinct shingles of both sets together; 160 MB of hashes
 _BATCH = 1000  # shingles per step: bounds the [batch, permutations] table
 
-SCHEMA = pa.schema(
-    [
-        ("reference", pa.string()),
-        ("source", pa.string()),
-        ("unit", pa.string()),
-        ("n", pa.int32()),
-        ("amount", pa.int64()),  # units taken from each corpus
-        ("reference_documents", pa.int64()),
-        ("documents", pa.int64()),
-        ("reference_shingles", pa.int64()),  # distinct
-        ("shingles", pa.int64()),
-        ("jaccard", pa.float64()),  # MinHash's estimate
-        ("stderr", pa.float64()),  # of that estimate, from the number of permutations
-        ("permutations", pa.int32()),
-        ("exact", pa.float64()),  # null when the sets are too large
-    ]
+SIMILARITY = TableForm(
+    "a table of similarities",
+    "calibrant similarity",
+    (
+        Column("reference", pa.string()),
+        Column("source", pa.string()),
+        Column("unit", pa.string()),
+        Column("n", pa.int32(), low=1),
+        Column("amount", pa.int64(), low=1),  # units taken from each corpus
+        Column("reference_documents", pa.int64(), low=0),
+        Column("documents", pa.int64(), low=0),
+        Column("reference_shingles", pa.int64(), low=0),  # distinct
+        Column("shingles", pa.int64(), low=0),
+        Column("jaccard", pa.float64(), low=0, high=1),  # MinHash's estimate
+        Column("stderr", pa.float64(), low=0),  # of that estimate, from the number of permutations
+        Column("permutations", pa.int32(), low=1),
+        Column("exact", pa.float64(), null=True, low=0, high=1),  # null when the sets are too large
+    ),
+    stages=("similarity",),
 )
+SCHEMA = SIMILARITY.schema
 
 
 def signature(hashes: Hashes, permutations: int = PERMUTATIONS, seed: int = 0) -> MinHash:

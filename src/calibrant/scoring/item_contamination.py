@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from calibrant.artefacts.table_form import Column, TableForm
 from calibrant.calibration.documents import Documents
 from calibrant.scoring.shingles import (
     AUTO,
@@ -28,21 +29,25 @@ WORDS = 8  # in a shingle: fewer are phrases that anyone writes
 CHARACTERS_A_WORD = 2  # of scripts without spaces: a word has one or two in Chinese, more in Thai
 # Seven tasks against four real corpora: quotations share 0.21 or more, all else 0.17 or less (docs/reporting.md).
 THRESHOLD = 0.2
-SCHEMA = pa.schema(
-    [
-        ("source", pa.string()),
-        ("evaluation", pa.string()),  # task or text
-        ("kind", pa.string()),  # task | text
-        ("item", pa.string()),
-        ("unit", pa.string()),  # of a shingle: word | char
-        ("n", pa.int32()),  # units in a shingle
-        ("shingles", pa.int64()),  # of the item, distinct; 0: too short to be compared
-        ("doc_id", pa.string()),  # the document that shares most; null: none shares anything
-        ("shared", pa.int64()),
-        ("share", pa.float64()),  # of the smaller of the two sets; null: too short
-        ("threshold", pa.float64()),  # share from which the item counts as found
-    ]
+CONTAMINATION = TableForm(
+    "a table of contamination",
+    "calibrant contamination",
+    (
+        Column("source", pa.string()),
+        Column("evaluation", pa.string()),  # task or text
+        Column("kind", pa.string()),  # task | text
+        Column("item", pa.string()),
+        Column("unit", pa.string()),  # of a shingle: word | char
+        Column("n", pa.int32(), low=1),  # units in a shingle
+        Column("shingles", pa.int64(), low=0),  # of the item, distinct; 0: too short to be compared
+        Column("doc_id", pa.string(), null=True),  # the document that shares most; null: none shares anything
+        Column("shared", pa.int64(), low=0),
+        Column("share", pa.float64(), null=True, low=0, high=1),  # of the smaller of the two sets; null: too short
+        Column("threshold", pa.float64(), low=0, high=1),  # share from which the item counts as found
+    ),
+    stages=("contamination",),
 )
+SCHEMA = CONTAMINATION.schema
 
 
 @dataclass(frozen=True)

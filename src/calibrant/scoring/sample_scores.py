@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
@@ -130,31 +129,8 @@ def _logits(forward: PackedLlama | PositionLogits, rows: Sequence[Sequence[int]]
     return chunked_logits(forward.head, forward(tokens, positions, PackedAttention(lengths, forward.dtype), keep))
 
 
-def to_table(sample_ids: Sequence[int], scores: Sequence[Score]) -> pa.Table:
-    """Scores as a table: sample_id int64, perplexity and min_k_plus_plus float64, tokens int32."""
-    return pa.table(
-        {
-            "sample_id": pa.array(list(sample_ids), pa.int64()),
-            "perplexity": pa.array([s.perplexity for s in scores], pa.float64()),
-            "min_k_plus_plus": pa.array([s.min_k_plus_plus for s in scores], pa.float64()),
-            "tokens": pa.array([s.tokens for s in scores], pa.int32()),
-        }
-    )
-
-
 def prefix_lengths(table: pa.Table) -> list[int | None]:
     """The `prefix_length` of every row; None where the column or the cell is missing."""
     if "prefix_length" not in table.column_names:
         return [None] * table.num_rows
     return list(table["prefix_length"].to_pylist())
-
-
-def unique_ids(sample_ids: Sequence[int], where: str) -> None:
-    """Refuse samples that cannot be told apart.
-
-    Raises:
-        InputError: a sample_id occurs twice.
-    """
-    values, counts = np.unique(np.asarray(sample_ids, dtype=np.int64), return_counts=True)
-    if (counts > 1).any():
-        raise InputError(f"{where}: sample_id {int(values[counts > 1][0])} occurs more than once")

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from calibrant.artefacts.atomic import atomic_path
-from calibrant.artefacts.digest import canonical_json, sha256_file
-from calibrant.artefacts.parquet import METADATA_KEY
+from calibrant.artefacts.digest import sha256_file
+from calibrant.artefacts.parquet import TableWriter, table_writer
 from calibrant.artefacts.provenance import write_provenance
 from calibrant.errors import InputError
 from calibrant.sources.archives import fetch_archive, open_member
@@ -259,7 +257,7 @@ def _settings(spec: Documents) -> dict[str, Any]:
 class _Writer:
     """Gather documents and write a row group when there are enough."""
 
-    def __init__(self, parquet: pq.ParquetWriter):
+    def __init__(self, parquet: TableWriter):
         self._parquet = parquet
         self._rows: list[Document] = []
 
@@ -270,14 +268,13 @@ class _Writer:
 
     def flush(self) -> None:
         columns = {"doc_id": [d.doc_id for d in self._rows], "text": [d.text for d in self._rows]}
-        self._parquet.write_table(pa.table(columns, schema=self._parquet.schema))
+        self._parquet.write(pa.table(columns, schema=SCHEMA))
         self._rows.clear()
 
 
 @contextlib.contextmanager
 def _writer(path: Path, metadata: Mapping[str, Any]) -> Iterator[_Writer]:
-    schema = SCHEMA.with_metadata({METADATA_KEY: canonical_json(metadata).encode()})
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as parquet:
+    with table_writer(path, SCHEMA, metadata) as parquet:
         writer = _Writer(parquet)
         yield writer
         writer.flush()

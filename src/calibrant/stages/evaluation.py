@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from calibrant.artefacts.atomic import prepare_parent, read_json, write_json
-from calibrant.artefacts.provenance import write_provenance
+from calibrant.artefacts.atomic import prepare_parent, read_json
+from calibrant.artefacts.provenance import write_described
 from calibrant.errors import InputError
 from calibrant.settings.stage_settings import EvaluateSettings
 from calibrant.stages.compute import prepared
@@ -89,8 +89,7 @@ def evaluate(
     folder = Path(data) if data is not None else None
     results = evaluate_many(model, [file for file, _ in variants], settings, texts=named, data=folder)
     for (_, place), evaluation in zip(variants, results, strict=True):
-        write_provenance(place, evaluation.record)
-        write_json(place, evaluation.rows)
+        write_described(place, evaluation.rows, evaluation.record)
         found.append(evaluation.rows)
         for row in evaluation.rows:
             print(f"{row['task']}: {row['metric']} {row['value']:.4g} (n {row['n']})", file=sys.stderr)

@@ -37,7 +37,10 @@ def export(
         raise InputError("export: nothing to write; give --output, --jsonl or --dataset")
     samples = read_samples(calibration)
     if jsonl is not None:
-        write_jsonl(jsonl, samples.table)
+        try:
+            write_jsonl(jsonl, samples.table)
+        except InputError as error:
+            raise InputError(f"{calibration}: {error}") from None
     if dataset is not None:
         write_dataset(dataset, samples.table, {"calibration": samples.metadata, "sha256": sha256_file(calibration)})
 

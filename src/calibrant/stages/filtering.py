@@ -35,9 +35,10 @@ def filter(
     """
     admit(FILES, settings, FilterSettings, samples=samples, scores=scores, output=output)
     from calibrant.artefacts.digest import sha256_file
-    from calibrant.artefacts.parquet import read_table, write_table
+    from calibrant.artefacts.parquet import write_table
     from calibrant.calibration.perplexity_filter import complete, filter_samples, take_samples
     from calibrant.calibration.sample_set import bos_recorded, generation_format, read_samples, write_samples
+    from calibrant.scoring.score_table import read_scores
     from calibrant.version import __version__
 
     read = read_samples(samples)
@@ -46,12 +47,12 @@ def filter(
     inputs = {"samples": samples_hash}
     scoring = None
     if scores is not None:
-        table, recorded = read_table(scores, ["sample_id", "perplexity"])
+        table, recorded = read_scores(scores)
         expected = recorded.get("inputs", {}).get("samples")
         if expected != samples_hash:
             raise InputError(
-                f"{scores}: made from samples with sha256 {expected}, but {samples} has {samples_hash}; score these "
-                "samples again"
+                f"{scores}: made from samples with sha256 {str(expected)[:12]}..., but {samples} has "
+                f"{samples_hash[:12]}...; score these samples again"
             )
         perplexities = dict(zip(table["sample_id"].to_pylist(), table["perplexity"].to_pylist(), strict=True))
         inputs["scores"] = sha256_file(scores)

@@ -74,11 +74,9 @@ def inspect(
         device=settings.device,
     )
     if output is not None:
-        from calibrant.artefacts.atomic import write_json
-        from calibrant.artefacts.provenance import write_provenance
+        from calibrant.artefacts.provenance import write_described
 
-        write_provenance(output, _record(path, other, text_sets, settings))
-        write_json(output, figures)
+        write_described(output, figures, _record(path, other, text_sets, settings))
     return descriptions.masks(path, figures)
 
 

@@ -33,14 +33,14 @@ def score(
     import numpy as np
 
     from calibrant.artefacts.digest import sha256_file
-    from calibrant.artefacts.parquet import write_table
     from calibrant.calibration.first_token import begins, first_token
     from calibrant.calibration.sample_set import check_vocabulary, read_samples
     from calibrant.models.checkpoint.checkpoint import open_checkpoint
     from calibrant.models.checkpoint.checkpoint_files import has_tokenizer
     from calibrant.models.checkpoint.loading import load_model, load_tokenizer
     from calibrant.models.compute.number_formats import dtype_name
-    from calibrant.scoring.sample_scores import first_scored, prefix_lengths, score_sequences, to_table, unique_ids
+    from calibrant.scoring.sample_scores import first_scored, prefix_lengths, score_sequences
+    from calibrant.scoring.score_table import write_scores
     from calibrant.version import __version__
 
     checkpoint = open_checkpoint(model)
@@ -48,9 +48,7 @@ def score(
     read = read_samples(samples)
     sequences = read.sequences
     ids = read.table["sample_id"].to_pylist()
-    unique_ids(ids, str(samples))
-    tokens = np.concatenate([np.asarray(row, dtype=np.int64) for row in sequences])
-    check_vocabulary(samples, tokens, checkpoint.vocabulary)
+    check_vocabulary(samples, read, checkpoint.vocabulary)
     # A folder without a tokenizer has none that puts a token before its texts.
     tokenizer = load_tokenizer(checkpoint) if settings.bos == "always" or has_tokenizer(checkpoint.path) else None
     first = None if tokenizer is None else first_token(tokenizer, settings.bos)
@@ -96,7 +94,7 @@ def score(
         },
         "inputs": {"samples": sha256_file(samples)},
     }
-    write_table(output, to_table(ids, scores), metadata)
+    write_scores(output, ids, scores, metadata)
     print(
         f"score: {len(scores)} samples in {seconds:.1f} s; median perplexity "
         f"{float(np.median([s.perplexity for s in scores])):.2f}",

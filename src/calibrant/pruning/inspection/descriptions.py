@@ -47,7 +47,8 @@ def figures(
         InputError: the masks do not fit each other or the model, or a set does not fit the model.
     """
     file = read_masks(path)
-    rows = [dict(layer) for layer in file.metadata.get("layers", [])]
+    file.check()
+    rows = [dict(layer) for layer in file.metadata["layers"]]
     if other is not None:
         for row, (_, counts) in zip(rows, layer_counts([file, read_masks(other)]), strict=True):
             row.update(counts[0, 1].shares())
@@ -79,10 +80,9 @@ def masks(path: str | Path, rows: Sequence[dict[str, Any]]) -> str:
     table = [["layer", *columns.values(), *(f"error: {label}" for label in labels)]]
     for row in rows:
         errors = [_error(row["reconstruction_error"][label]) for label in labels]
-        table.append([row["name"], *(_cell(key, row[key]) for key in columns), *errors])
-    if "achieved_sparsity" in metadata:
-        whole = [metadata["sparsity"], f"{metadata['requested_sparsity']:.4%}", f"{metadata['achieved_sparsity']:.4%}"]
-        table.append(["whole", *whole, *[""] * (len(table[0]) - 4)])
+        table.append([_shown(row["name"]), *(_cell(key, row[key]) for key in columns), *errors])
+    asked, achieved = (f"{metadata[f'{name}_sparsity']:.4%}" for name in ("requested", "achieved"))
+    table.append(["whole", _shown(metadata["sparsity"]), asked, achieved, *[""] * (len(table[0]) - 4)])
     return "\n".join(
         [
             f"masks {path}",
@@ -98,7 +98,7 @@ def masks(path: str | Path, rows: Sequence[dict[str, Any]]) -> str:
                 "weights_updated",
                 "library_version",
             ),
-            f"  settings: {', '.join(f'{key}={value}' for key, value in sorted(settings.items()))}",
+            f"  settings: {_shown(', '.join(f'{key}={value}' for key, value in sorted(settings.items())))}",
             f"  linear layers: {len(metadata['shapes'])}, weights: {_weights(metadata):,}",
             "",
             *_aligned(table),
@@ -120,7 +120,7 @@ def calibration_set(path: Path) -> str:
             counted = Counter(str(value) for value in samples.table.column(column).to_pylist())
             lines.append(f"  {column}: " + ", ".join(f"{name} ({count})" for name, count in sorted(counted.items())))
     lines += [f"  {key}: {value}" for key, value in sorted(samples.metadata.items())]
-    return "\n".join(lines)
+    return "\n".join(map(_shown, lines))
 
 
 def model(path: Path) -> str:
@@ -154,8 +154,13 @@ def model(path: Path) -> str:
     )
 
 
+def _shown(value: Any) -> str:
+    """A value on one line of a terminal: what a file says of itself may hold control characters."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
+
+
 def _fields(metadata: dict[str, Any], *names: str) -> list[str]:
-    return [f"  {name}: {metadata[name]}" for name in names if metadata.get(name) is not None]
+    return [f"  {name}: {_shown(metadata[name])}" for name in names if metadata.get(name) is not None]
 
 
 def _weights(metadata: dict[str, Any]) -> int:
@@ -169,7 +174,7 @@ def _error(value: float | None) -> str:
 def _cell(key: str, value: Any) -> str:
     if key.endswith("sparsity"):
         return f"{value:.4%}"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else _shown(value)
 
 
 def _aligned(table: list[list[str]]) -> list[str]:

@@ -8,24 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-from safetensors import safe_open
 
 from calibrant.errors import InputError
+from calibrant.pruning.inspection.overlap_table import OVERLAP
 from calibrant.pruning.masks.mask_file import MaskFile, read_masks
 
-SCHEMA = pa.schema(
-    [
-        ("a", pa.string()),
-        ("b", pa.string()),
-        ("layer", pa.string()),  # null: the whole model
-        ("weights", pa.int64()),
-        ("kept_in_both", pa.float64()),
-        ("jaccard_kept", pa.float64()),
-        ("jaccard_pruned", pa.float64()),
-        ("jaccard_pruned_by_chance", pa.float64()),
-    ]
-)
+SCHEMA = OVERLAP.schema
 
 
 @dataclass(frozen=True)
@@ -100,7 +88,7 @@ def layer_counts(files: Sequence[MaskFile]) -> Iterator[tuple[str, dict[tuple[in
     for layer in first.metadata["layers"]:
         linears = sorted(name for name in first.metadata["shapes"] if name.startswith(layer["name"] + "."))
         weights = sum(rows * cols for rows, cols in (first.metadata["shapes"][name] for name in linears))
-        bits = [_packed(file.path, linears) for file in files]
+        bits = [_packed(file, linears) for file in files]
         kept = [_ones(words) for words in bits]
         yield (
             layer["name"],
@@ -111,10 +99,9 @@ def layer_counts(files: Sequence[MaskFile]) -> Iterator[tuple[str, dict[tuple[in
         )
 
 
-def _packed(path: Path, names: Sequence[str]) -> npt.NDArray[np.uint64]:
+def _packed(file: MaskFile, names: Sequence[str]) -> npt.NDArray[np.uint64]:
     """The keep-bits of some linears; what packing adds at the ends of rows, and the padding here, is zeros."""
-    with safe_open(path, framework="numpy") as file:
-        parts = [file.get_tensor(name).ravel() for name in names]
+    parts = [file.packed(name).numpy().ravel() for name in names]
     size = sum(len(part) for part in parts)
     return np.concatenate([*parts, np.zeros(-size % 8, np.uint8)]).view(np.uint64)
 

@@ -51,7 +51,7 @@ def read_text_sets(
         raise InputError(f"--text-set: two files are called {twice[0]}, and figures go by file name; rename one")
     sets = [read_calibration_set(path) for path in paths]
     for path, read in zip(paths, sets, strict=True):
-        check_vocabulary(path, read.input_ids, vocabulary)
+        check_vocabulary(path, read, vocabulary)
     own = [sha256_file(path) == calibration_sha256 for path in paths]
     calibration = next((read for read, is_own in zip(sets, own, strict=True) if is_own), None)
     found = []

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.checkpoint.key_map import KeyMap, ParameterPlace
 from calibrant.models.checkpoint.loading import load_model
-from calibrant.pruning.masks.mask_file import MaskFile, read_masks, weights_path, zero_pruned
+from calibrant.pruning.masks.mask_file import MaskFile, read_masks, zero_pruned
 
 
 def apply_masks(model: nn.Module, masks_path: str | Path) -> None:
@@ -27,11 +26,10 @@ def apply_masks(model: nn.Module, masks_path: str | Path) -> None:
 def apply_to_weights(weights: Mapping[str, Tensor], file: MaskFile) -> None:
     """Copy updated weights, where there are any, into {linear's name: weight}, then zero what is pruned."""
     with torch.no_grad():
-        if file.metadata.get("weights_updated"):
-            with safe_open(weights_path(file.path), framework="pt") as updated:
-                for name, weight in weights.items():
-                    weight.copy_(updated.get_tensor(f"{name}.weight"))
         for name, weight in weights.items():
+            updated = file.weight(name)
+            if updated is not None:
+                weight.copy_(updated)
             zero_pruned(weight, file.masks[name])
 
 
@@ -58,11 +56,11 @@ def check_model(file: MaskFile, checkpoint: Checkpoint) -> None:
     Raises:
         InputError: the model hash in the masks' metadata is not this model's.
     """
-    expected = file.metadata.get("model_sha256")
+    expected = file.metadata["model_sha256"]
     found = checkpoint.sha256
-    if expected is not None and expected != found:
+    if expected != found:
         raise InputError(
-            f"masks {file.path}: made for model {file.metadata.get('model')} (sha256 {expected[:12]}...), "
+            f"masks {file.path}: made for model {file.metadata['model']} (sha256 {expected[:12]}...), "
             f"but {checkpoint.id} in {checkpoint.path} has sha256 {found[:12]}..."
         )
 

@@ -15,7 +15,7 @@ from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.checkpoint.checkpoint_files import companion_files
 from calibrant.models.checkpoint.streaming import StreamedModel
-from calibrant.pruning.masks.mask_file import MaskFile, read_masks, weights_path, zero_pruned
+from calibrant.pruning.masks.mask_file import MaskFile, read_masks, zero_pruned
 from calibrant.pruning.masks.masked_model import check_model, find_weights
 
 
@@ -34,6 +34,7 @@ def write_pruned_checkpoint(model: str | Path | Checkpoint, masks: str | Path, o
         raise InputError(f"output {output}: is the model itself; give another folder")
     file = read_masks(masks)
     check_model(file, checkpoint)
+    file.check()
     names = _mask_of_each_key(checkpoint, file)
     with atomic_directory(target) as folder:
         for other in companion_files(source):
@@ -64,7 +65,6 @@ def _mask_of_each_key(checkpoint: Checkpoint, file: MaskFile) -> dict[str, str]:
 
 
 def _write_shard(shard: Path, output: Path, file: MaskFile, names: dict[str, str]) -> None:
-    updated = weights_path(file.path) if file.metadata.get("weights_updated") else None
     with safe_open(shard, framework="pt") as source:
         slices = {key: source.get_slice(key) for key in source.keys()}  # noqa: SIM118 - safe_open is no mapping
         entries = {key: (piece.get_dtype(), piece.get_shape()) for key, piece in slices.items()}
@@ -73,9 +73,9 @@ def _write_shard(shard: Path, output: Path, file: MaskFile, names: dict[str, str
             tensor: Tensor = source.get_tensor(key)
             if key not in names:
                 return tensor
+            updated = file.weight(names[key])
             if updated is not None:
-                with safe_open(updated, framework="pt") as weights:
-                    tensor = weights.get_tensor(f"{names[key]}.weight").to(tensor.dtype)
+                tensor = updated.to(tensor.dtype)
             zero_pruned(tensor, file.masks[names[key]])
             return tensor
 

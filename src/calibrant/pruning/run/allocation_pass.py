@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tqdm import tqdm
 
-from calibrant.artefacts.atomic import read_json, write_json
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.structure.decoder_layers import DecoderLayer, Linear
 from calibrant.pruning.methods.composition import Method
@@ -33,13 +32,14 @@ def allocate(
     """One pattern for each layer; what was seen is kept in `partial` for a resumed run."""
     observations: list[float] = []
     if method.allocation.observe is not None:
-        file = partial.allocation_file()
-        if not file.exists():
+        found = partial.observations(len(targets))
+        if found is None:
             collected = _collected(streamed, targets, method, calibration, dense, activations)
             seen = _observe(streamed, targets, method, collected)
             title = f"{method.name}: {'dense pass' if dense is None else 'allocation from statistics'}"
-            write_json(file, list(tqdm(seen, title, total=len(targets), disable=not progress, file=sys.stderr)))
-        observations = read_json(file)
+            found = list(tqdm(seen, title, total=len(targets), disable=not progress, file=sys.stderr))
+            partial.save_observations(found)
+        observations = found
     sizes = [sum(linear.weight.numel() for linear in linears.values()) for _, linears in targets]
     return method.allocation.allocate(method.pattern, observations, sizes, method.settings)
 

@@ -1,14 +1,16 @@
 """Finished decoder layers of a pruning run: a file each while it runs, the mask file in the end."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from calibrant.artefacts.tensor_files import all_finite
+from calibrant.errors import InputError
 from calibrant.models.structure.decoder_layers import DecoderLayer, Linear
-from calibrant.pruning.masks.mask_file import join_files, read_masks, weights_path, write_masks
+from calibrant.pruning.masks.mask_file import join_masks, read_masks, write_masks
+from calibrant.pruning.masks.mask_record import LAYER, STAGE
 from calibrant.pruning.run.layer_pruning import Decision
 from calibrant.settings.sparsity import Pattern
 
@@ -21,7 +23,11 @@ def write_decisions(
     pattern: Pattern,
     dtype: torch.dtype,
 ) -> None:
-    """One finished layer, in the checkpoint's orientation."""
+    """One finished layer, in the checkpoint's orientation.
+
+    Raises:
+        InputError: an updated weight is not finite in the number format.
+    """
     masks = {name: linears[name].orient(decision.mask) for name, decision in decisions.items()}
     summary = {
         "name": layer.name,
@@ -34,34 +40,42 @@ def write_decisions(
         for name, decision in decisions.items()
         if decision.weight is not None
     }
+    for name, weight in weights.items():
+        if not all_finite(weight):
+            number_format = str(dtype).removeprefix("torch.")
+            raise InputError(f"{name}: its updated weights overflow {number_format}; use another --dtype")
     write_masks(file, masks, summary, weights or None)
 
 
 def read_decisions(file: Path, linears: Mapping[str, Linear]) -> dict[str, Decision]:
     """The inverse of `write_decisions`."""
-    from safetensors.torch import load_file
-
-    stored = read_masks(file)
-    weights = load_file(weights_path(file)) if stored.metadata["weights_updated"] else {}
+    stored = read_masks(file, LAYER)
     decisions = {}
     for name, mask in stored.masks.items():
-        weight = weights.get(f"{name}.weight")
+        weight = stored.weight(name)
         oriented = None if weight is None else linears[name].orient(weight)
         decisions[name] = Decision(linears[name].orient(mask), oriented)
     return decisions
 
 
+def is_whole(file: Path) -> bool:
+    """Whether a finished layer lies in a file, every bit as it was written."""
+    try:
+        read_masks(file, LAYER).check(weights=True)
+    except InputError:
+        return False
+    return True
+
+
 def summarize_layer(file: Path) -> dict[str, Any]:
     """What a finished layer's file says of it, with its size and achieved sparsity."""
-    metadata = read_masks(file).metadata
+    metadata = read_masks(file, LAYER).metadata
     total = sum(rows * cols for rows, cols in metadata["shapes"].values())
     pruned = total - sum(metadata["kept"].values())
     return {**metadata, "weights": total, "achieved_sparsity": pruned / total if total else 0.0}
 
 
-def join_layers(
-    output: str | Path, files: Sequence[Path], described: Mapping[str, Any], *, weights_updated: bool
-) -> dict[str, Any]:
+def join_layers(output: str | Path, files: Sequence[Path], described: Mapping[str, Any]) -> dict[str, Any]:
     """Write the mask file, and the file of updated weights, from those of the layers; returns the metadata."""
     layers = [summarize_layer(file) for file in files]
     shapes = {name: shape for layer in layers for name, shape in layer["shapes"].items()}
@@ -69,16 +83,12 @@ def join_layers(
     total = sum(layer["weights"] for layer in layers)
     metadata = {
         **described,
+        "stage": STAGE,
         "achieved_sparsity": 1 - sum(kept.values()) / total,
         "layers": [
             {key: layer[key] for key in ("name", "pattern", "requested_sparsity", "achieved_sparsity", "weights")}
             for layer in layers
         ],
         "linears": {name: 1 - kept[name] / (shape[0] * shape[1]) for name, shape in shapes.items()},
-        "shapes": shapes,
-        "weights_updated": weights_updated,
     }
-    if weights_updated:
-        join_files(weights_path(output), [weights_path(file) for file in files], metadata)
-    join_files(output, files, metadata)
-    return json.loads(json.dumps(metadata, sort_keys=True))  # type: ignore[no-any-return]
+    return join_masks(output, files, metadata)

@@ -11,7 +11,13 @@ from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.pruning.methods.composition import Method
 from calibrant.pruning.run.activations import ActivationPlace, Activations
 from calibrant.pruning.run.allocation_pass import Targets, allocate
-from calibrant.pruning.run.finished_layers import join_layers, read_decisions, summarize_layer, write_decisions
+from calibrant.pruning.run.finished_layers import (
+    is_whole,
+    join_layers,
+    read_decisions,
+    summarize_layer,
+    write_decisions,
+)
 from calibrant.pruning.run.layer_pruning import calibrate, find_targets, prune_layer
 from calibrant.pruning.run.layer_steps import walk
 from calibrant.pruning.run.partial import Partial
@@ -71,7 +77,7 @@ def prune_model(
             streamed, targets, method, inputs, dense, partial, Activations(partial.folder, activations), progress
         )
     files = [partial.layer_file(index) for index in range(len(targets))]
-    metadata = join_layers(output, files, described, weights_updated=method.updates_weights)
+    metadata = join_layers(output, files, described)
     partial.remove()
     return metadata
 
@@ -116,10 +122,9 @@ def _prune_layers(
     if inputs is not None and not from_file:
         calibration = calibrate(streamed, layers, inputs.ids, activations.empty)
     patterns = allocate(streamed, targets, method, calibration, dense, partial, activations, progress)
-    for step in walk(streamed, layers, calibration, partial, f"{method.name} {method.pattern}", progress):
+    for step in walk(streamed, layers, calibration, partial, is_whole, f"{method.name} {method.pattern}", progress):
         linears, pattern = targets[step.index][1], patterns[step.index]
-        done = step.file.exists()
-        if done and step.hidden is None:
+        if step.done and step.hidden is None:
             continue
         decisions = prune_layer(
             step.layer,
@@ -131,8 +136,8 @@ def _prune_layers(
             streamed.device,
             last=step.last,
             statistics=dense.of(linears, streamed.device) if dense is not None and from_file else None,
-            known=read_decisions(step.file, linears) if done else None,
+            known=read_decisions(step.file, linears) if step.done else None,
         )
-        if not done:
+        if not step.done:
             write_decisions(step.file, step.layer, linears, decisions, pattern, streamed.dtype)
         step.note = f"{step.layer.name} sparsity {summarize_layer(step.file)['achieved_sparsity']:.4f}"

@@ -1,19 +1,22 @@
 """Finished layers of an unfinished pruning run, and the activations that it goes on from."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
-from calibrant.artefacts.tensor_files import write_tensors
+from calibrant.artefacts.atomic import read_json, write_json
+from calibrant.artefacts.contents import sealed, unsealed
+from calibrant.artefacts.metadata_forms import listed, number
+from calibrant.artefacts.tensor_files import TensorFile, write_tensors
 from calibrant.artefacts.unfinished import Unfinished
 from calibrant.errors import InputError
 
 SAVE_EVERY = 10.0  # seconds between copies of the activations; the layers since the last copy are only run forward
+SAVE_SHARE = 0.1  # of a run's time that copies of large ones may take
 
 
 class Partial(Unfinished):
@@ -23,6 +26,7 @@ class Partial(Unfinished):
         """As `Unfinished`; `inputs` are those of the run and its settings."""
         super().__init__(output, inputs)
         self._saved = time.monotonic()
+        self._took = 0.0
 
     @contextmanager
     def worth_keeping(self) -> Iterator[None]:
@@ -38,29 +42,48 @@ class Partial(Unfinished):
         """Packed masks of a finished layer; updated weights lie beside it."""
         return self.file(f"layer-{index:04d}.safetensors")
 
-    def allocation_file(self) -> Path:
-        """What the allocation saw in each layer."""
-        return self.file("allocation.json")
+    def observations(self, layers: int) -> list[float] | None:
+        """What the allocation saw in each layer; None when that is not there, or damaged."""
+        file = self._allocation_file()
+        try:
+            found = unsealed(read_json(file), str(file)) if file.exists() else None
+        except InputError:
+            return None
+        return found if listed(number(), layers)(found) is None else None
 
-    def resume_point(self) -> int:
-        """The last layer whose inputs were saved; 0 when none were."""
+    def save_observations(self, seen: Sequence[float]) -> None:
+        """Keep what the allocation saw in each layer."""
+        write_json(self._allocation_file(), sealed(list(seen)))
+
+    def resume_point(self, shape: Sequence[int], done: Sequence[bool]) -> tuple[int, Tensor | None]:
+        """The last layer whose inputs were saved, with those; 0 and None when none were, or they are damaged.
+
+        A layer before it that is not `done` has to be made again, for which the run begins anew.
+        """
         saved = sorted(self.folder.glob("hidden-*.safetensors"))
-        return int(saved[-1].stem.removeprefix("hidden-")) if saved else 0
-
-    def load_hidden(self, index: int) -> Tensor:
-        """The saved inputs of layer `index`, [sequences, tokens, width]."""
-        hidden: Tensor = load_file(self._hidden_file(index))["hidden"]
-        return hidden
+        index = int(saved[-1].stem.removeprefix("hidden-")) if saved else 0
+        if not index or not all(done[:index]):
+            return 0, None
+        try:
+            hidden = TensorFile(saved[-1], "activations").get("hidden")
+        except InputError:
+            return 0, None
+        return (index, hidden) if list(hidden.shape) == list(shape) else (0, None)
 
     def save_hidden(self, index: int, hidden: Tensor) -> None:
         """Save the inputs of layer `index`, unless others were saved a moment ago; older ones are dropped."""
-        if time.monotonic() - self._saved < SAVE_EVERY:
+        began = time.monotonic()
+        if began - self._saved < max(SAVE_EVERY, self._took / SAVE_SHARE):
             return
         write_tensors(self._hidden_file(index), {"hidden": hidden}, {})
         for file in self.folder.glob("hidden-*.safetensors"):
             if file != self._hidden_file(index):
                 file.unlink()
         self._saved = time.monotonic()
+        self._took = self._saved - began
+
+    def _allocation_file(self) -> Path:
+        return self.file("allocation.json")
 
     def _hidden_file(self, index: int) -> Path:
         return self.file(f"hidden-{index:04d}.safetensors")

@@ -59,8 +59,8 @@ def read_inputs(calibration: str | Path, checkpoint: Checkpoint) -> Inputs:
             than its table of positions.
     """
     found = read_calibration_set(calibration)
+    check_vocabulary(calibration, found, checkpoint.vocabulary)
     ids = found.input_ids
-    check_vocabulary(calibration, ids, checkpoint.vocabulary)
     checkpoint.check_length(str(calibration), ids.shape[1])
     return Inputs(torch.from_numpy(ids), sha256_file(calibration), bos_recorded(found.metadata))
 

@@ -4,15 +4,13 @@ OWL's allocation and `sequential=dense` read them; `calibrant statistics` writes
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from torch import Tensor
 
-from calibrant.artefacts.tensor_files import read_metadata, write_tensors
+from calibrant.artefacts.metadata_forms import keys, listed, named, one_of, optional, sha256, text, whole
+from calibrant.artefacts.tensor_files import TensorFile, all_finite, write_tensors
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint import Checkpoint
 from calibrant.models.structure.decoder_layers import check_exclude, find_decoder_layers, find_linears
@@ -26,7 +24,13 @@ from calibrant.pruning.run.run_inputs import identity, open_model, read_inputs
 from calibrant.pruning.run.statistics_collection import collect, propagate
 from calibrant.version import __version__
 
-TENSORS = tuple(field.name for field in fields(Statistics) if field.name not in ("sequences", "tokens", "factors"))
+STAGE = "statistics"
+TENSORS_OF: Mapping[Kind, tuple[str, ...]] = {
+    "norm": ("squared_norm",),
+    "moments": ("sums", "variance"),
+    "hessian": ("hessian",),
+}
+TENSORS = tuple(name for names in TENSORS_OF.values() for name in names)  # fields of `Statistics`
 IDENTITY = (
     "model_sha256",
     "calibration_sha256",
@@ -34,6 +38,19 @@ IDENTITY = (
     "device",
 )  # what a pruning run must share with them
 KERNELS = ("attention", "products")  # the same of these, where the run was told which
+
+LAYER = keys({"leaders": named(text), "counts": named(listed(whole(), 2))})
+STATISTICS = keys(
+    {
+        "leaders": named(text),  # a linear -> the one whose statistics it shares
+        "counts": named(listed(whole(), 2)),  # of each leader: sequences, tokens
+        "kinds": listed(one_of(KINDS)),
+        "model_sha256": sha256,
+        "calibration_sha256": sha256,
+        **dict.fromkeys(("dtype", "device", "attention", "products"), text),
+    },
+    {"exclude": optional(text), "library_version": text, "model": text},
+)
 
 
 def write_dense_statistics(
@@ -82,6 +99,7 @@ def write_dense_statistics(
     described = {
         "library_version": __version__,
         **identity(streamed, inputs),
+        "stage": STAGE,
         "kinds": sorted(kinds),
         "exclude": exclude,
     }
@@ -90,10 +108,10 @@ def write_dense_statistics(
     partial = Partial(output, {**described, "threads": torch.get_num_threads()})
     with torch.no_grad(), partial.worth_keeping():
         held = calibrate(streamed, layers, inputs.ids, Activations(partial.folder, activations).empty)
-        for step in walk(streamed, layers, held, partial, "dense statistics", progress):
+        for step in walk(streamed, layers, held, partial, _is_whole, "dense statistics", progress):
             assert step.calls is not None
             assert step.hidden is not None
-            if not step.file.exists():
+            if not step.done:
                 linears = find_linears(step.layer, exclude, streamed.places)
                 move_on = not step.last
                 _write_layer(
@@ -102,13 +120,12 @@ def write_dense_statistics(
                 )
             elif not step.last:
                 propagate(step.layer, step.calls, step.hidden, streamed.device)
-    files = [partial.layer_file(index) for index in range(len(layers))]
+    files = [TensorFile(partial.layer_file(index), "statistics", LAYER) for index in range(len(layers))]
     leaders: dict[str, str] = {}
     counts: dict[str, list[int]] = {}
     for file in files:
-        of_layer = read_metadata(file, "statistics")
-        leaders |= of_layer["leaders"]
-        counts |= of_layer["counts"]
+        leaders |= file.metadata["leaders"]
+        counts |= file.metadata["counts"]
     metadata = {**described, "leaders": leaders, "counts": counts}
     join_files(output, files, metadata)
     partial.remove()
@@ -124,8 +141,19 @@ def _write_layer(file: Path, statistics: Mapping[str, Statistics]) -> None:
         for kind in TENSORS
         if (tensor := getattr(statistics[name], kind)) is not None
     }
+    for name, tensor in tensors.items():
+        if not all_finite(tensor):
+            raise InputError(f"{name}: the statistics of its inputs are not finite; use another --dtype")
     counts = {name: [statistics[name].sequences, statistics[name].tokens] for name in first.values()}
     write_tensors(file, tensors, {"leaders": leaders, "counts": counts})
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        TensorFile(file, "statistics", LAYER).check()
+    except InputError:
+        return False
+    return True
 
 
 class DenseStatistics:
@@ -140,12 +168,12 @@ class DenseStatistics:
         serve: SparseGPT chooses otherwise than methods without Hessians do (`inputs.open_model`).
 
         Raises:
-            InputError: not such a file, of another model or calibration set, or without the kinds that are needed.
+            InputError: not such a file, of another model or calibration set, without the kinds that are needed, or
+                changed since.
         """
         self.path = Path(path)
-        self.metadata = read_metadata(path, "statistics")
-        if "leaders" not in self.metadata:
-            raise InputError(f"statistics {path}: not a file of `calibrant statistics`")
+        self._file = TensorFile(path, "statistics", STATISTICS, STAGE)
+        self.metadata = self._file.metadata
         for key in (*IDENTITY, *(key for key in KERNELS if key in given)):
             if self.metadata.get(key) != of[key]:
                 raise InputError(
@@ -159,6 +187,18 @@ class DenseStatistics:
                 f"{', '.join(missing)} too; collect them with --kinds"
             )
 
+        self._check(needs)
+
+    def _check(self, needs: Collection[Kind]) -> None:
+        """Compare the statistics of these kinds with their digests: before any work, not in its midst."""
+        for leader in dict.fromkeys(self.metadata["leaders"].values()):
+            for tensor in (tensor for kind in needs for tensor in TENSORS_OF[kind]):
+                if leader not in self.metadata["counts"] or f"{leader}.{tensor}" not in self._file.entries:
+                    raise InputError(
+                        f"statistics {self.path}: lacks {tensor} of {leader}, which it lists; collect them again"
+                    )
+                self._file.get(f"{leader}.{tensor}", finite=True)
+
     def of(self, names: Collection[str], device: torch.device) -> dict[str, Statistics]:
         """Statistics of these linears; those that share an input share one object.
 
@@ -167,18 +207,18 @@ class DenseStatistics:
         """
         read: dict[str, Statistics] = {}
         found: dict[str, Statistics] = {}
-        with safe_open(self.path, framework="pt") as file:
-            held = set(file.keys())
-            for name in names:
-                leader = self.metadata["leaders"].get(name)
-                if leader is None:
-                    raise InputError(f"statistics {self.path}: has none of {name}; collect them without exclude")
-                if leader not in read:
-                    tensors: dict[str, Tensor] = {
-                        kind: file.get_tensor(key).to(device) for kind in TENSORS if (key := f"{leader}.{kind}") in held
-                    }
-                    sequences, tokens = self.metadata["counts"][leader]
-                    read[leader] = Statistics(sequences=sequences, tokens=tokens)
-                    vars(read[leader]).update(tensors)
-                found[name] = read[leader]
+        for name in names:
+            leader = self.metadata["leaders"].get(name)
+            if leader is None:
+                raise InputError(f"statistics {self.path}: has none of {name}; collect them without exclude")
+            if leader not in read:
+                read[leader] = self._of_leader(leader, device)
+            found[name] = read[leader]
         return found
+
+    def _of_leader(self, leader: str, device: torch.device) -> Statistics:
+        held = [kind for kind in TENSORS if f"{leader}.{kind}" in self._file.entries]
+        sequences, tokens = self.metadata["counts"][leader]
+        statistics = Statistics(sequences=sequences, tokens=tokens)
+        vars(statistics).update({k: self._file.get(f"{leader}.{k}", finite=True).to(device) for k in held})
+        return statistics
