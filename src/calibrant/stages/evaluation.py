@@ -100,6 +100,8 @@ def _text(item: str) -> tuple[str | None, Path]:
     """`NAME=FILE`, or a file whose own name may have a `=` in it."""
     name, equals, path = item.partition("=")
     named = bool(equals) and not Path(item).exists()
+    if named and not name.isprintable():
+        raise InputError(f"--text {name!r}=...: the name of a text must be printable characters")
     admit((TEXT,), text=path if named else item)
     return (name, Path(path)) if named else (None, Path(item))
 

@@ -52,13 +52,14 @@ def contamination_table(frame: pl.DataFrame, labels: Mapping[str, str]) -> list[
                 )
             )
         sections.append(Section(labels.get(source, default_label(source)), rows))
-    units = [NAMES[unit] for unit in sorted(set(frame["unit"]), reverse=True)]
+    units = " or ".join(NAMES[unit] for unit in sorted(set(frame["unit"]), reverse=True))
     runs = [f"{n} {NAMES[unit]}" for unit, n in sorted(set(zip(frame["unit"], frame["n"], strict=True)), reverse=True)]
     caption = (
         f"Of each item of a task and each document of a text, the runs of {' or '.join(runs)} that it "
         "shares with one document of the source, as a share of the smaller of the two; the document that shares most "
-        f"counts. Found: a share of {threshold:g} or more. Items with fewer {' or '.join(units)} in a row are too short to be "
-        "compared. Counted exactly, over all documents that calibration sets are drawn from, not only the drawn ones."
+        f"counts. Found: a share of {threshold:g} or more. Items with fewer {units} in a row are too short "
+        "to be compared. Counted exactly, over all documents that calibration sets are drawn from, not only the drawn "
+        "ones."
     )
     return [Table("Evaluation items in the calibration text", caption, "Evaluation", columns, sections)]
 
