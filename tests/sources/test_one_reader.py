@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import itertools
 import json
 import os
 import struct
@@ -24,6 +25,7 @@ from calibrant.errors import InputError
 from calibrant.evaluation.tasks.row_folder import RowFolder
 from calibrant.sources.asset_specs import parse_documents
 from calibrant.sources.document_builder import build_documents
+from calibrant.sources.text_rows import row_texts
 
 KEY = "body"
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -216,6 +218,16 @@ def test_lone_surrogates_are_replaced_counted_and_told(tmp_path: Path, capsys: p
     assert "4 lone surrogates" in capsys.readouterr().err
     provenance = json.loads((tmp_path / "out/sources/s/provenance.json").read_text())
     assert (provenance["counts"]["replaced_surrogates"], provenance["counts"]["mended"]) == (4, 2)
+
+
+def test_rows_of_the_hub_come_in_the_same_way() -> None:
+    rows = [{KEY: None}, {KEY: "a \ud83d"}, {KEY: "b"}, {KEY: 3}]
+    texts = row_texts(rows, KEY, "json")
+    assert [(row.text, row.replaced) for row in itertools.islice(texts, 3)] == [("", 0), ("a \ufffd", 1), ("b", 0)]
+    with pytest.raises(InputError, match="json: row 4 has int in column 'body'; it must be a text"):
+        next(texts)
+    with pytest.raises(InputError, match=r"json: row 1 has no column 'text' \(text_key\); there are body"):
+        next(row_texts(rows, "text", "json"))
 
 
 def test_task_rows_come_in_the_same_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
