@@ -3,11 +3,16 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 from support import ROOT, make_text
 
 # As `calibrant prune` does for SparseGPT: before anything is computed, and for workers of pytest-xdist too.
 os.environ.setdefault("MKL_ENABLE_INSTRUCTIONS", "AVX2")
+
+# Processors differ tenfold, and jobs share them: no example is wrong because it was slow.
+hypothesis.settings.register_profile("calibrant", deadline=None)
+hypothesis.settings.load_profile("calibrant")
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 from study_folders import cache_variables, check_writable
 
-from calibrant.artefacts.atomic import TEMPORARY
+from calibrant.artefacts.temporary_names import TEMPORARY
 from calibrant.cli.warm import ENVIRONMENT, VARIABLE, left_out, why_not
 from calibrant.errors import InputError
 from calibrant.stages.study_check import check_files, check_study

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -18,8 +19,11 @@ from calibrant.artefacts.atomic import (
     write_json,
     write_text,
 )
+from calibrant.artefacts.parquet import write_table
 from calibrant.artefacts.provenance import write_provenance
-from calibrant.errors import InputError
+from calibrant.artefacts.tensor_files import write_tensors
+from calibrant.errors import InputError, MachineError
+from calibrant.pruning.run.activations import Activations
 
 
 def refusal(call: Callable[[], object]) -> str:
@@ -239,3 +243,57 @@ def test_unreadable_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\xff\xfe")
     assert "cannot be read as JSON" in refusal(lambda: read_json(tmp_path / "a.json"))
     assert "cannot be read as JSON" in refusal(lambda: read_json(tmp_path))
+
+
+def test_the_next_writer_of_a_file_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from calibrant.artefacts.atomic import atomic_directory, atomic_path\n"
+        "with atomic_path(sys.argv[1] + '/a.txt') as file, atomic_directory(sys.argv[1] + '/m') as folder:\n"
+        "    file.write_text('half')\n"
+        "    (folder / 'half').write_text('x')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    (tmp_path / ".tmp-mine").write_text("of somebody else")
+    assert len(names(tmp_path)) == 3
+    with atomic_path(tmp_path / "a.txt") as living:  # another writer of the same file, which is not dead
+        write_text(tmp_path / "b.txt", "x")
+        write_text(tmp_path / "a.txt", "new")
+        assert living.exists()
+        living.write_text("newer")
+    with atomic_directory(tmp_path / "m") as folder:
+        fill(folder, "new")
+    assert names(tmp_path) == [".tmp-mine", "a.txt", "b.txt", "m"]
+    assert (tmp_path / "a.txt").read_text() == "newer"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, which root may")
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no mount here")
+    try:
+        write_text(small / "kept.txt", "kept")
+        big = {"x": torch.arange(100_000)}
+        calls: list[Callable[[], object]] = [
+            lambda: write_text(small / "a.txt", "x" * 1_000_000),
+            lambda: write_tensors(small / "a.safetensors", big, {}),
+            lambda: write_table(small / "a.parquet", pa.table({"x": big["x"].numpy()}), {}),
+            lambda: Activations(small / "x.partial", "disk").empty((1000, 1000), torch.float32),
+            lambda: filled(small / "folder"),
+        ]
+        for call in calls:
+            with pytest.raises(MachineError, match="No space left on device"):
+                call()
+        assert [name for name in names(small) if name != "x.partial"] == ["kept.txt"]
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def filled(folder: Path) -> None:
+    with atomic_directory(folder) as temporary:
+        save_file({"x": torch.arange(100_000)}, temporary / "a.safetensors")
+        write_provenance(temporary, {})

@@ -15,14 +15,14 @@ from calibrant.pruning.run.partial import Partial
 def begun(output: Path, seed: int = 0) -> Unfinished:
     """A run that has left a file."""
     run = Unfinished(output, {"seed": seed})
-    run.file("part").write_text(str(seed))
+    run.file("wave-000000.json").write_text(str(seed))
     return run
 
 
 def test_the_same_run_takes_its_work_up_and_another_throws_it_away(tmp_path: Path) -> None:
     output = tmp_path / "deep" / "x.parquet"
     begun(output)
-    assert Unfinished(str(output), {"seed": 0}).file("part").read_text() == "0"
+    assert Unfinished(str(output), {"seed": 0}).file("wave-000000.json").read_text() == "0"
     other = Unfinished(output, {"seed": 1})
     assert [path.name for path in other.folder.iterdir()] == [KEY]
     other.remove()
@@ -36,7 +36,7 @@ def test_work_without_its_key_is_nobodys(tmp_path: Path, text: str | None) -> No
     run.file(KEY).unlink()
     if text is not None:
         run.file(KEY).write_text(text)
-    assert not Unfinished(tmp_path / "x", {"seed": 0}).file("part").exists()
+    assert not Unfinished(tmp_path / "x", {"seed": 0}).file("wave-000000.json").exists()
 
 
 @pytest.mark.parametrize("begin_anew", [True, False])
@@ -53,12 +53,12 @@ def test_a_kill_while_the_folder_is_removed_leaves_nothing_to_go_on_from(
         patch.setattr(shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             Unfinished(tmp_path / "x", {"seed": 1}) if begin_anew else run.remove()
-    assert not Unfinished(tmp_path / "x", {"seed": 0}).file("part").exists()
+    assert not Unfinished(tmp_path / "x", {"seed": 0}).file("wave-000000.json").exists()
 
 
 def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.partial").write_text("mine")
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(InputError, match="is no folder"):
         Unfinished(tmp_path / "x", {})
     assert (tmp_path / "x.partial").read_text() == "mine"
 

@@ -127,7 +127,7 @@ def test_agrees_with_lm_evals_command_line_on_an_applied_checkpoint(
         (["--output", "{tmp}/o.json", "--tasks", "piqa", "--fewshot", "mmlu"], "--fewshot mmlu: must be TASK=NUMBER"),
         (["--output", "{tmp}/o.json", "--text", "{tmp}/no.txt"], "no.txt: no such file"),
         (["--output", "{tmp}/o.json", "--masks", "{tmp}/no.safetensors", "--tasks", "piqa"], "no such file"),
-        (["--output", "{tmp}/o.json", "--text", "{rows}/piqa_validation.jsonl"], "has no key text"),
+        (["--output", "{tmp}/o.json", "--text", "{rows}/piqa_validation.jsonl"], "has no column 'text'"),
         (["--output", "{tmp}/o.json", "--text", "{tmp}/t.txt", "--length", "4096"], "takes at most 2048 tokens"),
         (["--output", "{tmp}/o.json", "--text", "{tmp}/t.txt", "--length", "1"], "--length 1: must be at least 2"),
         (["--output", "{tmp}/o.json", "--text", "{tmp}/t.txt,{tmp}/t.txt"], "two results would be called t"),

@@ -129,8 +129,9 @@ def test_what_does_not_fit_is_refused(
     with pytest.raises(InputError, match=r"has none of model\.layers\.1"):
         run("owl", given=few)
     run("owl", given=few, exclude=exclude)
+    (tmp_path / "masks.safetensors").rename(tmp_path / "given.safetensors")
     with pytest.raises(InputError, match="made by calibrant 'prune'; statistics are made by `calibrant statistics`"):
-        run("owl", given=tmp_path / "masks.safetensors")
+        run("owl", given=tmp_path / "given.safetensors")
     assert not list(tmp_path.glob("*.partial"))
 
 

@@ -150,7 +150,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(download, tiny_model_dir, tmp_p
     (tmp_path / "out/model/precious.txt").write_text("x")
     status, out, said = download({"model": {"path": str(tiny_model_dir)}})
     assert status == 2
-    assert "did not make" in said
+    assert "is a folder with other files in it, such as precious.txt" in said
     assert (out / "model/precious.txt").exists()
 
 

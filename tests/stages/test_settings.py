@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import math
+import re
 from typing import Any
 
 import pytest
@@ -19,7 +20,13 @@ from calibrant.study.validation import validate
 
 EVERY = [(stage, each) for stage, chosen in STAGE_SETTINGS.items() for each in described(chosen)]
 NAMES = [f"{stage}.{each.name}" for stage, each in EVERY]
-WORDS = st.text(st.characters(codec="ascii", exclude_characters=",="), min_size=1, max_size=6).filter(str.strip)
+WORDS = st.text(st.characters(codec="ascii", exclude_characters=",=\0"), min_size=1, max_size=6).filter(str.strip)
+
+
+def of_kinds(*kinds: type) -> pytest.MarkDecorator:
+    """A test of every setting of these kinds, by its name."""
+    chosen = {name: each for name, (_, each) in zip(NAMES, EVERY, strict=True) if each.kind in kinds}
+    return pytest.mark.parametrize("each", chosen.values(), ids=chosen)
 
 
 def values(each: Described) -> st.SearchStrategy[Any]:
@@ -64,13 +71,27 @@ def test_check_and_schema_agree(stage: str, each: Described, data: st.DataObject
     assert accepted(each, value) == schema_accepts, (value, json_schema(each))
 
 
-@pytest.mark.parametrize("each", [each for _, each in EVERY if each.kind in (int, float)], ids=str)
+@of_kinds(int, float)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, "3", None])
 def test_what_is_no_number_is_refused(each: Described, value: Any) -> None:
     if value is None and each.optional:
         assert accepted(each, value)
     else:
         assert not accepted(each, value)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\udcffb"], ids=["NUL", "half"])
+@of_kinds(str, tuple, dict)
+def test_what_is_no_text_is_refused(each: Described, text: str) -> None:
+    value = {str: text, tuple: (text,), dict: {text: 1 if each.number else "1"}}[each.kind]
+    assert not accepted(each, value)
+
+
+@of_kinds(int, float)
+@given(digits=st.integers(20, 5000))
+@settings(max_examples=5)
+def test_numbers_beyond_64_bits_are_refused(each: Described, digits: int) -> None:
+    assert not accepted(each, 10**digits)
 
 
 @pytest.mark.parametrize(("stage", "each"), EVERY, ids=NAMES)
@@ -92,6 +113,8 @@ def test_flags_give_back_the_settings_that_they_were_made_of(command: str, data:
         value = data.draw(values(each))
         if each.name == "sparsity":
             value = data.draw(st.sampled_from(["0.6", "2:4"]))
+        elif each.name == "exclude":
+            value = re.escape(value)
         elif not accepted(each, value):
             value = each.setting.choices[0] if each.required else each.default
         if each.required or data.draw(st.booleans()):

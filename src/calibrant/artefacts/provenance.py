@@ -1,6 +1,7 @@
 """Sidecars that say where a file came from."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,23 @@ def write_provenance(path: str | Path, record: dict[str, Any]) -> None:
     write_json(sidecar(path), {**record, "library_version": __version__})
 
 
+@contextlib.contextmanager
+def described(path: str | Path, record: dict[str, Any]) -> Iterator[None]:
+    """Write the sidecar of a file, then the file inside; where that fails and no file was there, no sidecar stays.
+
+    First, so that a file is never there without, by which it is known to be ours.
+    """
+    path = Path(path)
+    new = not path.exists()
+    write_json(sidecar(path), record)
+    try:
+        yield
+    except BaseException:
+        if new and not path.exists():
+            sidecar(path).unlink(missing_ok=True)
+        raise
+
+
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """Read the sidecar of `path`, or {} when there is none.
 
@@ -37,9 +55,9 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
 
 def write_described(path: str | Path, value: Any, about: Mapping[str, Any]) -> None:
     """Write JSON and its sidecar, which has a digest of both."""
-    described = {**about, "library_version": __version__}
-    write_json(sidecar(path), record(described, {"values": sha256_json(value)}))
-    write_json(path, value)
+    complete = {**about, "library_version": __version__}
+    with described(path, record(complete, {"values": sha256_json(value)})):
+        write_json(path, value)
 
 
 def read_described(path: str | Path) -> tuple[Any, dict[str, Any]]:

@@ -1,13 +1,14 @@
 """Parse `calibrant STAGE ...`, run the stage, and turn errors into one line and an exit status."""
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from calibrant.cli.flags import add_flags, arguments
-from calibrant.errors import InputError
+from calibrant.errors import InputError, MachineError, one_line, printable, reason_of
 from calibrant.models.compute.freed_memory import keep_freed_memory
 from calibrant.stages.commands import COMMANDS, stage_of
 from calibrant.stages.stage import Stage
@@ -17,7 +18,13 @@ from calibrant.version import __version__
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, status 2 (argparse prints the usage too)."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{one_line(f'{self.prog}: {message}')} (see {self.prog} --help)\n")
+
+
+def said_by_the_machine(error: BaseException) -> str:
+    """What a disk, a folder or memory refused, with its path where the error names one."""
+    path = getattr(error, "filename", None)
+    return str(error) if isinstance(error, MachineError) else f"{f'{path}: ' if path else ''}{reason_of(error)}"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -28,9 +35,11 @@ def main(words: Sequence[str] | None = None) -> int:
     stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True, parser_class=_Parser)
     asked = next((a for a in words if not a.startswith("-")), None)
     stage: Stage | None = None
+    subparsers: dict[str, argparse.ArgumentParser] = {}
     for name, text in COMMANDS.items():
         # argparse formats help texts with %, but not descriptions.
         sub = stages.add_parser(name, help=text.replace("%", "%%"), description=text, allow_abbrev=False)
+        subparsers[name] = sub
         if name == asked:
             stage = stage_of(name)
             add_flags(sub, stage)
@@ -41,24 +50,34 @@ def main(words: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     if unknown:  # said by the stage's name: argparse would name the whole program
         name = f"calibrant {options.stage}"
-        print(f"{name}: unrecognized arguments: {' '.join(unknown)} (see {name} --help)", file=sys.stderr)
+        flags = [flag for action in subparsers[options.stage]._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(unknown[0].partition("=")[0], flags, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        found = one_line(f"{name}: unrecognized arguments: {' '.join(unknown)}{hint}")
+        print(f"{found} (see {name} --help)", file=sys.stderr)
         return 2
     assert stage is not None
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     keep_freed_memory()
     try:
         said = stage.said(stage.run(**arguments(stage, options)))
-        for line in [said] if isinstance(said, str) else said:
-            print(line, file=sys.stderr if stage.aside else sys.stdout)
+        for text in [said] if isinstance(said, str) else said:
+            for line in text.split("\n"):
+                print(printable(line), file=sys.stderr if stage.aside else sys.stdout)
         sys.stdout.flush()
     except InputError as error:
         if options.debug:
             raise
-        print(f"calibrant {options.stage}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(one_line(f"calibrant {options.stage}: {error}"), file=sys.stderr)
         return 2
     except BrokenPipeError:  # as in `calibrant plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         print(f"calibrant {options.stage}: stopped, nobody reads its output any more", file=sys.stderr)
+        return 1
+    except (MachineError, MemoryError, OSError) as error:
+        if options.debug:
+            raise
+        print(one_line(f"calibrant {options.stage}: {said_by_the_machine(error)}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"calibrant {options.stage}: interrupted; the same command resumes", file=sys.stderr)

@@ -256,4 +256,5 @@ def provenance(index: Index, contents: Mapping[tuple[str, str], Any]) -> dict[st
     inputs: dict[str, dict[str, Any]] = {}
     for (kind, name), content in contents.items():
         inputs.setdefault(kind, {})[name] = content
-    return {"study": index.study.name, "library_version": __version__, "inputs": inputs, "runs": runs}
+    origin = {"stage": "summarize", "study": index.study.name, "library_version": __version__}
+    return {**origin, "inputs": inputs, "runs": runs}

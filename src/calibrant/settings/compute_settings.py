@@ -28,7 +28,8 @@ class ComputeSettings(Settings):
         0,
         "CPU threads; 0 leaves PyTorch's default. Part of the result, since the order of additions depends on it",
         least=0,
-        wanted="0 (PyTorch's default) or more",
+        most=4096,
+        wanted="0 (PyTorch's default) or more, up to 4096",
     )
     resolved: str | None = setting(
         None,

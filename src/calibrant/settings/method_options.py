@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calibrant.errors import InputError
+from calibrant.settings.number_texts import real_number, whole_number
 from calibrant.settings.regular_expression import read_regex
 from calibrant.settings.sparsity import GROUPS, NM, Pattern
 
@@ -47,7 +48,7 @@ class Option:
             return text
         kind = "a whole number" if isinstance(self.default, int) else "a number"
         try:
-            value = int(text) if isinstance(self.default, int) else float(text)
+            value = whole_number(text) if isinstance(self.default, int) else real_number(text)
         except ValueError:
             raise InputError(f"option {self.name}={text}: must be {kind}{self._bounds()}") from None
         inside = (self.low is None or value >= self.low) and (self.high is None or value <= self.high)

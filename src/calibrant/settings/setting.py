@@ -1,6 +1,5 @@
 """One setting, said once: its default, help and bounds. Checks, flags and the schema of config.yaml follow from it."""
 
-import math
 import re
 import types
 import typing
@@ -8,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
-from calibrant.errors import InputError
+from calibrant.errors import InputError, shown
+from calibrant.settings.number_texts import LARGEST
 from calibrant.settings.regular_expression import read_regex
 
 KEY = "setting"  # in a dataclass field's metadata
@@ -44,7 +44,7 @@ class Setting:
     def fits(self, value: float) -> bool:
         """Whether a number is finite and within the bounds."""
         return (
-            math.isfinite(value)
+            abs(value) <= LARGEST
             and (self.least is None or value >= self.least)
             and (self.above is None or value > self.above)
             and (self.most is None or value <= self.most)
@@ -141,14 +141,16 @@ def check(each: Described, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, kinds):
             raise InputError(f"{each.flag} {value!r}: must be a {'whole ' if whole else ''}number, {said.right}")
         if not said.fits(value):
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
-            raise InputError(f"{each.flag} {shown}: must be {said.right}")
+            given = f"{value:g}" if isinstance(value, float) else shown(value, 40)
+            beyond = whole and value > LARGEST and said.most is None
+            raise InputError(f"{each.flag} {given}: must be {f'at most {LARGEST}' if beyond else said.right}")
     elif each.kind is bool:
         if not isinstance(value, bool):
             raise InputError(f"{each.flag} {value!r}: must be true or false")
     elif each.kind is str:
         if not isinstance(value, str):
             raise InputError(f'{each.flag} {value!r}: must be a text, "{value}"')
+        check_text(each.flag, value)
         if said.choices and value not in said.choices:
             raise InputError(f"{each.flag} {value}: unknown; use {one_of(said.choices)}")
         if said.pattern and not re.fullmatch(said.pattern, value):
@@ -162,16 +164,29 @@ def check(each: Described, value: Any) -> None:
         if isinstance(value, str) or not all(isinstance(item, str) for item in value):
             raise InputError(f"{each.flag} {value!r}: must be a list of texts")
         for item in value:
+            check_text(each.flag, item)
             if said.choices and item not in said.choices:
                 raise InputError(f"{each.flag} {item}: unknown; use {one_of(said.choices)}")
     else:
         if not isinstance(value, Mapping):
             raise InputError(f"{each.flag} {value!r}: must be a mapping of names to values")
         for name, item in value.items():
+            for text in (str(name), str(item)):
+                check_text(each.flag, text)
             if not each.number and not isinstance(item, str):
                 raise InputError(f'{each.flag} {name}={item}: must be a text, as on the command line: "{item}"')
             if each.number and (isinstance(item, bool) or not isinstance(item, int) or not said.fits(item)):
                 raise InputError(f"{each.flag} {name}={item}: must be {said.right}")
+
+
+def check_text(name: str, text: str) -> None:
+    """Refuse a text that no file could hold as UTF-8, or that ends where a C library reads it.
+
+    Raises:
+        InputError: half of a surrogate pair, which stands for a byte that is no UTF-8, or a NUL.
+    """
+    if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise InputError(f"{name} {shown(text)}: holds a character that is no text; give UTF-8 without NUL")
 
 
 def json_schema(each: Described) -> dict[str, Any]:

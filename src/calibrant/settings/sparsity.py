@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from calibrant.errors import InputError
+from calibrant.settings.number_texts import real_number
 
 Group = Literal["row", "linear"]
 # What users write for a group, and mask files record. `layer` means one linear layer there, as in the published codes;
@@ -56,13 +57,13 @@ def parse_sparsity(text: str) -> Pattern:
     """
     allowed = "give a share to prune between 0 and 1, such as 0.6, or N:M with N of every M kept, such as 2:4"
     text = text.strip()
-    if match := re.fullmatch(r"(\d+):(\d+)", text):
+    if match := re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text):
         n, m = int(match[1]), int(match[2])
         if not 0 < n < m:
             raise InputError(f"sparsity {text}: N must be at least 1 and below M; {allowed}")
         return NM(n, m)
     try:
-        ratio = float(text)
+        ratio = real_number(text)
     except ValueError:
         raise InputError(f"sparsity {text}: neither a number nor N:M; {allowed}") from None
     if ratio == 0:

@@ -7,6 +7,8 @@ from calibrant.errors import InputError
 from calibrant.settings.compute_settings import ComputeSettings
 from calibrant.settings.setting import Settings, described, setting
 
+MOST_ROWS = 10_000_000  # of a set, or words in a shingle: far beyond use, within memory
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingSettings(Settings):
@@ -67,7 +69,9 @@ class SourceSettings(ReadingSettings):
 class SampleSettings(SourceSettings, BosSettings):
     """How windows of text are drawn from documents."""
 
-    samples: int = setting(128, "sequences in a set (the paper uses 128)", least=1, wanted="1 or more")
+    samples: int = setting(
+        128, "sequences in a set (the paper uses 128)", least=1, most=MOST_ROWS, wanted="between 1 and 10,000,000"
+    )
     length: int = setting(2048, "tokens in a sequence (the paper uses 2048)", least=2, wanted="2 or more tokens")
     seed: int = setting(0, "seed of the draw", least=0, wanted="0 or more")
     packing: str = setting(
@@ -137,7 +141,7 @@ class GenerateSettings(DecodingSettings, SourceSettings, BosSettings, ComputeSet
         wanted="0 or more",
     )
     samples: int = setting(
-        5000, "rows (the paper uses 5000)", least=1, most=10_000_000, wanted="between 1 and 10,000,000"
+        5000, "rows (the paper uses 5000)", least=1, most=MOST_ROWS, wanted="between 1 and 10,000,000"
     )
     tokens: int = setting(
         0,
@@ -201,7 +205,7 @@ class SimilaritySettings(ReadingSettings):
         "what a shingle is made of; auto: words, or characters where text has no spaces between words (Chinese, Thai)",
         choices=("auto", "word", "token", "char"),
     )
-    n: int = setting(3, "words, tokens or characters in a shingle", least=1)
+    n: int = setting(3, "words, tokens or characters in a shingle", least=1, most=MOST_ROWS)
     amount: int | None = setting(None, "words, tokens or characters of each corpus; default: the smallest's", least=1)
     permutations: int = setting(
         4096,
@@ -229,5 +233,10 @@ class ContaminationSettings(TaskSettings):
         "what a shingle is made of; auto: words, or characters where an item has no spaces between words",
         choices=("auto", "word", "char"),
     )
-    n: int = setting(8, "words in a shingle, for each of which there are two characters in one of characters", least=1)
+    n: int = setting(
+        8,
+        "words in a shingle, for each of which there are two characters in one of characters",
+        least=1,
+        most=MOST_ROWS,
+    )
     threshold: float = setting(0.2, "share of an item's shingles from which it counts as found", above=0, most=1)

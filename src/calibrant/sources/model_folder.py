@@ -7,7 +7,7 @@ from typing import Any
 
 from calibrant.artefacts.atomic import atomic_directory, prepare_parent
 from calibrant.artefacts.digest import sha256_file
-from calibrant.artefacts.provenance import sidecar, write_provenance
+from calibrant.artefacts.provenance import write_provenance
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint_files import companion_files, model_id, resolve, tokenizer_sha256
 from calibrant.models.checkpoint.gguf import dequantise
@@ -27,8 +27,6 @@ def build_model(spec: Model, output: Path, archives: Path) -> str:
     Raises:
         InputError: the model cannot be had, has no safetensors weights, or `output` is somebody else's folder.
     """
-    if output.exists() and not sidecar(output).exists():
-        raise InputError(f"output {output}: a folder that `calibrant download` did not make; move it or choose another")
     with atomic_directory(output) as temporary:
         if spec.archive is not None:
             record = _from_archive(spec, temporary, archives)

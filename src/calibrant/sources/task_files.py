@@ -36,6 +36,16 @@ def build_task(spec: Task, root: Path) -> str:
     return f"rows from {origin}"
 
 
+def row_files(spec: Task) -> list[str]:
+    """Names below `tasks/` of the rows that `build_task` writes, and of those that it removes.
+
+    A file of rows in the other form, plain or gzip, would be taken by readers.
+    """
+    if spec.kind == "next_sentence":
+        return [f"{spec.name}_test.jsonl"]
+    return [f"{spec.name}_{split}.jsonl{zipped}" for split in spec.files for zipped in ("", ".gz")]
+
+
 def _next_sentence(spec: Task, root: Path, folder: Path) -> str:
     source = root / "sources" / str(spec.source) / "heldout.parquet"
     if not source.exists():
@@ -46,7 +56,6 @@ def _next_sentence(spec: Task, root: Path, folder: Path) -> str:
         items, relaxed = build_items(documents, spec.items, spec.seed)
     except InputError as error:
         raise InputError(f"tasks.{spec.name}: source {spec.source}: {error}") from None
-    write_text(folder / f"{spec.name}_test.jsonl", "".join(_line(item) for item in items))
     settings = {"kind": spec.kind, "source": spec.source, "items": spec.items, "seed": spec.seed}
     record = {
         "name": spec.name,
@@ -54,7 +63,8 @@ def _next_sentence(spec: Task, root: Path, folder: Path) -> str:
         "relaxed_items": relaxed,
         "inputs": {"heldout.parquet": sha256_file(source)},
     }
-    write_provenance(folder / spec.name, record)
+    write_provenance(folder / spec.name, record)  # first: by it the rows are known to be ours
+    write_text(folder / f"{spec.name}_test.jsonl", "".join(_line(item) for item in items))
     return f"{len(items)} items ({relaxed} relaxed) from {len(documents)} held-out documents of {spec.source}"
 
 
@@ -63,18 +73,20 @@ def _line(item: Item) -> str:
 
 
 def _copy_files(spec: Task, folder: Path) -> str:
-    files, counts = {}, []
+    files, counts, rows_of = {}, [], {}
     for split, name in spec.files.items():
         path = Path(name)
         data, rows = _checked_rows(path, f"tasks.{spec.name}.files.{split}")
-        suffix = ".jsonl.gz" if path.suffix == ".gz" else ".jsonl"
-        other = folder / f"{spec.name}_{split}{'.jsonl' if suffix == '.jsonl.gz' else '.jsonl.gz'}"
-        with atomic_path(folder / f"{spec.name}_{split}{suffix}") as temporary:
-            temporary.write_bytes(data)
-        other.unlink(missing_ok=True)  # a former run's, which a reader could take instead
+        zipped = path.suffix == ".gz"
+        rows_of[split] = (data, zipped)
         files[split] = {"name": path.name, "sha256": sha256_file(path), "rows": rows}
         counts.append(f"{rows} rows of {split}")
     write_provenance(folder / spec.name, {"name": spec.name, "files": files})
+    for split, (data, zipped) in rows_of.items():
+        with atomic_path(folder / f"{spec.name}_{split}.jsonl{'.gz' if zipped else ''}") as temporary:
+            temporary.write_bytes(data)
+        # a former run's, which a reader could take instead
+        (folder / f"{spec.name}_{split}.jsonl{'' if zipped else '.gz'}").unlink(missing_ok=True)
     return ", ".join(counts)
 
 

@@ -7,7 +7,9 @@ from calibrant.stages.stage import Input, Output, Stage, admit
 FILES = (
     Input("model", "model folder or hub id"),
     Input("masks", "mask file; updated weights are found beside it", kind="masks"),
-    Output("output", "folder of the pruned checkpoint"),
+    Output(
+        "output", "folder of the pruned checkpoint, which is as large as the dense one", command="apply", form="folder"
+    ),
 )
 
 

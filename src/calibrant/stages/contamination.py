@@ -24,6 +24,7 @@ FILES = (
     Output(
         "output",
         "table (Parquet), a row for each source and item",
+        command="contamination",
         suffix=".parquet",
         rule="the table is a .parquet file",
     ),

@@ -13,6 +13,8 @@ FILES = (
     Output(
         "output",
         "file to write (.safetensors), for prune --statistics",
+        command="statistics",
+        partial=True,
         suffix=".safetensors",
         rule="statistics are safetensors; the name must end in .safetensors",
     ),

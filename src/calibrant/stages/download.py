@@ -6,12 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calibrant.artefacts.output_place import Place, check_places
 from calibrant.errors import InputError
 from calibrant.settings.stage_settings import DownloadSettings
 from calibrant.stages.stage import Input, Output, Stage, admit
+from calibrant.study.local_files import local_files
 
 if TYPE_CHECKING:
-    from calibrant.sources.asset_specs import Documents
+    from calibrant.sources.asset_specs import Assets, Documents
 
 FILES = (
     Input(
@@ -20,7 +22,7 @@ FILES = (
         "",
         metavar="CONFIG",
     ),
-    Output("output", "folder for model/, sources/, texts/ and tasks/", metavar="DIR"),
+    Output("output", "folder for model/, sources/, texts/ and tasks/", form="tree", metavar="DIR"),
 )
 
 
@@ -54,8 +56,10 @@ def download(
         jobs[f"text:{name}"] = partial(_documents, spec, root / "texts" / name, archives, heldout=False)
     for name, task in assets.tasks.items():
         jobs[f"task:{name}"] = partial(build_task, task, root)
+    chosen = select(jobs, settings.only)
+    check_places([place for asset in chosen for place in places(asset, assets, root)], read_by(chosen, assets))
     made = {}
-    for asset in select(jobs, settings.only):
+    for asset in chosen:
         made[asset] = jobs[asset]()
         print(f"{asset}: {made[asset]}", file=sys.stderr)
     return made
@@ -65,6 +69,38 @@ def _documents(spec: "Documents", output: Path, archives: Path, *, heldout: bool
     from calibrant.sources.document_builder import build_documents
 
     return build_documents(spec, output, archives, heldout=heldout).summary(spec.heldout)
+
+
+def places(asset: str, assets: "Assets", root: Path) -> list[Place]:
+    """What is written for an asset."""
+    from calibrant.sources.task_files import row_files
+
+    kind, _, name = asset.partition(":")
+    if kind == "model":
+        return [Place(root / "model", "download", "folder")]
+    if kind == "task":
+        sidecar = root / "tasks" / f"{name}.provenance.json"
+        rows = [root / "tasks" / each for each in row_files(assets.tasks[name])]
+        return [Place(path, "download", sidecar=sidecar) for path in (*rows, sidecar)]
+    names = ("documents.parquet", "provenance.json", *(("heldout.parquet",) if kind == "source" else ()))
+    return [Place(root / f"{kind}s" / name / each, "download") for each in names]
+
+
+def read_by(chosen: list[str], assets: "Assets") -> list[Path]:
+    """The files and folders of this machine that assets are made of."""
+    found: list[str | None] = []
+    for asset in chosen:
+        kind, _, name = asset.partition(":")
+        if kind == "model":
+            assert assets.model is not None
+            found += [assets.model.path, assets.model.archive.file if assets.model.archive else None]
+        elif kind == "task":
+            found += assets.tasks[name].files.values()
+        else:
+            spec = (assets.sources if kind == "source" else assets.texts)[name]
+            found += local_files({"files": spec.files})
+            found.append(spec.archive.file if spec.archive else None)
+    return [Path(path) for path in found if path]
 
 
 def select(jobs: dict[str, Any], only: tuple[str, ...]) -> list[str]:

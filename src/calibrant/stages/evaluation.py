@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from calibrant.artefacts.atomic import prepare_parent, read_json
+from calibrant.artefacts.atomic import read_json
+from calibrant.artefacts.output_place import check_places
 from calibrant.artefacts.provenance import write_described
-from calibrant.errors import InputError
+from calibrant.errors import InputError, one_line
 from calibrant.settings.stage_settings import EvaluateSettings
 from calibrant.stages.compute import prepared
 from calibrant.stages.stage import Input, Output, Stage, admit
@@ -29,7 +30,7 @@ FILES = (
         many=True,
         commas=True,
     ),
-    Output("output", "JSON file to write", required=False),
+    Output("output", "JSON file to write", required=False, command="evaluate", beside=(".provenance.json",)),
     Input(
         "batch",
         'JSON file [{"masks": FILE or null, "output": FILE}, ...]: variants of one model in one process, instead of '
@@ -38,6 +39,7 @@ FILES = (
     ),
 )
 TEXT = Input("text", "a text", kind="--text")
+VARIANT = Output("output", "the results of one variant", command="evaluate", beside=(".provenance.json",))
 Variant = tuple[Path | None, Path]  # masks, or None for the dense model, and where its results go
 
 
@@ -73,10 +75,9 @@ def evaluate(
     )
     variants = _variants(masks, output, batch)
     named = [_text(str(item)) for item in texts]
-    for _, place in variants:
-        prepare_parent(place)
-        if place.is_dir():
-            raise InputError(f"--output {place} is a folder; give the name of a file")
+    read = [model, data, batch, *(file for file, _ in variants), *(file for _, file in named)]
+    each = [place for _, path in variants for place in VARIANT.places(path)]
+    check_places(each, [Path(path) for path in read if path is not None])
     if data is not None:
         # Local rows mean no network: neither datasets nor the hub client may try it.
         os.environ.setdefault("HF_HUB_OFFLINE", "1" if Path(model).is_dir() else "0")
@@ -89,10 +90,11 @@ def evaluate(
     folder = Path(data) if data is not None else None
     results = evaluate_many(model, [file for file, _ in variants], settings, texts=named, data=folder)
     for (_, place), evaluation in zip(variants, results, strict=True):
-        write_described(place, evaluation.rows, evaluation.record)
+        write_described(place, evaluation.rows, {"stage": "evaluate", **evaluation.record})
         found.append(evaluation.rows)
+        of = f"{place.name}: " if batch is not None else ""  # which variant
         for row in evaluation.rows:
-            print(f"{row['task']}: {row['metric']} {row['value']:.4g} (n {row['n']})", file=sys.stderr)
+            print(one_line(f"{of}{row['task']}: {row['metric']} {row['value']:.4g} (n {row['n']})"), file=sys.stderr)
     return found
 
 
@@ -123,10 +125,6 @@ def _variants(masks: str | Path | None, output: str | Path | None, batch: str | 
         if entry["masks"] is not None:
             admit((Input("masks", "a mask file", kind="--batch: masks"),), masks=str(entry["masks"]))
         variants.append((None if entry["masks"] is None else Path(str(entry["masks"])), Path(entry["output"])))
-    outputs = [place for _, place in variants]
-    for place in outputs:
-        if outputs.count(place) > 1:
-            raise InputError(f"--batch {batch}: the output {place} is named twice")
     return variants
 
 

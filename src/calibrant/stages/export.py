@@ -7,9 +7,15 @@ from calibrant.stages.stage import Input, Output, Stage, admit
 
 FILES = (
     Input("calibration", "calibration set or generated samples (Parquet)", kind="calibration set"),
-    Output("jsonl", "write this JSONL file", required=False),
-    Output("dataset", "write this folder, readable by datasets.load_from_disk", required=False),
-    Output("output", "write both: OUTPUT.jsonl and the folder OUTPUT", required=False),
+    Output("jsonl", "write this JSONL file", required=False, command="export", beside=(".provenance.json",)),
+    Output(
+        "dataset",
+        "write this folder, readable by datasets.load_from_disk",
+        required=False,
+        command="export",
+        form="folder",
+    ),
+    Output("output", "write both: OUTPUT.jsonl and the folder OUTPUT", required=False, form="tree"),
 )
 
 
@@ -25,24 +31,28 @@ def export(
     Raises:
         InputError: nothing to write, or a set that cannot be read.
     """
-    admit(FILES, calibration=calibration, jsonl=jsonl, dataset=dataset, output=output)
-    from calibrant.artefacts.digest import sha256_file
-    from calibrant.calibration.sample_set import read_samples
-    from calibrant.calibration.set_export import write_dataset, write_jsonl
-
     if output is not None:
         base = str(output).removesuffix(".jsonl")
         jsonl, dataset = jsonl or f"{base}.jsonl", dataset or base
     if jsonl is None and dataset is None:
         raise InputError("export: nothing to write; give --output, --jsonl or --dataset")
+    admit(FILES, calibration=calibration, jsonl=jsonl, dataset=dataset, output=output)
+    from calibrant.artefacts.digest import sha256_file
+    from calibrant.artefacts.provenance import described
+    from calibrant.calibration.sample_set import read_samples
+    from calibrant.calibration.set_export import write_dataset, write_jsonl
+    from calibrant.version import __version__
+
     samples = read_samples(calibration)
+    record = {"stage": "export", "calibration": samples.metadata, "sha256": sha256_file(calibration)}
     if jsonl is not None:
         try:
-            write_jsonl(jsonl, samples.table)
+            with described(jsonl, {**record, "library_version": __version__}):
+                write_jsonl(jsonl, samples.table)
         except InputError as error:
             raise InputError(f"{calibration}: {error}") from None
     if dataset is not None:
-        write_dataset(dataset, samples.table, {"calibration": samples.metadata, "sha256": sha256_file(calibration)})
+        write_dataset(dataset, samples.table, record)
 
 
 STAGE = Stage(export, FILES)

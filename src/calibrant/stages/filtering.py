@@ -13,6 +13,8 @@ FILES = (
     Output(
         "output",
         "calibration set (Parquet); dropped rows: *.dropped.parquet",
+        command="filter",
+        beside=(".dropped.parquet",),
         suffix=".parquet",
         rule="a calibration set is a .parquet file",
     ),

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 FILES = (
     Input("documents", "JSONL, Parquet, CSV, tab-separated or plain text (also .gz, .zst)", kind="documents"),
     Input("model", "hub id or folder"),
-    Output("output", "generated samples (Parquet)", suffix=".parquet", rule="generated samples are a .parquet file"),
+    Output(
+        "output",
+        "generated samples (Parquet)",
+        command="generate",
+        suffix=".parquet",
+        rule="generated samples are a .parquet file",
+        partial=True,
+    ),
 )
 
 
@@ -89,7 +96,8 @@ def generate(
         )
     begin = time.perf_counter()
     print(f"generate: engine {engine.name}, {dtype} on {device}, batch size {batch_size}", file=sys.stderr)
-    rows = generate_rows(engine, prompts.rows, settings, vocabulary, batch_size, store, meter, settings.tokens)
+    with store:
+        rows = generate_rows(engine, prompts.rows, settings, vocabulary, batch_size, store, meter, settings.tokens)
     seconds = time.perf_counter() - begin
     written = prompts.rows[: len(rows)]
     ends = end_statistics(rows) if engine.knows_ends(settings) else None

@@ -26,7 +26,13 @@ FILES = (
         many=True,
         metavar="SET.parquet",
     ),
-    Output("output", "masks: also write the per-layer figures as JSON", required=False),
+    Output(
+        "output",
+        "masks: also write the per-layer figures as JSON",
+        required=False,
+        command="inspect",
+        beside=(".provenance.json",),
+    ),
 )
 
 

@@ -8,7 +8,13 @@ from calibrant.stages.stage import Input, Output, Stage, admit
 
 FILES = (
     Input("masks", "two or more mask files (.safetensors) of one model", flag="", many=True, kind="masks"),
-    Output("output", "table (Parquet)", suffix=".parquet", rule="the table is a .parquet file"),
+    Output(
+        "output",
+        "table (Parquet)",
+        command="overlap",
+        suffix=".parquet",
+        rule="the table is a .parquet file",
+    ),
 )
 
 

@@ -20,6 +20,9 @@ FILES = (
     Output(
         "output",
         "mask file (.safetensors)",
+        command="prune",
+        beside=(".weights.safetensors",),
+        partial=True,
         suffix=".safetensors",
         rule="masks are safetensors; the name must end in .safetensors",
     ),

@@ -10,7 +10,13 @@ from calibrant.stages.stage import Input, Output, Stage, admit
 FILES = (
     Input("documents", "JSONL, Parquet, CSV, tab-separated or plain text (also .gz, .zst)", kind="documents"),
     Input("model", "hub id or folder; its tokenizer is used"),
-    Output("output", "calibration set (Parquet)", suffix=".parquet", rule="a calibration set is a .parquet file"),
+    Output(
+        "output",
+        "calibration set (Parquet)",
+        command="sample",
+        suffix=".parquet",
+        rule="a calibration set is a .parquet file",
+    ),
 )
 
 
@@ -78,7 +84,12 @@ def sample(
         "inputs": {"documents": found.sha256},
     }
     write_samples(output, table, metadata)
-    return metadata
+    return {**metadata, "output": str(output), "written": table.num_rows}
 
 
-STAGE = Stage(sample, FILES, SampleSettings)
+def _said(found: dict[str, Any]) -> str:
+    rows, length = found["written"], found["settings"]["length"]
+    return f"sample: {rows} windows of {length} tokens of {found['source']} in {found['output']}"
+
+
+STAGE = Stage(sample, FILES, SampleSettings, said=_said, aside=True)

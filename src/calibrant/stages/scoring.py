@@ -13,7 +13,7 @@ from calibrant.stages.stage import Input, Output, Stage, admit
 FILES = (
     Input("samples", "generated samples or a calibration set (Parquet)", kind="samples"),
     Input("model", "hub id or folder"),
-    Output("output", "scores (Parquet)", suffix=".parquet", rule="scores are a .parquet file"),
+    Output("output", "scores (Parquet)", command="score", suffix=".parquet", rule="scores are a .parquet file"),
 )
 
 

@@ -15,6 +15,7 @@ FILES = (
     Output(
         "duplicates",
         "also write near-duplicates between corpora (Parquet)",
+        command="similarity",
         required=False,
         metavar="FILE",
         suffix=".parquet",
@@ -23,12 +24,13 @@ FILES = (
     Output(
         "contained",
         "also write how much of each document occurs in the reference (Parquet)",
+        command="similarity",
         required=False,
         metavar="FILE",
         suffix=".parquet",
         rule=RULE,
     ),
-    Output("output", "table (Parquet)", suffix=".parquet", rule=RULE),
+    Output("output", "table (Parquet)", command="similarity", suffix=".parquet", rule=RULE),
 )
 
 
@@ -47,8 +49,17 @@ def similarity(
     Raises:
         InputError: documents that cannot be read, or corpora that are too small.
     """
-    given = {"duplicates": duplicates, "contained": contained, "output": output}
-    admit(FILES, settings, SimilaritySettings, reference=reference, others=others, model=model, **given)
+    admit(
+        FILES,
+        settings,
+        SimilaritySettings,
+        reference=reference,
+        others=others,
+        model=model,
+        duplicates=duplicates,
+        contained=contained,
+        output=output,
+    )
     import pyarrow as pa
 
     from calibrant.artefacts.parquet import write_table

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from calibrant.errors import InputError
+from calibrant.artefacts.output_place import Place, check_places, why_unreadable
+from calibrant.errors import InputError, shown
 from calibrant.settings.setting import Settings
 
 
@@ -44,10 +45,32 @@ class Input(FileArgument):
 
 @dataclass(frozen=True)
 class Output(FileArgument):
-    """What is written: a file whose name ends in `suffix`, of which `rule` says why, or anything."""
+    """What is written: a file whose name ends in `suffix`, of which `rule` says why, or anything.
 
+    command: the command that writes it; what another wrote, or the user, is never replaced.
+    form: a file, a folder that is replaced whole, a report, whose `parts` are replaced in a folder that may hold more,
+        or a tree, of which the stage checks the places itself once it knows them.
+    beside: what else is written beside a file, as `with_suffix` makes its name.
+    partial: whether unfinished work lies beside it.
+    """
+
+    command: str = ""
+    form: Literal["file", "folder", "report", "tree"] = "file"
     suffix: str = ""
     rule: str = ""
+    beside: tuple[str, ...] = ()
+    partial: bool = False
+    parts: tuple[str, ...] = ()
+
+    def places(self, path: str | Path) -> list[Place]:
+        """Every path that is written where this output goes to `path`."""
+        if self.form == "tree":
+            return []
+        flag = self.flag or self.name
+        whole = Place(Path(path), self.command, self.form, self.partial, flag, self.parts)
+        if not Path(path).name:
+            return [whole]
+        return [whole, *(Place(Path(path).with_suffix(each), self.command, flag=flag) for each in self.beside)]
 
 
 @dataclass(frozen=True)
@@ -69,35 +92,48 @@ class Stage:
 
 
 def admit(
-    files: Sequence[Input | Output], settings: Settings | None = None, of: type[Settings] | None = None, **given: Any
+    files: Sequence[Input | Output],
+    settings: Settings | None = None,
+    of: type[Settings] | None = None,
+    **given: Any,
 ) -> None:
     """The one door for what enters and leaves a stage: refuse files that cannot be read or must not be written so.
 
     Every stage calls it before it does anything, with what it was given for each of its `files`, and with its settings
-    and their class.
+    and their class. A stage that writes or reads more calls `check_places` with that besides.
 
     Raises:
-        InputError: an input is missing or a folder, an output's name has another ending than its kind of file, one file
+        InputError: an input is missing or no ordinary file, an output's name has another ending than its kind of file,
+            something lies there that this program did not write as such an output, it is an input, one file
             stands where several are taken, or the settings are another stage's.
     """
     if of is not None and not isinstance(settings, of):
         raise InputError(f"settings: are {type(settings).__name__}; this stage takes {of.__name__}")
+    written: list[Place] = []
+    read: list[Path] = []
     for file in files:
         value = given[file.name]
         if file.many and (isinstance(value, str | Path | Mapping) or not isinstance(value, Sequence)):
             raise InputError(f"{file.name} {value}: must be a list of files, such as [{str(value)!r}]")
         for path in [] if value is None else value if file.many else [value]:
             if isinstance(file, Output):
-                _check_output(file, path)
-            elif file.kind:
-                _check_input(file, Path(path))
+                _check_ending(file, path)
+                written += file.places(path)
+            else:
+                _check_input(file, path)
+                read.append(Path(path))
+    check_places(written, read)
 
 
-def _check_input(file: Input, path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"{file.kind} {path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+def _check_input(file: Input, path: str | Path) -> None:
+    if not str(path):
+        raise InputError(f"{file.shown}: is empty; give the name of a file")
+    if file.kind and (reason := why_unreadable(Path(path))):
+        raise InputError(f"{file.kind} {shown(path)}: {reason}")
 
 
-def _check_output(file: Output, path: Any) -> None:
+def _check_ending(file: Output, path: str | Path) -> None:
+    if not str(path):
+        raise InputError(f"{file.shown}: is empty; give the name of a file")
     if not str(path).endswith(file.suffix):
-        raise InputError(f"{file.shown} {path}: {file.rule}")
+        raise InputError(f"{file.shown} {shown(path)}: {file.rule}")

@@ -12,6 +12,7 @@ from calibrant.stages.stage import Input, Output, Stage, admit
 if TYPE_CHECKING:
     from calibrant.reporting.index import TableFile
 
+PARTS = ("provenance.json", "tables", "figures", "results.parquet", "results.csv", "summary.md", "index.html")
 FILES = (
     Input(
         "results",
@@ -19,7 +20,14 @@ FILES = (
         kind="results",
         metavar="INDEX.json",
     ),
-    Output("output", "folder of the report", metavar="DIR"),
+    Output(
+        "output",
+        "folder of the report",
+        metavar="DIR",
+        command="summarize",
+        form="report",
+        parts=PARTS,
+    ),
     Input("root", "where the paths in the index begin (here)", required=False, metavar="DIR"),
 )
 
@@ -38,6 +46,7 @@ def summarize(
     """
     scores = [score_argument(value) for value in settings.scores]
     admit(FILES, settings, SummarizeSettings, results=results, root=root, output=output)
+    from calibrant.artefacts.report_folder import report_folder
     from calibrant.reporting.index import read_index
     from calibrant.reporting.summarize import summarize as summarize_study
 
@@ -48,19 +57,19 @@ def summarize(
     if not place.is_dir():
         raise InputError(f"--root {place}: no such folder")
     lines: list[str] = []
-    with contextlib.chdir(place):
+    with contextlib.chdir(place), report_folder(folder, PARTS) as written:
         if index.targets:
             from calibrant.reporting.paper import summarize_paper
 
             lines.append(
-                str(summarize_paper(index, folder, real_text=not settings.no_real_text, rows=settings.rows).verdicts)
+                str(summarize_paper(index, written, real_text=not settings.no_real_text, rows=settings.rows).verdicts)
             )
         elif index.layout is not None:
             from calibrant.reporting.target import summarize_target
 
-            summarize_target(index, folder)
+            summarize_target(index, written)
         else:
-            shown = summarize_study(index, folder, real_text=not settings.no_real_text, rows=settings.rows)
+            shown = summarize_study(index, written, real_text=not settings.no_real_text, rows=settings.rows)
             lines += [f"{finding.text} {finding.hedge}".strip() for finding in shown.findings[:1]]
     return "\n".join([*lines, f"report: {Path(output) / 'index.html'}"])
 

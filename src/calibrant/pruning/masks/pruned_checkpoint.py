@@ -44,6 +44,7 @@ def write_pruned_checkpoint(model: str | Path | Checkpoint, masks: str | Path, o
         write_provenance(
             folder,
             {
+                "stage": "apply",
                 "id": "-".join(str(file.metadata.get(key)) for key in ("model", "method", "sparsity")),
                 "base_model": checkpoint.id,
                 "base_model_sha256": checkpoint.sha256,

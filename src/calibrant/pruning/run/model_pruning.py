@@ -72,7 +72,7 @@ def prune_model(
     }
     dense = _dense(statistics, method, described, kernels)
     partial = Partial(output, {**described, "threads": torch.get_num_threads()})
-    with torch.no_grad(), partial.worth_keeping():
+    with partial, torch.no_grad():
         _prune_layers(
             streamed, targets, method, inputs, dense, partial, Activations(partial.folder, activations), progress
         )

@@ -1,8 +1,7 @@
 """Finished layers of an unfinished pruning run, and the activations that it goes on from."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +26,6 @@ class Partial(Unfinished):
         super().__init__(output, inputs)
         self._saved = time.monotonic()
         self._took = 0.0
-
-    @contextmanager
-    def worth_keeping(self) -> Iterator[None]:
-        """Drop the folder if the run is refused inside the context before a layer is finished."""
-        try:
-            yield
-        except InputError:
-            if not any(self.folder.glob("layer-*")):
-                self.remove()
-            raise
 
     def layer_file(self, index: int) -> Path:
         """Packed masks of a finished layer; updated weights lie beside it."""

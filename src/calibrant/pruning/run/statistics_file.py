@@ -106,7 +106,7 @@ def write_dense_statistics(
     layers = find_decoder_layers(streamed.model)
     check_exclude(layers, exclude, streamed.places)
     partial = Partial(output, {**described, "threads": torch.get_num_threads()})
-    with torch.no_grad(), partial.worth_keeping():
+    with partial, torch.no_grad():
         held = calibrate(streamed, layers, inputs.ids, Activations(partial.folder, activations).empty)
         for step in walk(streamed, layers, held, partial, _is_whole, "dense statistics", progress):
             assert step.calls is not None
