@@ -144,7 +144,7 @@ def test_a_stage_takes_what_it_says(command: str) -> None:
 def test_messages_say_flag_value_and_what_is_right() -> None:
     with pytest.raises(InputError, match=r"^--attention flash: unknown; use auto or sdpa$"):
         PruneSettings(method="wanda", sparsity="0.5", attention="flash")
-    with pytest.raises(InputError, match=r"^--threads -1: must be 0 \(PyTorch's default\) or more$"):
+    with pytest.raises(InputError, match=r"^--threads -1: must be 0 \(PyTorch's default\) or more, up to 4096$"):
         PruneSettings(method="wanda", sparsity="0.5", threads=-1)
 
 
