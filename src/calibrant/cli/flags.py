@@ -20,7 +20,7 @@ class _Once(argparse.Action):
         if self.dest in given:
             parser.error(f"argument {option_string}: given twice; it takes one value")
         given.add(self.dest)
-        setattr(namespace, self.dest, values)
+        setattr(namespace, self.dest, "--" if values == [] else values)  # argparse loses the value of `--source=--`
 
 
 def _typed(read: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:
