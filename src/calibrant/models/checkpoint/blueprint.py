@@ -47,11 +47,13 @@ def draw_blueprint(path: Path, config: Any, tensors: Mapping[str, StoredTensor])
         InputError: transformers cannot build it, it is no causal language model, or weights are missing, of other
             shapes, or of integers.
     """
+    from transformers.initialization import no_init_weights
+
     from calibrant.models.checkpoint.key_map import KeyMap
 
     require_causal_head(path, config)
     check_counts(path, config, tensors)
-    with building(path), torch.device("meta"):
+    with building(path), torch.device("meta"), no_init_weights():
         model = build(config, torch.float32)
         places = KeyMap(model).places(tensors)
     if quantised(config):
