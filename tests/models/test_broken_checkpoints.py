@@ -374,7 +374,7 @@ def test_sets_longer_than_a_table_of_positions(tiny_model_dir: Path, tmp_path: P
             lambda: cal.sample(text, model, out, cal.SampleSettings(samples=2, length=length)),
             lambda: cal.prune(model, ids, tmp_path / "m.safetensors", wanda, progress=False),
             lambda: cal.statistics(model, ids, tmp_path / "s.safetensors", progress=False),
-            lambda: cal.score(ids, model, out),
+            lambda: cal.score(ids, model, tmp_path / "scores.parquet"),
         ]
 
     for length in (32, 33):
