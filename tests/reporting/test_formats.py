@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from calibrant.artefacts.provenance import write_described
 from calibrant.reporting.index import read_index
 from calibrant.reporting.summarize import summarize
 
@@ -17,7 +18,7 @@ def test_a_mixture_of_formats_is_named(make_study: Callable[..., Any], tmp_path:
     index = read_index(study.write())
     for number, run in enumerate(index.runs):
         record = {"settings": {"dtype": others if number == 3 else "float32"}}
-        Path(run.evaluation).with_suffix(".provenance.json").write_text(json.dumps(record))
+        write_described(run.evaluation, json.loads(Path(run.evaluation).read_text()), record)
     page = summarize(index, tmp_path / "report")
     sentence = f"{len(index.runs) - 1} evaluations in float32" if said else "several number formats"
     assert any(sentence in text for text in page.limitations) == said

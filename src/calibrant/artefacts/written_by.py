@@ -60,7 +60,7 @@ def _parquet(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return json.loads((pq.read_schema(path).metadata or {}).get(KEY.encode(), b"null"))
+        return json.loads((pq.read_metadata(path).metadata or {}).get(KEY.encode(), b"null"))
     except (pa.ArrowException, OSError, ValueError, RecursionError):
         return None
 

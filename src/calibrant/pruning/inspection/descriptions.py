@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from calibrant.calibration.sample_set import read_samples
+from calibrant.errors import printable
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint, open_checkpoint
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.structure.decoder_layers import find_decoder_layers, find_linears
@@ -156,7 +157,7 @@ def model(path: Path) -> str:
 
 def _shown(value: Any) -> str:
     """A value on one line of a terminal: what a file says of itself may hold control characters."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
+    return printable(str(value))
 
 
 def _fields(metadata: dict[str, Any], *names: str) -> list[str]:
