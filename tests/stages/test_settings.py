@@ -121,6 +121,8 @@ def test_flags_give_back_the_settings_that_they_were_made_of(command: str, data:
             wanted[each.name] = value
     if wanted.get("tensor_parallel", 1) > 1:
         wanted["engine"] = "vllm"
+    if wanted.get("fewshot"):
+        wanted["tasks"] = wanted.get("tasks") or ("piqa",)
     if wanted.get("bos") == "never":
         wanted.pop("prefix_length", None)  # 0 would not go with it
     words = command_line(STAGE_SETTINGS[command], wanted)

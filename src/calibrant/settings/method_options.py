@@ -90,7 +90,7 @@ COMMON = (
     Option("group", "", "what competes in unstructured pruning; the criterion's own by default", choices=GROUPS),
 )
 OPTIONS: dict[str, tuple[Option, ...]] = {
-    "ria": (Option("ria.exponent", 0.5, "power of the input feature's norm", low=0),),
+    "ria": (Option("ria.exponent", 0.5, "power of the input feature's norm", low=0, high=10),),
     "sparsegpt": (
         Option("sparsegpt.damping", 0.01, "share of the Hessian's mean diagonal added to it", low=0),
         Option("sparsegpt.block_size", 128, "columns handled together", low=1),

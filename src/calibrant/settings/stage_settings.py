@@ -7,6 +7,7 @@ are not here; `calibrant.stages` has them.
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 
+from calibrant.errors import InputError, shown
 from calibrant.settings.batches import EVALUATION_TOKENS, EVALUATION_TOKENS_GPU, SCORING_TOKENS
 from calibrant.settings.compute_settings import ComputeSettings, PassSettings
 from calibrant.settings.method_options import METHODS
@@ -101,6 +102,11 @@ class EvaluateSettings(TaskSettings, BosSettings, ComputeSettings):
         f"tokens of one forward pass, padding included ({EVALUATION_TOKENS} on CPUs, {EVALUATION_TOKENS_GPU} on GPUs)",
         least=1,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fewshot and not self.tasks:
+            raise InputError(f"--fewshot {shown(', '.join(self.fewshot))}: names tasks, and no --tasks are given")
 
 
 @dataclass(frozen=True, kw_only=True)
