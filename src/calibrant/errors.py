@@ -39,6 +39,14 @@ def shown(text: object, longest: int = LONGEST) -> str:
     return printable(found)
 
 
+def shown_value(value: object, longest: int = LONGEST) -> str:
+    """A value of a configuration as a message shows it: texts in quotes."""
+    try:
+        return shown(repr(value), longest)
+    except ValueError:  # a number of more than 4,300 digits
+        return "a number of thousands of digits"
+
+
 def printable(text: str) -> str:
     r"""The same text with control characters written out, as `\x1b`, so that a terminal prints them and obeys none."""
     return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -5,8 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from calibrant.errors import InputError
-from calibrant.study.plain_data import shown
+from calibrant.errors import InputError, shown_value
 from calibrant.study.validation import suggest
 from calibrant.study.yaml_mappings import merge, read_yaml
 
@@ -28,8 +27,8 @@ def layers(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     preset = presets(_chosen("preset", config, name), name)
     if config.get("extends") not in (None, preset.get("extends")):
         raise InputError(
-            f"{name}: extends is {shown(config['extends'])}; only a preset's own file says what it is laid over: leave "
-            "it out"
+            f"{name}: extends is {shown_value(config['extends'])}; only a preset's own file says what it is laid over: "
+            "leave it out"
         )
     experiment = _file("experiment", _chosen("experiment", config, name), name)
     if "grids" in experiment:
@@ -104,7 +103,9 @@ def _chosen(kind: str, config: Mapping[str, Any], name: str) -> str:
 def _file(kind: str, chosen: Any, name: str) -> dict[str, Any]:
     known = _choices(kind)
     if chosen not in known:
-        raise InputError(f"{name}: {kind} is {shown(chosen)}{suggest(chosen, known)}; allowed: {', '.join(known)}")
+        raise InputError(
+            f"{name}: {kind} is {shown_value(chosen)}{suggest(chosen, known)}; allowed: {', '.join(known)}"
+        )
     return read_yaml(layer_folder(kind) / f"{chosen}.yaml")
 
 

@@ -4,7 +4,7 @@ import math
 import unicodedata
 from typing import Any
 
-from calibrant.errors import InputError
+from calibrant.errors import InputError, shown_value
 
 DEEPEST = 40
 MOST = 20_000  # values in all: the largest study that the tests have has 600
@@ -33,7 +33,7 @@ def check_plain(config: Any, name: str) -> None:
                 if not isinstance(inner, str):
                     raise InputError(f"{where} has the key {inner!r}, which is no text; write it in quotes")
                 if wrong := unreadable(inner):
-                    raise InputError(f"{where} has the key {shown(inner)}, which holds {wrong}")
+                    raise InputError(f"{where} has the key {shown_value(inner)}, which holds {wrong}")
                 size += len(inner)
                 look(item, (*key, inner))
         elif isinstance(value, list):
@@ -42,15 +42,17 @@ def check_plain(config: Any, name: str) -> None:
         elif isinstance(value, str):
             size += len(value)
             if wrong := unreadable(value):
-                raise InputError(f"{where} is {shown(value)}, which holds {wrong}")
+                raise InputError(f"{where} is {shown_value(value)}, which holds {wrong}")
         elif isinstance(value, float):
             if not math.isfinite(value):
                 raise InputError(f"{where} is {value}; it must be a finite number")
         elif isinstance(value, int):
             if abs(value) > LARGEST:
-                raise InputError(f"{where} is {shown(value)}; it must be a number of at most {LARGEST:,}")
+                raise InputError(f"{where} is {shown_value(value)}; it must be a number of at most {LARGEST:,}")
         elif value is not None:
-            raise InputError(f"{where} is a {type(value).__name__}, {shown(str(value))}; if a text was meant, quote it")
+            raise InputError(
+                f"{where} is a {type(value).__name__}, {shown_value(str(value))}; if a text was meant, quote it"
+            )
         if size > LONGEST:
             raise InputError(f"{name}: the study has more than {LONGEST:,} characters; name files by patterns")
 
@@ -65,11 +67,3 @@ def unreadable(text: str) -> str:
             what = "half of a character" if kind == "Cs" else "a control character"
             return f"{what} (U+{ord(character):04X})"
     return ""
-
-
-def shown(value: Any) -> str:
-    """A value for a message: on one line, its middle left out where it is long."""
-    if isinstance(value, int) and abs(value) > 10**60:
-        return "a number of more than 60 digits"
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:90]}… ({len(text):,} characters)"

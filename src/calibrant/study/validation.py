@@ -7,9 +7,8 @@ from typing import Any
 
 import jsonschema
 
-from calibrant.errors import InputError
+from calibrant.errors import InputError, shown_value
 from calibrant.settings.regular_expression import read_regex
-from calibrant.study.plain_data import shown
 
 LONGEST_NAME = 100  # characters that are compared with what was probably meant
 
@@ -78,13 +77,13 @@ def explain(error: Any) -> str:
         prefix = "" if key == "the file" else f"{key}."
         if unknown[0] in FORMER:
             return f"{prefix}{unknown[0]} is no key any more; use {prefix}{FORMER[unknown[0]]}"
-        found = f"unknown key {prefix}{shown(unknown[0])[1:-1]}{suggest(unknown[0], known)}"
+        found = f"unknown key {prefix}{shown_value(unknown[0])[1:-1]}{suggest(unknown[0], known)}"
         return f"{found}; allowed here: {', '.join(known)}"
     if rule == "required":
         missing = [k for k in limit if k not in value]
         return f"{key} lacks the key {missing[0]}; it must have {', '.join(limit)}"
     named = "propertyNames" in error.absolute_schema_path  # what is wrong is a name, not a value
-    found = f"{key} has the name {shown(value)}" if named else f"{key} is {shown(value)}"
+    found = f"{key} has the name {shown_value(value)}" if named else f"{key} is {shown_value(value)}"
     if rule == "enum":
         return f"{found}{suggest(value, limit)}; allowed: {', '.join(map(str, limit))}"
     if rule == "type":
