@@ -58,6 +58,11 @@ onstart:
     # ends adds a round, and after some hundred jobs Snakemake is busy with nothing else. Its default limits no study.
     if (limiter := workflow.scheduler.job_rate_limiter) and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
+    if workflow.is_main_process and workflow.storage_settings.default_storage_provider is None:
+        try:
+            check_contents(config["study"])
+        except InputError as error:
+            raise WorkflowError(str(error)) from None
 
 
 rule all:

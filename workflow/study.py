@@ -22,6 +22,7 @@ from calibrant.artefacts.temporary_names import TEMPORARY
 from calibrant.cli.warm import ENVIRONMENT, VARIABLE, left_out, why_not
 from calibrant.errors import InputError
 from calibrant.stages.study_check import check_files, check_study
+from calibrant.stages.study_contents import check_contents
 from calibrant.study.config_layers import preset_names
 from calibrant.study.study_file import load_config, load_preset
 from calibrant.system import sees_processes
@@ -112,7 +113,8 @@ def main() -> int:
         config = load_preset(options.config, base) if by_name else load_config(options.config or base, base)
         os.chdir(ROOT)  # where Snakemake runs, and the names of files are to be read
         check_study(config, options.config or "config.yaml")
-        if not any("profile" in word or "storage" in word for word in options.rest):  # there, files may lie elsewhere
+        elsewhere = any("profile" in word or "storage" in word for word in options.rest)  # where files may lie
+        if not elsewhere:
             check_files(config, options.config or "config.yaml")
         check_writable(ROOT)
         os.environ.update(cache_variables(ROOT, os.environ))
@@ -127,6 +129,12 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    try:
+        if not elsewhere:
+            check_contents(name)
+    except InputError as error:
+        print(f"make study: {error}", file=sys.stderr)
+        return 2
     command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/default"]
     if options.config:
         command += ["--config", f"preset={options.config}"] if by_name else [f"--configfile={file}"]

@@ -263,7 +263,10 @@ def test_files_are_looked_at_before_the_first_job(tmp_path: Path, monkeypatch: p
     Path("web.jsonl").write_text('{"text": "x"}\n')
     check_files(config, "my.yaml")
     Path("web.jsonl").unlink()
-    Path("data/mine/sources/web").mkdir(parents=True)  # fetched already: the file may be gone
+    Path("data/mine/sources/web").mkdir(parents=True)
+    for name in ("documents.parquet", "heldout.parquet", "provenance.json"):  # fetched already: the file may be gone
+        assert said() == "my.yaml: sources.web: web.jsonl: no such file"
+        Path("data/mine/sources/web", name).touch()
     check_files(config, "my.yaml")
 
 

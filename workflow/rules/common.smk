@@ -24,6 +24,7 @@ from calibrant.settings.setting import command_line
 from calibrant.settings.stage_settings import STAGE_SETTINGS
 from calibrant.stages.commands import stage_module
 from calibrant.stages.study_check import check_study
+from calibrant.stages.study_contents import check_contents
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
 from calibrant.study.inspected_masks import compared, heldout_set

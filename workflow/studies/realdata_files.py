@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-TARGET = Path("data/realdata")
+TARGET = Path("data/realdata-files")
 COPIED = (
     "corpora/c4_en.jsonl.gz",
     "corpora/wikipedia_en.jsonl.gz",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from calibrant.errors import InputError
+from calibrant.errors import InputError, shown
 from calibrant.settings.method_options import owl_options, read_options
 from calibrant.settings.sparsity import parse_sparsity
 from calibrant.sources.asset_specs import parse_assets
@@ -38,6 +38,7 @@ def check_study(config: Mapping[str, Any], name: str) -> None:
         _check_heldout(config)
         _check_names(config)
         _check_folders(StudyPaths(config["study"]))
+        _check_inputs(config, StudyPaths(config["study"]))
     except InputError as error:
         said = str(error)
         raise InputError(said if said.startswith(f"{name}: ") else f"{name}: {said}") from None
@@ -54,7 +55,7 @@ def check_files(config: Mapping[str, Any], name: str) -> None:
     for key, spec in specs(config).items():
         section, _, asset = key.partition(".")
         made = paths.task_files(asset, config["tasks"][asset]) if section == "tasks" else []
-        if not all(Path(each).exists() for each in made or [f"{paths.data}/{key.replace('.', '/')}"]):
+        if not all(Path(each).exists() for each in made or paths.fetched(section, asset)):
             wanted[key] = spec
     for key, files in absent(config).items():
         if key in wanted:
@@ -132,6 +133,22 @@ def _check_names(config: Mapping[str, Any]) -> None:
         for name in [*named_files(spec), *([spec["path"]] if "path" in spec else [])]:
             if "{" in name or "}" in name:
                 raise InputError(f"{key} names the file {name}; rename it: Snakemake takes braces for wildcards")
+
+
+def _check_inputs(config: Mapping[str, Any], paths: StudyPaths) -> None:
+    """What the study reads lies outside the folders that it writes: Snakemake empties those of its outputs."""
+    for folder in (paths.data, paths.report):
+        own = Path(os.path.realpath(folder))
+        for key, spec in specs(config).items():
+            named = [*named_files(spec), *([spec["path"]] if "path" in spec else [])]
+            for name in [*named, *(local_files(spec) if named else [])]:
+                # Where a link lies too: the link is what would be removed.
+                lies = Path(os.path.realpath(Path(name).parent)) / Path(name).name
+                if any(own in (place, *place.parents) for place in (lies, Path(os.path.realpath(name)))):
+                    raise InputError(
+                        f"{key} names {shown(name)}, which lies in {folder}, where study {paths.study} writes and "
+                        "removes files; move it to another folder, or give the study another name"
+                    )
 
 
 def _check_folders(paths: StudyPaths) -> None:

@@ -105,6 +105,13 @@ class StudyPaths:
             else f"{self.data}/{section}/{name}/provenance.json"
         )
 
+    def fetched(self, section: str, name: str) -> list[str]:
+        """What a download makes of the model, a source or a text: there, only when it came to its end."""
+        if section == "model":
+            return [self.provenance(section, name)]
+        tables = ("documents", "heldout") if section == "sources" else ("documents",)
+        return [*(f"{self.data}/{section}/{name}/{each}.parquet" for each in tables), self.provenance(section, name)]
+
     def task_files(self, name: str, spec: dict[str, Any]) -> list[str]:
         """The row files of a task, or the record that lm-eval fetched them; none where evaluation fetches them."""
         if spec.get("hub"):
