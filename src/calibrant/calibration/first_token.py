@@ -10,21 +10,30 @@ from typing import Any
 from calibrant.errors import InputError
 
 
-def first_token(tokenizer: Any, bos: str) -> int | None:
+def first_token(tokenizer: Any, bos: str, vocabulary: int | None = None) -> int | None:
     """Id of the token at the head of every window and row, or None where there is none.
 
     Args:
         tokenizer: the model's.
-        bos: `auto` (where the tokenizer itself puts one), `always` or `never`.
+        bos: `auto` (where the tokenizer itself puts one), `always`, `never`, or `named` (wherever it names one).
+        vocabulary: the number of tokens that the model has; None where no model reads the token.
 
     Raises:
-        InputError: `always`, and the tokenizer names no such token.
+        InputError: `always`, and the tokenizer names no such token, or one that the model does not have.
     """
     own = tokenizer.bos_token_id
     if bos == "always" and own is None:
         raise InputError("--bos always: the model's tokenizer names no beginning-of-text token; use auto or never")
-    wanted = bos == "always" or (bos == "auto" and puts_first_token(tokenizer))
-    return int(own) if wanted else None
+    wanted = own is not None and (bos in ("always", "named") or (bos == "auto" and puts_first_token(tokenizer)))
+    if not wanted:
+        return None
+    if vocabulary is not None and own >= vocabulary:
+        hint = "give a prefix of 1 token or more and" if bos == "named" else "use"
+        raise InputError(
+            f"model {tokenizer.name_or_path}: its tokenizer's beginning-of-text token has the id {own}, and the model "
+            f"knows {vocabulary:,} ids; {hint} --bos never"
+        )
+    return int(own)
 
 
 def puts_first_token(tokenizer: Any) -> bool:

@@ -96,7 +96,7 @@ def evaluate_many(
     rows = RowFolder(data) if data is not None else None
     tasks = load_tasks(settings.tasks, rows, settings.fewshot) if settings.tasks else TaskSet({}, {}, {})
     tokenizer = load_tokenizer(checkpoint)
-    first = first_token(tokenizer, settings.bos)
+    first = first_token(tokenizer, settings.bos, checkpoint.vocabulary)
     read = read_text if settings.text_average == "corpus" else read_documents_apart
     least = 2 if first is None else 1
     read_texts = [

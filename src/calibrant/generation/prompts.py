@@ -36,20 +36,21 @@ def make_prompts(
     length: int,
     seed: int,
     bos: str = "auto",
+    vocabulary: int | None = None,
     length_means: str = "total",
 ) -> Prompts:
     """Truncate documents to their first tokens (Section 4, Eq. 2 of the paper).
 
     Documents are drawn without replacement in an order permuted by `seed`; when they are fewer than the samples,
     a fresh permutation follows. Documents shorter than the prefix are passed over. Where rows begin with a
-    beginning-of-text token (`bos`, as `first_token` takes it), it comes before the prefix and counts as a token of the
-    row. A prefix of 0 tokens is that token alone, of any tokenizer that names one.
+    beginning-of-text token (`first_token` of `bos` and the model's `vocabulary`), it comes before the prefix and
+    counts as a token of the row. A prefix of 0 tokens is that token alone, of any tokenizer that names one.
 
     Raises:
         InputError: no document is long enough, the row has no room for a new token, or the tokenizer names no token
-            that the rows could begin with.
+            that the rows could begin with, or one that the model does not have.
     """
-    first = first_token(tokenizer, bos) if prefix_length else tokenizer.bos_token_id
+    first = first_token(tokenizer, bos if prefix_length else "named", vocabulary)
     if first is None and prefix_length == 0:
         raise InputError(
             "--prefix-length 0: such a row starts from the beginning-of-text token, and the model's tokenizer names "

@@ -72,6 +72,7 @@ def generate(
         length=settings.length,
         seed=settings.seed,
         bos=settings.bos,
+        vocabulary=checkpoint.vocabulary,
         length_means=settings.length_means,
     )
     total = prompts.rows[0].total
@@ -83,7 +84,8 @@ def generate(
     checkpoint.check_numbers()
     engine, dtype = open_engine(checkpoint, settings, total)
     batch_size = min(settings.batch_size or choose_batch_size(engine, total, device), settings.samples)
-    vocabulary = Vocabulary(tuple(special_ids(tokenizer)), len(tokenizer))
+    drawable = [token for token in special_ids(tokenizer) if token < checkpoint.vocabulary]
+    vocabulary = Vocabulary(tuple(drawable), len(tokenizer))
     bos = begins(prompts.rows[0].prefix, tokenizer)
     metadata = _metadata(checkpoint, found, settings, bos, engine, dtype, device.type, batch_size)
     store = PartialRows(output, metadata)

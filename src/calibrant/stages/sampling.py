@@ -48,7 +48,7 @@ def sample(
     found = read_documents(documents, settings.source, **settings.reading)
     if settings.retokenise:
         found = dataclasses.replace(found, token_ids=None)
-    first = first_token(tokenizer, settings.bos)
+    first = first_token(tokenizer, settings.bos, checkpoint.vocabulary)
     table = sample_documents(
         found,
         tokenizer,

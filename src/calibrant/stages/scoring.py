@@ -51,7 +51,7 @@ def score(
     check_vocabulary(samples, read, checkpoint.vocabulary)
     # A folder without a tokenizer has none that puts a token before its texts.
     tokenizer = load_tokenizer(checkpoint) if settings.bos == "always" or has_tokenizer(checkpoint.path) else None
-    first = None if tokenizer is None else first_token(tokenizer, settings.bos)
+    first = None if tokenizer is None else first_token(tokenizer, settings.bos, checkpoint.vocabulary)
     begun = [tokenizer is not None and begins(row, tokenizer) for row in sequences]
     if first is not None:
         sequences = [row if has else [first, *row] for row, has in zip(sequences, begun, strict=True)]

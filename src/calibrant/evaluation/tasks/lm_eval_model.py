@@ -30,6 +30,7 @@ class TreeLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self.tokenizer = tokenizer
         self.scorer = scorer
         self.max_length = resolve_max_length(getattr(model, "config", None), tokenizer)
+        self.vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
         self._last_text: tuple[str, list[int]] | None = None
         self._last_encoded: tuple[str, list[Request]] | None = None
 
@@ -102,6 +103,11 @@ class TreeLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
             raise InputError(
                 f"a continuation has {len(after)} tokens after a context of {len(before)}; "
                 f"it must have 1 to {self.max_length} (the model's length)"
+            )
+        if (most := max(*before, *after)) >= self.vocabulary:
+            raise InputError(
+                f"model {self.tokenizer.name_or_path}: its tokenizer puts the token id {most} before or into texts, "
+                f"and the model knows {self.vocabulary:,} ids"
             )
         return Request((before + after)[-(self.max_length + 1) :][:-1], after)
 

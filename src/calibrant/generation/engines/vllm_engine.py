@@ -45,9 +45,12 @@ class VllmEngine:
         return settings.end_of_text == "stop"
 
     def row_bytes(self, length: int) -> int:
-        """Bytes of key-value cache for one row, over all GPUs."""
-        heads = getattr(self.config, "num_key_value_heads", None) or self.config.num_attention_heads
-        width = getattr(self.config, "head_dim", None) or self.config.hidden_size // self.config.num_attention_heads
+        """Bytes of key-value cache for one row, over all GPUs; 0 for a model without attention heads."""
+        own = getattr(self.config, "num_attention_heads", None)
+        if own is None:
+            return 0
+        heads = getattr(self.config, "num_key_value_heads", None) or own
+        width = getattr(self.config, "head_dim", None) or self.config.hidden_size // own
         size = 4 if self.dtype == "float32" else 2
         return int(2 * self.config.num_hidden_layers * heads * width * length * size)
 

@@ -5,12 +5,20 @@ from typing import Any
 
 import torch
 
-from calibrant.errors import InputError
+from calibrant.errors import InputError, shown_value
 from calibrant.models.checkpoint.checkpoint_files import read_raw_config
 from calibrant.models.checkpoint.config_sizes import check_sizes
 from calibrant.models.checkpoint.file_kinds import require_file
 from calibrant.models.checkpoint.library_calls import told_in_one_line
 
+CALL_OPTIONS = {
+    "return_dict": True,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "output_router_logits": False,
+    "torchscript": False,
+}
+NOT_KEYS = ("attribute_map", "sub_configs")  # of a configuration's class
 OPENLM = "openlm"  # as config.json names its architecture, which transformers does not know by itself
 
 
@@ -27,9 +35,11 @@ def load_config(path: str | Path) -> Any:
     require_file(path / "config.json")
     with told_in_one_line(f"model {path}: its config.json cannot be used"):
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-    check_sizes(path, config)
-    _check_dtype(path, config)
-    _check_kernel(path, config)
+        _check_parts(path, config)
+        _set_call_options(config)
+        check_sizes(path, config)
+        _check_dtype(path, config)
+        _check_kernel(path, config)
     return config
 
 
@@ -49,6 +59,35 @@ def checkpoint_dtype(config: Any) -> torch.dtype | None:
     """The number format of a checkpoint's weights by its transformers configuration; None when it names none."""
     found = getattr(config, "dtype", None)
     return found if isinstance(found, torch.dtype) else None
+
+
+def _check_parts(path: Path, config: Any) -> None:
+    """Transformers takes keys that it does not know as they are, in place of its own methods and parts too."""
+    from transformers import PretrainedConfig
+
+    for name in vars(config):
+        own = getattr(type(config), name, None)
+        if callable(own) or name in NOT_KEYS:
+            raise InputError(f"model {path}: its config.json has the key {name}, which is none of a configuration's")
+    text = config.get_text_config()
+    if not isinstance(text, PretrainedConfig):
+        name = next((name for name, value in vars(config).items() if value is text), "text_config")
+        raise InputError(
+            f"model {path}: its config.json has {name} {shown_value(text)}, and a model of type {config.model_type} "
+            "has no such part"
+        )
+
+
+def _set_call_options(config: Any) -> None:
+    """What a call returns beside logits is the caller's choice: the same whatever a model's file says of it."""
+    from transformers import PretrainedConfig
+
+    for part in vars(config).values():
+        if isinstance(part, PretrainedConfig):
+            _set_call_options(part)
+    for name, value in CALL_OPTIONS.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
 
 
 def _check_dtype(path: Path, config: Any) -> None:

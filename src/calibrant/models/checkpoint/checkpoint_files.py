@@ -7,10 +7,11 @@ from typing import Any
 from calibrant.artefacts.atomic import SIDECAR, read_json
 from calibrant.artefacts.digest import sha256_file, sha256_json
 from calibrant.artefacts.provenance import read_provenance
-from calibrant.errors import InputError
+from calibrant.errors import InputError, shown_value
 from calibrant.models.checkpoint.file_kinds import refuse_special_files, require_file
 from calibrant.models.checkpoint.library_calls import first_line
 from calibrant.models.checkpoint.weight_files import weight_files
+from calibrant.settings.setting import check_text
 
 VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 TOKENIZER_FILES = (
@@ -32,6 +33,7 @@ def resolve(model: str | Path, revision: str | None = None) -> Path:
     """
     path = Path(model)
     if _is_folder(path):
+        check_text("model", str(model))  # libraries take paths as text
         refuse_special_files(path)
         if not (path / "config.json").exists():
             raise InputError(f"model {path}: the folder has no config.json, so it is not a Hugging Face model")
@@ -66,14 +68,22 @@ def model_id(path: str | Path) -> str:
     """What to call a model in metadata: the origin in its provenance sidecar, its hub id, or its folder's name.
 
     Never a machine's path, so that files are the same wherever they are made.
+
+    Raises:
+        InputError: what its sidecar calls it, or its folder's name, is no text.
     """
     origin = read_provenance(path).get("id")
+    if origin is not None and not isinstance(origin, str):
+        raise InputError(f"{Path(path) / SIDECAR}: id {shown_value(origin)}: must be a text")
     if origin:
-        return str(origin)
+        check_text(f"{Path(path) / SIDECAR}: id", origin)
+        return origin
     folder = Path(path).resolve()
+    name = folder.name
     if folder.parent.name == "snapshots":  # of the hub's cache: models--owner--name/snapshots/revision
-        return folder.parents[1].name.removeprefix("models--").replace("--", "/", 1)
-    return folder.name
+        name = folder.parents[1].name.removeprefix("models--").replace("--", "/", 1)
+    check_text(f"model {path}: the name of its folder", name)
+    return name
 
 
 def companion_files(path: str | Path) -> list[Path]:

@@ -12,6 +12,7 @@ from calibrant.artefacts.atomic import read_json
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.file_kinds import require_file
 from calibrant.models.checkpoint.weight_headers import Header, StoredTensor, read_header
+from calibrant.settings.setting import check_text
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -64,6 +65,7 @@ def _indexed(path: Path) -> list[str]:
         raise InputError(f"{index}: weight_map must map tensors to the files that hold them")
     names = sorted(set(named.values()))
     for name in names:
+        check_text(f"{index}: names the file", name)
         if PurePath(name).name != name or "\\" in name or "\0" in name or not name.endswith(".safetensors"):
             raise InputError(f"{index}: names the file {name!r}; it must be a .safetensors file beside the index")
         if not os.path.lexists(path / name):
