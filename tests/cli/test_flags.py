@@ -1,11 +1,15 @@
 """What is typed: numbers in ASCII digits, one value a flag, nothing that a terminal would obey in a message."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import ROOT
 
 from calibrant.cli.main import main
 from calibrant.errors import UNPRINTABLE, one_line, printable, shown
@@ -100,3 +104,29 @@ def test_every_default_is_in_the_help(capsys: pytest.CaptureFixture[str], comman
         if not each.required:
             part = text[text.index(f" {each.flag} ", text.index("options:")) :]
             assert re.search("default", part.split(" --")[1] if each.kind is bool else part), each.flag
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_traceback_and_nothing_is_written_into_files(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    command = (
+        f"{sys.executable} -m calibrant plan tiny --counts {closed}; {sys.executable} -m calibrant sample --model m"
+    )
+    command += f" --documents {tmp_path}/a.txt --output {tmp_path}/o.parquet {closed}; echo $? >{tmp_path}/status"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "status").read_text() == "2\n"
+    assert (tmp_path / "a.txt").read_text() == "text"
+
+
+def test_a_folder_that_was_removed_is_said(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = f"rmdir {tmp_path}/gone; {sys.executable} -m calibrant plan tiny"
+    source = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path / "gone", capture_output=True, text=True, check=False, env=source
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "calibrant: the working folder is no longer there; change to one that is\n",
+    )

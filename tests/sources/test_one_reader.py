@@ -192,7 +192,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jsonl")
     (tmp_path / "folder.jsonl").mkdir()
     for name, words in (
-        ("pipe.jsonl", "is a pipe or a device"),
+        ("pipe.jsonl", "is a pipe"),
         ("folder.jsonl", "is a folder"),
         ("n" * 300 + ".txt", "no such"),
     ):

@@ -165,5 +165,5 @@ def test_the_shell_executes_nothing_of_a_study(
     assert not list(workspace.folder.rglob("pwned*"))
     words = (tmp_path / "words").read_text().split("\0")
     specs = [json.loads(word) for word in words if word.startswith("{")]
-    assert any(spec.get("model", {}).get("note") == HOSTILE for spec in specs)
+    assert any(spec.get("model", {}).get("note") == PAYLOADS[0] for spec in specs)
     assert any(word.endswith("config.json") or "--model" in word for word in words)

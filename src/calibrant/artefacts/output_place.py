@@ -8,19 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from calibrant.artefacts.atomic import check_replaceable, foreign_files
+from calibrant.artefacts.file_kinds import kind_of
 from calibrant.artefacts.unfinished import check_partial, partial_folder
 from calibrant.artefacts.written_by import written_by
 from calibrant.errors import InputError, shown
 
 LONGEST_NAME = 255  # bytes, on nearly every file system
 SYSTEMS = (Path("/proc"), Path("/sys"))  # where the system lets root write, by its word, and nothing can be made
-KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-}
 
 
 @dataclass(frozen=True)
@@ -66,40 +60,17 @@ def check_places(places: Sequence[Place], inputs: Iterable[Path]) -> None:
         taken[spot] = place
 
 
-def kind_of(path: Path) -> str | None:
-    """What a path that exists is, where it is no ordinary file, links followed: `a folder`, `a pipe`, `a device`."""
-    try:
-        return KINDS.get(stat.S_IFMT(path.stat().st_mode))
-    except (OSError, ValueError):
-        return None
-
-
-def why_unreadable(path: Path) -> str | None:
-    """Why a path is no file that can be read; None where it is one."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return "a link to a file that is not there" if path.is_symlink() else "no such file"
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    except ValueError:  # a NUL in the name
-        return "no name of a file"
-    if kind := KINDS.get(stat.S_IFMT(mode)):
-        return f"is {kind}, not a file"
-    return None if os.access(path, os.R_OK) else "cannot be read (Permission denied)"
-
-
 def _check_name(place: Place) -> None:
     written = partial_folder(place.path) if place.partial and place.path.name else place.path
     try:
-        longest = max((os.fsencode(part) for part in written.parts), key=len, default=b"")
+        longest = max((part.encode() for part in written.parts), key=len, default=b"")
     except UnicodeEncodeError:
-        longest = b""
+        raise InputError(f"--{place.flag} {_show(place.path)}: the name is no UTF-8; give another") from None
     if "\0" in str(place.path) or not longest or not place.path.name:
         raise InputError(f"--{place.flag} {str(place.path)!r}: is no name of a file")
     if len(longest) > LONGEST_NAME:
         raise InputError(
-            f"--{place.flag} {_show(place.path)}: the name {shown(os.fsdecode(longest), 40)}, which is written, has "
+            f"--{place.flag} {_show(place.path)}: the name {shown(longest.decode(), 40)}, which is written, has "
             f"{len(longest)} bytes; at most {LONGEST_NAME}"
         )
 

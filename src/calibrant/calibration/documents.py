@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from calibrant.artefacts.digest import sha256_file
+from calibrant.artefacts.file_kinds import plain_file
 from calibrant.artefacts.parquet import read_metadata
 from calibrant.calibration.sample_set import generation_format
 from calibrant.errors import InputError
-from calibrant.sources.text_rows import TextRow, file_texts, plain_file, replaced_note
+from calibrant.sources.text_rows import TextRow, file_texts, replaced_note
 
 SEPARATOR = "\n\n"  # joins documents into a stream, wherever one is made
 NAMES = ("doc_id", "id", "sample_id")  # columns that name a document
@@ -68,6 +69,12 @@ def read_documents(
         raise InputError(f"documents {path}: holds no text")
     metadata = read_metadata(path) if path.suffix.lower() == ".parquet" else {}
     tokenizer = metadata.get("tokenizer_sha256")
+    if tokenizer is None and "input_ids" in rows[0].row:
+        print(
+            f"note: documents {path}: their input_ids are left alone, since the file does not say which tokenizer made "
+            "them; the text is tokenised (a set as calibrant writes it, in Parquet, keeps its tokens)",
+            file=sys.stderr,
+        )
     origin = _only_value(rows, "origin")
     return Documents(
         [_doc_id(row) for row in rows],

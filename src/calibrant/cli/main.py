@@ -1,10 +1,12 @@
 """Parse `calibrant STAGE ...`, run the stage, and turn errors into one line and an exit status."""
 
 import argparse
+import contextlib
 import difflib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from calibrant.cli.flags import add_flags, arguments
@@ -27,9 +29,32 @@ def said_by_the_machine(error: BaseException) -> str:
     return str(error) if isinstance(error, MachineError) else f"{f'{path}: ' if path else ''}{reason_of(error)}"
 
 
+def hold_streams() -> None:
+    """Give closed standard streams a place: a file that is opened later must not become one of them."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free, which is this one
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def tell(line: str) -> None:
+    """Write a line to standard error; where that cannot be written, the exit status has to do."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run one stage; the exit status is 0 when its output is complete, 2 for bad usage or input, 1 otherwise."""
     words = list(sys.argv[1:] if words is None else words)
+    hold_streams()
+    try:
+        Path.cwd()
+    except OSError:
+        tell("calibrant: the working folder is no longer there; change to one that is")
+        return 2
     parser = _Parser(prog="calibrant", description="On which text should I calibrate?", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"calibrant {__version__}")
     stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True, parser_class=_Parser)
@@ -54,7 +79,7 @@ def main(words: Sequence[str] | None = None) -> int:
         near = difflib.get_close_matches(unknown[0].partition("=")[0], flags, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         found = one_line(f"{name}: unrecognized arguments: {' '.join(unknown)}{hint}")
-        print(f"{found} (see {name} --help)", file=sys.stderr)
+        tell(f"{found} (see {name} --help)")
         return 2
     assert stage is not None
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -68,18 +93,18 @@ def main(words: Sequence[str] | None = None) -> int:
     except InputError as error:
         if options.debug:
             raise
-        print(one_line(f"calibrant {options.stage}: {error}"), file=sys.stderr)
+        tell(one_line(f"calibrant {options.stage}: {error}"))
         return 2
     except BrokenPipeError:  # as in `calibrant plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
-        print(f"calibrant {options.stage}: stopped, nobody reads its output any more", file=sys.stderr)
+        tell(f"calibrant {options.stage}: stopped, nobody reads its output any more")
         return 1
     except (MachineError, MemoryError, OSError) as error:
         if options.debug:
             raise
-        print(one_line(f"calibrant {options.stage}: {said_by_the_machine(error)}"), file=sys.stderr)
+        tell(one_line(f"calibrant {options.stage}: {said_by_the_machine(error)}"))
         return 1
     except KeyboardInterrupt:
-        print(f"calibrant {options.stage}: interrupted; the same command resumes", file=sys.stderr)
+        tell(f"calibrant {options.stage}: interrupted; the same command resumes")
         return 1
     return 0

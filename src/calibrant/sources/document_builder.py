@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from calibrant.artefacts.digest import sha256_file
+from calibrant.artefacts.file_kinds import plain_file
 from calibrant.artefacts.parquet import TableWriter, table_writer
 from calibrant.artefacts.provenance import write_provenance
 from calibrant.errors import InputError
@@ -19,7 +20,7 @@ from calibrant.sources.asset_specs import Documents
 from calibrant.sources.cleaning import check_steps, clean
 from calibrant.sources.hub import dataset_rows, resolve_dataset
 from calibrant.sources.table_rows import file_kind
-from calibrant.sources.text_rows import TextRow, file_texts, plain_file, replaced_note, row_texts
+from calibrant.sources.text_rows import TextRow, file_texts, replaced_note, row_texts
 from calibrant.version import __version__
 
 SCHEMA = pa.schema([("doc_id", pa.string()), ("text", pa.string())])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from calibrant.artefacts.atomic import atomic_path, write_text
 from calibrant.artefacts.digest import sha256_file
+from calibrant.artefacts.file_kinds import plain_file
 from calibrant.artefacts.parquet import read_table
 from calibrant.artefacts.provenance import write_provenance
 from calibrant.errors import InputError
@@ -13,7 +14,6 @@ from calibrant.sources.asset_specs import Task
 from calibrant.sources.hub import hub_error
 from calibrant.sources.next_sentence import Item, build_items
 from calibrant.sources.table_rows import read_rows
-from calibrant.sources.text_rows import plain_file
 
 
 def build_task(spec: Task, root: Path) -> str:

@@ -1,7 +1,6 @@
 """What of a row is text: one rule for files, archive members and the hub, for `download` and all who read documents."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from calibrant.errors import InputError
@@ -50,24 +49,6 @@ def replaced_note(characters: int, rows: int) -> str:
         return ""
     what = "1 lone surrogate" if characters == 1 else f"{characters:,} lone surrogates"
     return f"{what} (halves of characters) in {rows:,} {'row' if rows == 1 else 'rows'} became U+FFFD"
-
-
-def plain_file(path: str | Path, what: str) -> Path:
-    """The path of a file that can be read from its beginning to its end; `what` is what it is, for messages.
-
-    Raises:
-        InputError: no such file, a folder, a pipe or a device, which could be read for ever, or no possible name.
-    """
-    path = Path(path)
-    try:
-        if path.is_file():
-            return path
-        there = path.exists()
-    except (OSError, ValueError) as error:  # a name that is too long, or no name
-        raise InputError(f"{what} {path}: no such file ({getattr(error, 'strerror', None) or error})") from None
-    if path.is_dir():
-        raise InputError(f"{what} {path}: is a folder, not a file")
-    raise InputError(f"{what} {path}: {'is a pipe or a device, not a file' if there else 'no such file'}")
 
 
 def _texts(rows: Iterable[NumberedRow], text_key: str, where: str) -> Iterator[TextRow]:

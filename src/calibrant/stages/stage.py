@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from calibrant.artefacts.output_place import Place, check_places, why_unreadable
+from calibrant.artefacts.file_kinds import why_unreadable
+from calibrant.artefacts.output_place import Place, check_places
 from calibrant.errors import InputError, shown
 from calibrant.settings.setting import Settings
 

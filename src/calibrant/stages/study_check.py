@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from calibrant.artefacts.file_kinds import plain_file
 from calibrant.errors import InputError, shown
 from calibrant.settings.method_options import owl_options, read_options
 from calibrant.settings.sparsity import parse_sparsity
 from calibrant.sources.asset_specs import parse_assets
-from calibrant.sources.text_rows import file_texts, plain_file
+from calibrant.sources.text_rows import file_texts
 from calibrant.study.grid import calibration_sets, runs
 from calibrant.study.inspected_masks import inspections
 from calibrant.study.local_files import local_files, named_files

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
+from calibrant.artefacts.file_kinds import plain_file
 from calibrant.errors import InputError, shown_value
 from calibrant.models.checkpoint.checkpoint_files import read_raw_config
 from calibrant.models.checkpoint.config_sizes import check_sizes
-from calibrant.models.checkpoint.file_kinds import require_file
 from calibrant.models.checkpoint.library_calls import told_in_one_line
 
 CALL_OPTIONS = {
@@ -32,7 +32,7 @@ def load_config(path: str | Path) -> Any:
 
     path = Path(path)
     register_openlm_for(path)
-    require_file(path / "config.json")
+    plain_file(path / "config.json")
     with told_in_one_line(f"model {path}: its config.json cannot be used"):
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         _check_parts(path, config)

@@ -6,9 +6,9 @@ from typing import Any
 
 from calibrant.artefacts.atomic import SIDECAR, read_json
 from calibrant.artefacts.digest import sha256_file, sha256_json
+from calibrant.artefacts.file_kinds import plain_file, refuse_special_files
 from calibrant.artefacts.provenance import read_provenance
 from calibrant.errors import InputError, shown_value
-from calibrant.models.checkpoint.file_kinds import refuse_special_files, require_file
 from calibrant.models.checkpoint.library_calls import first_line
 from calibrant.models.checkpoint.weight_files import weight_files
 from calibrant.settings.setting import check_text
@@ -127,7 +127,7 @@ def tokenizer_sha256(path: str | Path) -> str:
         raise InputError(f"model {path}: no tokenizer (none of {', '.join(VOCABULARY_FILES)})")
     found = [name for name in TOKENIZER_FILES if (path / name).exists()]
     for name in found:
-        require_file(path / name)
+        plain_file(path / name)
     return sha256_json({name: sha256_file(path / name) for name in found})
 
 
@@ -138,7 +138,7 @@ def read_raw_config(path: str | Path) -> dict[str, Any]:
         InputError: it is missing or not JSON.
     """
     file = Path(path) / "config.json"
-    require_file(file)
+    plain_file(file)
     found = read_json(file)
     if not isinstance(found, dict):
         raise InputError(f"{file}: must be a JSON object")

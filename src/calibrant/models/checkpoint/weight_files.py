@@ -9,8 +9,8 @@ import os
 from pathlib import Path, PurePath
 
 from calibrant.artefacts.atomic import read_json
+from calibrant.artefacts.file_kinds import plain_file
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.file_kinds import require_file
 from calibrant.models.checkpoint.weight_headers import Header, StoredTensor, read_header
 from calibrant.settings.setting import check_text
 
@@ -33,7 +33,7 @@ def weight_files(path: str | Path) -> list[Path]:
         return [path / name for name in _indexed(path)]
     if not os.path.lexists(path / SINGLE):
         raise _none(path)
-    require_file(path / SINGLE)
+    plain_file(path / SINGLE)
     _refuse_repetition(path)
     return [path / SINGLE]
 
@@ -58,7 +58,7 @@ def stored_tensors(path: str | Path) -> dict[str, StoredTensor]:
 def _indexed(path: Path) -> list[str]:
     """The files that the index names."""
     index = path / INDEX
-    require_file(index)
+    plain_file(index)
     read = read_json(index)
     named = read.get("weight_map") if isinstance(read, dict) else None
     if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
@@ -70,7 +70,7 @@ def _indexed(path: Path) -> list[str]:
             raise InputError(f"{index}: names the file {name!r}; it must be a .safetensors file beside the index")
         if not os.path.lexists(path / name):
             raise InputError(f"{index}: names the file {name}, which is not there")
-        require_file(path / name)
+        plain_file(path / name)
     return names
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from calibrant.artefacts.file_kinds import plain_file
 from calibrant.errors import InputError
-from calibrant.models.checkpoint.file_kinds import require_file
 
 # Bits of a number, by the format's names.
 BITS = {
@@ -46,7 +46,7 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: no such file, or its header is not one, or does not describe the bytes that follow it.
     """
-    require_file(path)
+    plain_file(path)
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
