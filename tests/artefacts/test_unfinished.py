@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from calibrant.artefacts.unfinished import KEY, Unfinished
-from calibrant.errors import InputError
+from calibrant.errors import InputError, MachineError
 from calibrant.generation.generated_rows import Generated
 from calibrant.generation.partial_rows import PartialRows
 from calibrant.pruning.run.partial import Partial
@@ -73,3 +73,21 @@ def test_pruning_and_generation_have_one_layout(tmp_path: Path) -> None:
         "masks.partial": [KEY, "layer-0002.safetensors"],
     }
     assert rows.file(KEY).read_bytes() == layers.file(KEY).read_bytes()
+
+
+def test_a_living_run_keeps_its_work(tmp_path: Path) -> None:
+    """Whatever another run of that output would do with it: take it up, or throw it away."""
+    with begun(tmp_path / "x"):
+        for seed in (0, 1):
+            with pytest.raises(MachineError, match="another run is writing it"):
+                Unfinished(tmp_path / "x", {"seed": seed})
+    with pytest.raises(KeyError), Unfinished(tmp_path / "x", {"seed": 0}):
+        raise KeyError
+    with Unfinished(tmp_path / "x", {"seed": 0}) as taken_up:
+        assert taken_up.file("wave-000000.json").exists()
+
+
+def test_a_refused_run_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError), begun(tmp_path / "x"):
+        raise InputError("no")
+    assert list(tmp_path.iterdir()) == []

@@ -197,3 +197,28 @@ def test_a_record_of_the_evaluation_names_its_command(tmp_path: Path) -> None:
             check_places([place], [])
     (tmp_path / "x.provenance.json").write_text('{"model_sha256": "0", "masks_sha256": null}')  # of earlier versions
     check_places([place], [])
+
+
+@every_output
+def test_no_output_has_the_name_of_a_file_beside_another(command: str, file: Output, tmp_path: Path) -> None:
+    for own in file.beside:
+        if own.endswith(file.suffix):
+            assert "names that end in" in refused(file, tmp_path / f"x{own}")
+
+
+@every_output
+def test_a_folder_behind_a_link_stays(command: str, file: Output, tmp_path: Path) -> None:
+    if file.form == "folder":
+        (tmp_path / "real").mkdir()
+        (tmp_path / "x").symlink_to("real")
+        assert "is a link" in refused(file, tmp_path / "x")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("value", [5, b"x", None, ["x"], {"x": 1}], ids=str)
+def test_what_is_no_name_of_a_file_is_refused(command: str, value: Any) -> None:
+    for file in stage_of(command).files:
+        if value is None and not file.required:
+            continue
+        with pytest.raises(InputError, match=file.shown):
+            admit((file,), **{file.name: [value] if file.many and value is not None else value})

@@ -19,7 +19,7 @@ from calibrant.stages.study_check import check_study
 from calibrant.study.config import resolve_config
 
 HOSTILE = "$(touch pwned) `touch pwned`; touch pwned\ntouch pwned\n'; touch pwned; \" | touch pwned & x"
-PAYLOADS = (HOSTILE, "$(touch pwned)", "x\n")
+PAYLOADS = (f"{HOSTILE} {{x}} {{1}}", HOSTILE, "$(touch pwned)", "x\n")
 SHAPE = {
     **{"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 400},
     **{"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128},

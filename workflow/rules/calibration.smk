@@ -65,7 +65,7 @@ if REPACKED:
             mem_mb=request_of("sample", "mem_mb"),
             runtime=request_of("sample", "runtime"),
         params:
-            options=window_options(retokenise=config["generation"]["retokenise"]),
+            options=literal(window_options(retokenise=config["generation"]["retokenise"])),
             code=code("sample"),
             versions=installed_versions("transformers", "tokenizers"),
         shell:

@@ -125,6 +125,11 @@ def spec(**sections):
     return json.dumps(sections, sort_keys=True)
 
 
+def literal(value):
+    """A param that keeps its braces: those of a plain text are wildcards to Snakemake, and users' texts hold any."""
+    return lambda wildcards: value
+
+
 def own_files(entry):
     """Files of this machine that a specification names: inputs, so that changing them reruns the download.
 

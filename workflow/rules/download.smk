@@ -14,7 +14,7 @@ rule download_model:
     conda:
         "../../envs/cpu.yaml"
     params:
-        spec=spec(model=config["model"]),
+        spec=literal(spec(model=config["model"])),
         output=study_folder,
         code=code("download"),
         versions=installed_versions("torch", "transformers", "gguf"),
@@ -108,7 +108,7 @@ for name in config["tasks"]:
         conda:
             "../../envs/cpu.yaml"
         params:
-            spec=spec(tasks={name: config["tasks"][name]}),
+            spec=literal(spec(tasks={name: config["tasks"][name]})),
             output=study_folder,
             task=name,
             code=code("download"),

@@ -26,9 +26,9 @@ rule evaluate:
         mem_mb=request_of("evaluate", "mem_mb"),
         runtime=request_of("evaluate", "runtime"),
     params:
-        options=evaluation_options(),
+        options=literal(evaluation_options()),
         files=item_files,
-        compute=compute_options(),
+        compute=literal(compute_options()),
         resolved=resolved,
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
@@ -59,9 +59,9 @@ rule evaluate_dense:
         mem_mb=request_of("evaluate", "mem_mb"),
         runtime=request_of("evaluate", "runtime"),
     params:
-        options=evaluation_options(),
+        options=literal(evaluation_options()),
         files=item_files,
-        compute=compute_options(),
+        compute=literal(compute_options()),
         resolved=resolved,
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",

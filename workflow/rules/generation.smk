@@ -21,8 +21,8 @@ rule generate:
         mem_mb=request_of("generate", "mem_mb"),
         runtime=request_of("generate", "runtime"),
     params:
-        options=generation_options(),
-        compute=compute_options(),
+        options=literal(generation_options()),
+        compute=literal(compute_options()),
         resolved=resolved,
         code=code("generate"),
         versions=TORCH,
@@ -52,8 +52,8 @@ rule score:
         mem_mb=request_of("score", "mem_mb"),
         runtime=request_of("score", "runtime"),
     params:
-        options=flags("score", **config["scoring"]),
-        compute=compute_options(),
+        options=literal(flags("score", **config["scoring"])),
+        compute=literal(compute_options()),
         resolved=resolved,
         code=code("score"),
         versions=TORCH,

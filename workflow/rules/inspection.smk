@@ -26,8 +26,8 @@ rule inspect:
         runtime=request_of("inspect", "runtime"),
     params:
         sets=lambda wildcards, input: option("text-set", *input.sets),
-        options=flags("inspect", **{name: config["inspect"][name] for name in ("sequences", "tokens")}),
-        compute=compute_options(),
+        options=literal(flags("inspect", **{name: config["inspect"][name] for name in ("sequences", "tokens")})),
+        compute=literal(compute_options()),
         resolved=resolved,
         code=code("inspect"),
         versions=TORCH,

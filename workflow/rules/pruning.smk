@@ -22,8 +22,8 @@ rule dense_statistics:
         mem_mb=request_of("dense statistics", "mem_mb"),
         runtime=request_of("dense statistics", "runtime"),
     params:
-        options=flags("statistics", kinds=dense_kinds(), exclude=config["pruning"]["options"].get("exclude")),
-        compute=compute_options(),
+        options=literal(flags("statistics", kinds=dense_kinds(), exclude=config["pruning"]["options"].get("exclude"))),
+        compute=literal(compute_options()),
         resolved=resolved,
         code=code("statistics"),
         versions=TORCH,
@@ -57,7 +57,7 @@ rule prune:
         sparsity=sparsity,
         options=pruning_options,
         statistics=lambda wildcards, input: option("statistics", input.statistics),
-        compute=compute_options(),
+        compute=literal(compute_options()),
         resolved=resolved,
         code=code("prune"),
         versions=TORCH,
@@ -88,7 +88,7 @@ rule prune_without_data:
         runtime=request_of("prune", "runtime"),
     params:
         sparsity=sparsity,
-        compute=compute_options(),
+        compute=literal(compute_options()),
         resolved=resolved,
         code=code("prune"),
         versions=TORCH,

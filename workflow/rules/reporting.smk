@@ -14,7 +14,7 @@ rule index:
     conda:
         "../../envs/cpu.yaml"
     params:
-        config=json.dumps(config),
+        config=literal(json.dumps(config)),
         packages=installed_versions("torch", "transformers", "lm_eval", "snakemake"),
         resolved=resolved,
         code=CODE.digest("calibrant.study.report_index"),

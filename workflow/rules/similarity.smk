@@ -20,7 +20,7 @@ rule compare_sources:
         mem_mb=request_of("similarity", "mem_mb"),
         runtime=request_of("similarity", "runtime"),
     params:
-        options=similarity_options(),
+        options=literal(similarity_options()),
         model=lambda wildcards, input: option("model", input.model),
         code=code("similarity"),
         versions=installed_versions("datasketch", "numpy"),
@@ -47,7 +47,7 @@ rule contamination:
         mem_mb=request_of("similarity", "mem_mb"),
         runtime=request_of("similarity", "runtime"),
     params:
-        options=contamination_options(),
+        options=literal(contamination_options()),
         files=item_files,
         code=code("contamination"),
         versions=installed_versions("lm_eval", "numpy"),

@@ -133,6 +133,8 @@ def _check_what_lies_there(place: Place) -> None:
             raise InputError(f"output {_show(path)} is {kind}; give the name of a file")
         if path.is_symlink() and not path.exists():
             raise InputError(f"output {_show(path)}: is a link to nothing; remove it or give another name")
+    elif path.is_symlink() and place.form == "folder":
+        raise InputError(f"output {_show(path)}: is a link, which would be replaced; give the folder that it leads to")
     elif kind != "a folder":
         raise InputError(f"output {_show(path)} is {kind or 'a file'}; give the name of a folder")
     if place.form == "folder":
@@ -142,6 +144,8 @@ def _check_what_lies_there(place: Place) -> None:
     if place.form == "report":
         _check_report(place)
         return
+    if not os.access(path, os.R_OK):
+        raise InputError(f"output {_show(path)}: lies there already and cannot be read; remove it or give another name")
     if (found := written_by(path, place.sidecar)) != place.command:
         who = f"calibrant {found} wrote it" if found else "it is no file of calibrant"
         raise InputError(

@@ -29,6 +29,19 @@ def held(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def lock(path: Path) -> int | None:
+    """A descriptor that holds a lock on a file or folder until it is closed; None where a living process holds one."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:  # a file system without locks
+        pass
+    return descriptor
+
+
 def remove_dead(path: Path) -> None:
     """Remove what killed writers of `path` left beside it: their lock is free. What cannot be proved dead stays."""
     with contextlib.suppress(OSError):

@@ -1,5 +1,6 @@
 """Work of an unfinished run beside its output, so that a killed run goes on where it was."""
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -9,8 +10,8 @@ from typing import Any, Self
 
 from calibrant.artefacts.atomic import prepare_parent, read_json, write_json
 from calibrant.artefacts.digest import sha256_json
-from calibrant.artefacts.temporary_names import TEMPORARY, remove_dead, temporary_beside
-from calibrant.errors import InputError
+from calibrant.artefacts.temporary_names import TEMPORARY, lock, remove_dead, temporary_beside
+from calibrant.errors import InputError, MachineError
 
 KEY = "key.json"
 # What runs keep there, as `pruning.run.partial`, `pruning.run.activations` and `generation.partial_rows` name it.
@@ -58,23 +59,45 @@ class Unfinished:
 
         Raises:
             InputError: the folder cannot be created, or is somebody else's.
+            MachineError: a living run is at work there.
         """
+        self._output = output
+        self._lock: int | None = None
         self.folder = partial_folder(output)
         prepare_parent(self.folder)
         remove_dead(self.folder)
         check_partial(output)
         key = {"key": sha256_json(identity)}
+        if self.folder.is_dir():
+            self._hold()
         if not self._has(key):
             self.remove()
             write_json(self.file(KEY), key)
+        self._release()
 
     def __enter__(self) -> Self:
-        """Work inside ends with this output, or is none: after an `InputError` the same run could only fail again."""
+        """Work inside ends with this output, or is none: after an `InputError` the same run could only fail again.
+
+        Raises:
+            MachineError: a living run is at work there.
+        """
+        self._hold()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._release()
         if isinstance(error, InputError):
             self.remove()
+
+    def _hold(self) -> None:
+        self._lock = lock(self.folder)
+        if self._lock is None:
+            raise MachineError(f"output {self._output}: another run is writing it ({self.folder}); wait for its end")
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def file(self, name: str) -> Path:
         """Where a file of this name lies, whether it is there or not."""

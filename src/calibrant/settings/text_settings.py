@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from calibrant.errors import InputError
+from calibrant.errors import InputError, shown
 from calibrant.settings.compute_settings import ComputeSettings
 from calibrant.settings.setting import Settings, described, setting
 
@@ -52,6 +52,14 @@ class TaskSettings(ReadingSettings):
 
     tasks: tuple[str, ...] = setting((), "names of lm-eval tasks or of your own, separated by commas")
     limit: int | None = setting(None, "at most so many documents of each task, from the start", least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for task in self.tasks:
+            if "/" in task or "\\" in task or task.startswith("."):
+                raise InputError(
+                    f"--tasks {shown(task)}: is no task's name, since it could lead out of a folder of rows"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,7 +116,11 @@ def admit(
         value = given[file.name]
         if file.many and (isinstance(value, str | Path | Mapping) or not isinstance(value, Sequence)):
             raise InputError(f"{file.name} {value}: must be a list of files, such as [{str(value)!r}]")
+        if file.required and (value is None or (file.many and not value)):
+            raise InputError(f"{file.shown}: is missing; give {file.help}")
         for path in [] if value is None else value if file.many else [value]:
+            if not isinstance(path, str | Path):
+                raise InputError(f"{file.shown} {shown(repr(path))}: must be the name of a file, as a text or Path")
             if isinstance(file, Output):
                 _check_ending(file, path)
                 written += file.places(path)
@@ -138,3 +142,6 @@ def _check_ending(file: Output, path: str | Path) -> None:
         raise InputError(f"{file.shown}: is empty; give the name of a file")
     if not str(path).endswith(file.suffix):
         raise InputError(f"{file.shown} {shown(path)}: {file.rule}")
+    for own in file.beside:
+        if str(path).endswith(own):
+            raise InputError(f"{file.shown} {shown(path)}: names that end in {own} are those of files beside an output")
