@@ -72,7 +72,7 @@ def test_walking_reads_each_layer_ahead_once(
     original = streamed.prefetch
     monkeypatch.setattr(streamed, "prefetch", lambda prefix: (asked.append(prefix), original(prefix)))
     partial = Partial(tmp_path / "masks.safetensors", {"of": "a test"})
-    for step in walking.walk(streamed, layers, None, partial, "test", progress=False):
+    for step in walking.walk(streamed, layers, None, partial, lambda file: False, "test", progress=False):
         loaded = {n for n, p in streamed.model.named_parameters() if not p.is_meta}
         assert loaded
         assert all(name.startswith(step.layer.name + ".") for name in loaded)

@@ -21,6 +21,7 @@ def report_folder(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
         MachineError: the disk is full or read-only.
         ValueError: no sidecar was written, or something that is none of the parts.
     """
+    made = not folder.exists()
     prepare_parent(folder / SIDECAR)
     target = folder / "report"
     remove_dead(target)
@@ -40,6 +41,9 @@ def report_folder(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):  # it holds the report
+                folder.rmdir()
 
 
 def _move(new: Path, folder: Path, parts: Sequence[str]) -> None:
