@@ -16,6 +16,7 @@ from calibrant.artefacts.tensor_files import METADATA_KEY
 from calibrant.errors import InputError
 from calibrant.models.checkpoint import weight_files as rule
 from calibrant.models.checkpoint.checkpoint import open_checkpoint
+from calibrant.models.checkpoint.checkpoint_files import companion_files
 from calibrant.models.checkpoint.loading import load_model
 from calibrant.pruning.run.run_inputs import open_model
 from calibrant.sources.asset_specs import Model
@@ -170,3 +171,16 @@ def test_tied_weights_are_stored_under_either_name(tiny_model_dir: Path, tmp_pat
     network = load_model(model, dtype="float32", device="cpu")
     assert torch.equal(network.get_input_embeddings().weight, shared)
     assert torch.equal(network.get_output_embeddings().weight, shared)
+
+
+def test_a_link_in_a_model_folder_gives_nothing_away(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """A pruned checkpoint is made to be published; the hub's cache has links under the names that models have."""
+    (tmp_path / "secret").write_text("precious")
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, model)
+    (model / "notes.txt").symlink_to(tmp_path / "secret")
+    (model / "config.json").rename(tmp_path / "blob")
+    (model / "config.json").symlink_to(tmp_path / "blob")
+    names = [file.name for file in companion_files(model)]
+    assert "notes.txt" not in names
+    assert {"config.json", "tokenizer.json"} <= set(names)

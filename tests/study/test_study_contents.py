@@ -160,3 +160,13 @@ def test_a_download_that_was_interrupted_needs_its_files_still() -> None:
     for name in ("documents.parquet", "provenance.json"):
         put(f"data/mine/texts/meadow/{name}")
     check_files(config, "my.yaml")
+
+
+def test_a_link_to_a_folder_is_looked_at_as_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/documents.parquet").write_text("precious")
+    (tmp_path / "data/s/sources").mkdir(parents=True)
+    (tmp_path / "data/s/sources/web").symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match="it is a link to a folder"):
+        check_contents("s")

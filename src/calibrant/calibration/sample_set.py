@@ -1,5 +1,6 @@
 """The calibration set: one row per token sequence, as Parquet that any tool can read."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from calibrant.artefacts.metadata_forms import keys, number, optional, sha256, text, whole
 from calibrant.artefacts.parquet import read_table, write_table
 from calibrant.artefacts.table_form import Column, TableForm
-from calibrant.errors import InputError
+from calibrant.errors import InputError, shown
 from calibrant.version import __version__
 
 IDS = 2**31 - 1  # the largest token id
@@ -147,6 +148,20 @@ def bos_recorded(metadata: Mapping[str, Any]) -> dict[str, bool]:
     settings = metadata.get("settings")
     found = metadata.get("bos", settings.get("bos") if isinstance(settings, Mapping) else None)
     return {"bos": found} if isinstance(found, bool) else {}
+
+
+def say_other_tokenizer(path: str | Path, samples: SampleSet, tokenizer_sha256: str | None) -> None:
+    """A line on standard error where a set records another tokenizer than the model has; ids may fit all the same.
+
+    Not refused: folders of one tokenizer differ in settings that change no token.
+    """
+    made = samples.metadata.get("tokenizer_sha256")
+    if made and tokenizer_sha256 and made != tokenizer_sha256:
+        print(
+            f"note: {shown(path)}: made with a tokenizer of other files (sha256 {str(made)[:12]}) than the model's "
+            f"({tokenizer_sha256[:12]}); where its tokens differ, the set is another text to this model",
+            file=sys.stderr,
+        )
 
 
 def check_vocabulary(path: str | Path, samples: SampleSet, vocab_size: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from calibrant.artefacts.atomic import read_json
 from calibrant.artefacts.output_place import check_places
 from calibrant.artefacts.provenance import write_described
-from calibrant.errors import InputError, one_line
+from calibrant.errors import InputError, one_line, shown
 from calibrant.settings.stage_settings import EvaluateSettings
 from calibrant.stages.compute import prepared
 from calibrant.stages.stage import Input, Output, Stage, admit
@@ -36,6 +36,7 @@ FILES = (
         'JSON file [{"masks": FILE or null, "output": FILE}, ...]: variants of one model in one process, instead of '
         "--masks and --output",
         required=False,
+        kind="--batch",
     ),
 )
 TEXT = Input("text", "a text", kind="--text")
@@ -70,6 +71,8 @@ def evaluate(
     Raises:
         InputError: nothing to evaluate, an unusable input, or masks of another model.
     """
+    if batch is not None and (masks is not None or output is not None):
+        raise InputError("--batch takes the place of --masks and --output; give one or the other")
     admit(
         FILES, settings, EvaluateSettings, model=model, masks=masks, data=data, texts=texts, output=output, batch=batch
     )
@@ -105,6 +108,8 @@ def _text(item: str) -> tuple[str | None, Path]:
     if named and not name.isprintable():
         raise InputError(f"--text {name!r}=...: the name of a text must be printable characters")
     admit((TEXT,), text=path if named else item)
+    if named and (not name or "/" in name):
+        raise InputError(f"--text {shown(item)}: the name before = must be one word, which results are called by")
     return (name, Path(path)) if named else (None, Path(item))
 
 
@@ -113,8 +118,6 @@ def _variants(masks: str | Path | None, output: str | Path | None, batch: str | 
         if output is None:
             raise InputError("--output is missing; give the JSON file to write, or several with --batch")
         return [(None if masks is None else Path(masks), Path(output))]
-    if masks is not None or output is not None:
-        raise InputError("--batch takes the place of --masks and --output; give one or the other")
     listed = read_json(batch)
     if not isinstance(listed, list) or not listed:
         raise InputError(f"--batch {batch}: must be a list of objects with the keys masks and output")

@@ -34,7 +34,7 @@ def score(
 
     from calibrant.artefacts.digest import sha256_file
     from calibrant.calibration.first_token import begins, first_token
-    from calibrant.calibration.sample_set import check_vocabulary, read_samples
+    from calibrant.calibration.sample_set import check_vocabulary, read_samples, say_other_tokenizer
     from calibrant.models.checkpoint.checkpoint import open_checkpoint
     from calibrant.models.checkpoint.checkpoint_files import has_tokenizer
     from calibrant.models.checkpoint.loading import load_model, load_tokenizer
@@ -49,6 +49,7 @@ def score(
     sequences = read.sequences
     ids = read.table["sample_id"].to_pylist()
     check_vocabulary(samples, read, checkpoint.vocabulary)
+    say_other_tokenizer(samples, read, checkpoint.tokenizer_sha256 if has_tokenizer(checkpoint.path) else None)
     # A folder without a tokenizer has none that puts a token before its texts.
     tokenizer = load_tokenizer(checkpoint) if settings.bos == "always" or has_tokenizer(checkpoint.path) else None
     first = None if tokenizer is None else first_token(tokenizer, settings.bos, checkpoint.vocabulary)

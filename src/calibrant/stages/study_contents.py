@@ -73,7 +73,9 @@ def _foreign_in_data(data: Path) -> Iterator[tuple[Path, str]]:
         path = data / name
         commands = next((commands for pattern, commands in PLACES if pattern.fullmatch(name)), None)
         keys = next((keys for pattern, keys in LISTS if pattern.fullmatch(name)), None)
-        if commands and (found := written_by(path, _beside(path, name))) not in commands:
+        if path.is_symlink() and path.is_dir():
+            yield path, "it is a link to a folder"
+        elif commands and (found := written_by(path, _beside(path, name))) not in commands:
             yield path, f"calibrant {found} wrote it" if found else "it is no file of calibrant"
         elif keys and not _holds(path, keys):
             yield path, "it is no file of calibrant"
@@ -91,6 +93,7 @@ def _names(data: Path) -> Iterator[str]:
     for folder, folders, files in os.walk(data):
         apart = (*KEPT, "model") if Path(folder) == data else ()
         folders[:] = sorted(name for name in folders if name not in apart and not _unfinished(name))
+        files += [name for name in folders if (Path(folder) / name).is_symlink()]  # which are not looked into
         yield from (
             (Path(folder) / name).relative_to(data).as_posix() for name in sorted(files) if not _unfinished(name)
         )

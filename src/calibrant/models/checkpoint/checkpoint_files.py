@@ -22,6 +22,7 @@ TOKENIZER_FILES = (
     "added_tokens.json",
 )
 COMPANIONS = (".json", ".txt", ".model", ".jinja", ".tiktoken")  # of weights; neither pickles nor code
+LINKED = (*TOKENIZER_FILES, "config.json", "generation_config.json", "chat_template.jinja", "chat_template.json")
 HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt")  # neither pickles nor code
 
 
@@ -87,11 +88,17 @@ def model_id(path: str | Path) -> str:
 
 
 def companion_files(path: str | Path) -> list[Path]:
-    """What a model's folder holds beside the weights: configuration and tokenizer, sorted by name; no provenance."""
+    """What a model's folder holds beside the weights: configuration and tokenizer, sorted by name; no provenance.
+
+    A link counts only under a name that models have: a copy of it holds what it leads to, which may be anybody's file.
+    """
     return [
         file
         for file in sorted(Path(path).iterdir())
-        if file.suffix in COMPANIONS and file.is_file() and not file.name.endswith(SIDECAR)
+        if file.suffix in COMPANIONS
+        and file.is_file()
+        and not file.name.endswith(SIDECAR)
+        and (file.name in LINKED or not file.is_symlink())
     ]
 
 

@@ -9,8 +9,14 @@ import torch
 from torch import Tensor
 
 from calibrant.artefacts.digest import sha256_file
-from calibrant.calibration.sample_set import bos_recorded, check_vocabulary, read_calibration_set
+from calibrant.calibration.sample_set import (
+    bos_recorded,
+    check_vocabulary,
+    read_calibration_set,
+    say_other_tokenizer,
+)
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
+from calibrant.models.checkpoint.checkpoint_files import has_tokenizer
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.compute.devices import choose_device
 from calibrant.models.compute.number_formats import choose_number_format, dtype_name
@@ -60,6 +66,7 @@ def read_inputs(calibration: str | Path, checkpoint: Checkpoint) -> Inputs:
     """
     found = read_calibration_set(calibration)
     check_vocabulary(calibration, found, checkpoint.vocabulary)
+    say_other_tokenizer(calibration, found, checkpoint.tokenizer_sha256 if has_tokenizer(checkpoint.path) else None)
     ids = found.input_ids
     checkpoint.check_length(str(calibration), ids.shape[1])
     return Inputs(torch.from_numpy(ids), sha256_file(calibration), bos_recorded(found.metadata))
