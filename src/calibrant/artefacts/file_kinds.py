@@ -25,10 +25,11 @@ def why_unreadable(path: Path) -> str | None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        if path.is_symlink() and error.errno == errno.ELOOP:
+        leads = Path(os.readlink(path)) if os.path.islink(path) else None  # noqa: PTH114, PTH115 - any name
+        if leads is not None and error.errno == errno.ELOOP:
             return "is a link to itself"
-        if path.is_symlink():
-            return f"is a link to {shown(path.readlink())}, which is not there"
+        if leads is not None:
+            return f"is a link to {shown(leads)}, which is not there"
         return "no such file" if error.errno == errno.ENOENT else f"no such file ({error.strerror})"
     except ValueError:  # a NUL in the name
         return "no such file, since no name holds NUL"
