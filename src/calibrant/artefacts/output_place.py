@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from calibrant.artefacts.atomic import check_replaceable, foreign_files
-from calibrant.artefacts.file_kinds import kind_of
+from calibrant.artefacts.file_kinds import FOLDER, kind_of
 from calibrant.artefacts.unfinished import check_partial, partial_folder
 from calibrant.artefacts.written_by import written_by
 from calibrant.errors import InputError, shown
@@ -114,7 +114,7 @@ def _check_inputs(place: Place, read: Sequence[Path], files: dict[tuple[int, int
                 f"--{place.flag} {_show(place.path)}: holds {_show(path)}, which this command reads; "
                 "give another folder"
             )
-        if path.is_dir() and real in own.parents:
+        if kind_of(path) == FOLDER and real in own.parents:
             raise InputError(
                 f"--{place.flag} {_show(place.path)}: lies in {_show(path)}, which this command reads; "
                 "give a place outside it"
@@ -175,7 +175,7 @@ def _identity(path: Path) -> list[tuple[int, int]]:
 
 def _identities(path: Path) -> list[tuple[int, int]]:
     """A file's identity on its device; those of the files in a folder, which links may lead to."""
-    inside = sorted(path.iterdir()) if path.is_dir() and os.access(path, os.R_OK | os.X_OK) else []
+    inside = sorted(path.iterdir()) if kind_of(path) == FOLDER and os.access(path, os.R_OK | os.X_OK) else []
     return [key for each in (path, *inside) for key in _identity(each)]
 
 

@@ -1,5 +1,6 @@
 """The files of a model on disk: where they lie, which they are, and what identifies them. Imports nothing heavy."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def resolve(model: str | Path, revision: str | None = None) -> Path:
         if not (path / "config.json").exists():
             raise InputError(f"model {path}: the folder has no config.json, so it is not a Hugging Face model")
         return path
-    if path.exists():
+    if os.path.lexists(path):  # which takes any name
         raise InputError(f"model {path} is a file; give a model folder or a hub id such as apple/DCLM-7B")
     name = str(model)
     if name.count("/") != 1 or name.startswith((".", "/")):
