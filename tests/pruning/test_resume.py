@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from one_thread import on_one_thread
 from pruning_calls import prune
 
 from calibrant.pruning.masks.mask_file import weights_path
@@ -174,8 +175,8 @@ def killed_at_the_end(tiny_model_dir: Path, tiny_calibration: Path, tmp_path_fac
     def stopping(*args: object, **kwargs: object) -> None:
         raise Killed
 
-    run("whole.safetensors")
-    with pytest.MonkeyPatch.context() as patch:
+    with on_one_thread(), pytest.MonkeyPatch.context() as patch:
+        run("whole.safetensors")
         patch.setattr(partial, "SAVE_EVERY", 0.0)
         patch.setattr(partial, "SAVE_SHARE", math.inf)
         patch.setattr(model_pruning, "join_layers", stopping)
