@@ -20,7 +20,7 @@ class _Once(argparse.Action):
         if self.dest in given:
             parser.error(f"argument {option_string}: given twice; it takes one value")
         given.add(self.dest)
-        setattr(namespace, self.dest, "--" if values == [] else values)  # argparse loses the value of `--source=--`
+        setattr(namespace, self.dest, values)
 
 
 def _typed(read: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:
@@ -54,7 +54,7 @@ def arguments(stage: Stage, options: argparse.Namespace) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for file in stage.files:
-        value = getattr(options, file.name)
+        value = _restored(getattr(options, file.name), file.many)
         if file.commas:
             value = [part for given in value for part in given.split(",") if part]
         found[file.name] = value
@@ -69,7 +69,18 @@ def read_settings(settings: type[Settings], options: argparse.Namespace) -> Sett
     Raises:
         InputError: names the flag, the value and what would be right.
     """
-    return settings(**{each.name: _read(each, getattr(options, each.name)) for each in described(settings)})
+    found = {}
+    for each in described(settings):
+        many = each.kind in (tuple, dict)
+        found[each.name] = _read(each, _restored(getattr(options, each.name), many))
+    return settings(**found)
+
+
+def _restored(typed: Any, many: bool) -> Any:
+    """What was typed: argparse takes the value of `--source=--` away and leaves an empty list."""
+    if many and isinstance(typed, list):
+        return ["--" if each == [] else each for each in typed]
+    return "--" if typed == [] else typed
 
 
 def _add_file(parser: argparse.ArgumentParser, file: FileArgument) -> None:
