@@ -66,6 +66,11 @@ def reason_of(error: BaseException) -> str:
     return one_line(error) or type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, which for some libraries runs over many."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def is_of_the_machine(error: BaseException) -> bool:
     """Whether an error is one that other input would not mend; libraries in Rust or C++ say so in words only."""
     if isinstance(error, MemoryError):

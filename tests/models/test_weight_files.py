@@ -126,7 +126,7 @@ def test_links_as_the_hubs_cache_has_them(tiny_model_dir: Path, tmp_path: Path) 
 
 
 def test_masks_beside_the_weights_are_no_weights(tiny_model_dir: Path, tmp_path: Path) -> None:
-    assert rule.OURS == METADATA_KEY
+    assert rule.METADATA_KEY == METADATA_KEY
     model = Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
     shutil.copy(model / "model.safetensors", tmp_path / "kept.safetensors")
     weights = load_file(model / "model.safetensors")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from calibrant.errors import InputError
+from calibrant import errors
 
 
 @contextlib.contextmanager
@@ -13,6 +13,6 @@ def one_line() -> Iterator[None]:
     """End the script with status 2 and the message of an `InputError`."""
     try:
         yield
-    except InputError as error:
-        print(f"calibrant {Path(sys.argv[0]).stem}: {' '.join(str(error).split())}", file=sys.stderr)
+    except errors.InputError as error:
+        print(errors.one_line(f"calibrant {Path(sys.argv[0]).stem}: {error}"), file=sys.stderr)
         sys.exit(2)

@@ -55,7 +55,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         with _writable(path):
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, 0o666))
-        with held(temporary), _room(path):
+        with held(temporary), room(path):
             mode = temporary.stat().st_mode & 0o777  # the user's umask, which some writers override
             yield temporary
             temporary.chmod(mode)
@@ -87,7 +87,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     try:
         with _writable(path):
             temporary.mkdir()
-        with held(temporary), _room(path):
+        with held(temporary), room(path):
             mode = temporary.stat().st_mode & 0o777
             yield temporary
             list_files(temporary)
@@ -207,7 +207,7 @@ def _writable(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _room(path: Path) -> Iterator[None]:
+def room(path: Path) -> Iterator[None]:
     """Say in one line that there is no room, whatever library met the end of it."""
     try:
         yield

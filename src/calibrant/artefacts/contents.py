@@ -12,6 +12,7 @@ from typing import Any
 from calibrant.artefacts.digest import canonical_json, sha256_json
 from calibrant.errors import InputError
 
+METADATA_KEY = "calibrant"  # of our metadata in Parquet and safetensors
 KEY = "contents"
 
 

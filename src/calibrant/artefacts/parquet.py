@@ -10,14 +10,11 @@ import pyarrow.parquet as pq
 
 from calibrant.artefacts.atomic import atomic_path
 from calibrant.artefacts.column_digests import ColumnDigests, column_digests
-from calibrant.artefacts.contents import Record, changed, parse_record, record
+from calibrant.artefacts.contents import METADATA_KEY, Record, changed, parse_record, record
 from calibrant.artefacts.digest import canonical_json
 from calibrant.artefacts.metadata_forms import check
 from calibrant.artefacts.table_form import TableForm
-from calibrant.errors import InputError
-
-METADATA_KEY = "calibrant"
-
+from calibrant.errors import InputError, first_line
 
 OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 
@@ -160,8 +157,7 @@ def _record(path: Path, file: pq.ParquetFile, form: TableForm | None) -> Record 
 def _unreadable(path: Path, error: BaseException, form: TableForm | None) -> InputError:
     if form is not None and path.is_file() and _is_text(path):
         return InputError(f"{path}: is text, and no Parquet file; {form.way(path)}")
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return InputError(f"{path}: cannot be read as Parquet, perhaps truncated or damaged ({reason})")
+    return InputError(f"{path}: cannot be read as Parquet, perhaps truncated or damaged ({first_line(error)})")
 
 
 def _is_text(path: Path) -> bool:

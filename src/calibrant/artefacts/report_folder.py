@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from calibrant.artefacts.atomic import FILES, SIDECAR, list_files, prepare_parent, read_json, write_json
+from calibrant.artefacts.atomic import FILES, SIDECAR, list_files, prepare_parent, read_json, room, write_json
 from calibrant.artefacts.temporary_names import held, remove_dead, temporary_beside
-from calibrant.errors import InputError, MachineError, is_of_the_machine, reason_of
+from calibrant.errors import InputError
 
 
 @contextlib.contextmanager
@@ -27,18 +27,14 @@ def report_folder(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
     remove_dead(target)
     temporary = temporary_beside(target)
     try:
-        temporary.mkdir()
-        with held(temporary):
-            yield temporary
-            list_files(temporary)
-            if other := sorted({path.name for path in temporary.iterdir()} - {*parts, SIDECAR}):
-                raise ValueError(f"{folder}: {other[0]} is none of the parts of a report")
-            _move(temporary, folder, parts)
-    except (MachineError, OSError) as error:
-        if isinstance(error, MachineError) or is_of_the_machine(error):
-            reason = reason_of(error.__cause__ or error)
-            raise MachineError(f"output {folder}: cannot be written ({reason})") from error
-        raise
+        with room(folder):
+            temporary.mkdir()
+            with held(temporary):
+                yield temporary
+                list_files(temporary)
+                if other := sorted({path.name for path in temporary.iterdir()} - {*parts, SIDECAR}):
+                    raise ValueError(f"{folder}: {other[0]} is none of the parts of a report")
+                _move(temporary, folder, parts)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if made:

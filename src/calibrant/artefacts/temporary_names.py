@@ -20,13 +20,12 @@ def temporary_beside(path: Path, suffix: str = "") -> Path:
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
     """Hold a lock on an unfinished file or folder, which ends with this process at the latest, however that dies."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    descriptor = lock(path)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: then nobody else can take one either
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def lock(path: Path) -> int | None:
@@ -37,7 +36,7 @@ def lock(path: Path) -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
-    except OSError:  # a file system without locks
+    except OSError:  # a file system without locks: then nobody else can take one either
         pass
     return descriptor
 

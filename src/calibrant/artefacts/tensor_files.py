@@ -11,11 +11,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from calibrant.artefacts.atomic import atomic_path
-from calibrant.artefacts.contents import changed, record
+from calibrant.artefacts.contents import METADATA_KEY, changed, record
 from calibrant.artefacts.digest import canonical_json
 from calibrant.artefacts.metadata_forms import Form
-from calibrant.artefacts.tensor_header import METADATA_KEY, read_header
-from calibrant.errors import InputError
+from calibrant.artefacts.tensor_header import read_header
+from calibrant.errors import InputError, first_line
 
 DTYPES = {
     "BOOL": torch.bool,
@@ -95,7 +95,7 @@ class TensorFile:
             self._file: Any = safe_open(self.path, framework="pt")
         except (SafetensorError, OSError, ValueError) as error:
             raise InputError(
-                f"{self._where}: cannot be read as safetensors, perhaps truncated ({str(error).splitlines()[0]})"
+                f"{self._where}: cannot be read as safetensors, perhaps truncated ({first_line(error)})"
             ) from error
         self.metadata, self.sha256, self.entries = header.record.metadata, header.record.sha256, header.tensors
         self._digests = header.record.parts
@@ -112,7 +112,7 @@ class TensorFile:
         try:
             tensor: Tensor = self._file.get_tensor(name)
         except (SafetensorError, OSError, ValueError) as error:
-            raise InputError(f"{self._where}: {name} cannot be read ({str(error).splitlines()[0]})") from error
+            raise InputError(f"{self._where}: {name} cannot be read ({first_line(error)})") from error
         if _digest(*self.entries[name], tensor) != self._digests[name]:
             raise changed(self._where, f"tensor {name} is")
         if finite and not all_finite(tensor):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calibrant.artefacts.contents import Record, parse_record
+from calibrant.artefacts.contents import METADATA_KEY, Record, parse_record
+from calibrant.artefacts.file_kinds import plain_file
 from calibrant.artefacts.metadata_forms import Form, check
-from calibrant.errors import InputError
+from calibrant.errors import InputError, first_line
 
-METADATA_KEY = "calibrant"
 LONGEST = 100_000_000  # bytes, the format's own limit
 
 
@@ -37,9 +37,8 @@ def read_header(path: str | Path, what: str, form: Form | None = None, stage: st
     """
     path = Path(path)
     where = f"{what} {path}"
-    if not path.is_file():
-        raise InputError(f"{where}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
-    raw = _parsed(path, where)
+    plain_file(path, what)
+    raw = raw_header(path, where)
     text = raw.pop("__metadata__", {}).get(METADATA_KEY)
     if text is None:
         made = "" if stage is None else f"; {what} are made by `calibrant {stage}`"
@@ -55,7 +54,12 @@ def read_header(path: str | Path, what: str, form: Form | None = None, stage: st
     return Header(record, {name: (entry["dtype"], entry["shape"]) for name, entry in raw.items()})
 
 
-def _parsed(path: Path, where: str) -> dict[str, Any]:
+def raw_header(path: Path, where: str) -> dict[str, Any]:
+    """The header as it stands, of whatever program; `where` heads the messages.
+
+    Raises:
+        InputError: not safetensors.
+    """
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -68,6 +72,5 @@ def _parsed(path: Path, where: str) -> dict[str, Any]:
             if name != "__metadata__" and not (isinstance(entry["dtype"], str) and isinstance(entry["shape"], list)):
                 raise ValueError(f"its header has no dtype and shape of {name}")
     except (OSError, ValueError, KeyError, TypeError, RecursionError, struct.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{where}: cannot be read as safetensors, perhaps truncated ({reason})") from error
+        raise InputError(f"{where}: cannot be read as safetensors, perhaps truncated ({first_line(error)})") from error
     return header

@@ -1,15 +1,15 @@
 """Which command of this program wrote what lies at a path, by its own metadata or its sidecar."""
 
 import json
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from calibrant.artefacts.contents import METADATA_KEY
 from calibrant.artefacts.provenance import sidecar
+from calibrant.artefacts.tensor_header import raw_header
+from calibrant.errors import InputError
 
-KEY = "calibrant"  # of the metadata in Parquet and safetensors
-LONGEST_HEADER = 100_000_000  # bytes; safetensors' own bound
 # Files that name no command, by the keys of their metadata.
 KEYS = {
     "prune": {"shapes", "weights_updated"},
@@ -60,17 +60,13 @@ def _parquet(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return json.loads((pq.read_metadata(path).metadata or {}).get(KEY.encode(), b"null"))
+        return json.loads((pq.read_metadata(path).metadata or {}).get(METADATA_KEY.encode(), b"null"))
     except (pa.ArrowException, OSError, ValueError, RecursionError):
         return None
 
 
 def _safetensors(path: Path) -> Any:
     try:
-        with open(path, "rb") as file:
-            size = struct.unpack("<Q", file.read(8))[0]
-            if size > min(LONGEST_HEADER, path.stat().st_size):
-                return None
-            return json.loads(json.loads(file.read(size))["__metadata__"][KEY])
-    except (OSError, ValueError, KeyError, TypeError, struct.error, RecursionError):
+        return json.loads(raw_header(path, str(path))["__metadata__"][METADATA_KEY])
+    except (InputError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from calibrant.errors import InputError
+from calibrant.errors import InputError, first_line
 from calibrant.models.checkpoint.checkpoint_files import resolve
 from calibrant.sources.asset_specs import Hub
 
@@ -82,5 +82,5 @@ def hub_error(what: str, page: str, error: BaseException) -> InputError:
             f"{what}: access is gated; accept its licence at https://huggingface.co/{page} and set HF_TOKEN "
             "to a token of that account"
         )
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = first_line(error)
     return InputError(f"{what}: cannot be loaded from the hub ({reason})")

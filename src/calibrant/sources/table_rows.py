@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import IO, Any, NamedTuple, cast
 
-from calibrant.errors import InputError
+from calibrant.errors import InputError, first_line
 from calibrant.sources.compression import COMPRESSIONS, FAULTS, decompressed, uncompressed_name
 
 JSON_LINES, DELIMITED, PLAIN = (".jsonl", ".ndjson", ".json"), (".csv", ".tsv", ".tab"), (".txt", ".text", ".md")
@@ -189,7 +189,7 @@ def _parquet(stream: IO[bytes], name: str, text_key: str | None, beside: Sequenc
         except (InputError, UnicodeDecodeError):
             raise
         except (pa.ArrowException, ValueError, OverflowError) as error:  # also dates that Python does not have
-            raise OSError((str(error) or type(error).__name__).splitlines()[0]) from error
+            raise OSError(first_line(error)) from error
 
 
 def _delimited(stream: IO[bytes], name: str, delimiter: str, text_key: str | None) -> Iterator[Row]:

@@ -9,8 +9,7 @@ from calibrant.artefacts.atomic import SIDECAR, read_json
 from calibrant.artefacts.digest import sha256_file, sha256_json
 from calibrant.artefacts.file_kinds import plain_file, refuse_special_files
 from calibrant.artefacts.provenance import read_provenance
-from calibrant.errors import InputError, shown_value
-from calibrant.models.checkpoint.library_calls import first_line
+from calibrant.errors import InputError, first_line, shown_value
 from calibrant.models.checkpoint.weight_files import weight_files
 from calibrant.settings.setting import check_text
 

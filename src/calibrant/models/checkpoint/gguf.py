@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from calibrant.errors import InputError
+from calibrant.errors import InputError, first_line
 
 # Keys that name this machine or the quantised file rather than the model.
 DROPPED_KEYS = ("_model_name_or_path", "_name_or_path", "_from_model_config", "quantization_config")
@@ -35,7 +35,7 @@ def dequantise(gguf: Path, output: Path) -> None:
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
     except Exception as error:  # transformers and tokenizers raise many kinds, plain Exception among them
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise InputError(f"model {gguf.name}: transformers cannot convert this GGUF file ({reason})") from error
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)

@@ -49,8 +49,3 @@ def reason(error: Exception) -> str:
         return lines[1]
     line = lines[0] if lines else kind
     return line if isinstance(error, ValueError | OSError) or line == kind else f"{kind}: {line}"
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, which for some libraries runs over many."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -9,6 +9,7 @@ import os
 from pathlib import Path, PurePath
 
 from calibrant.artefacts.atomic import read_json
+from calibrant.artefacts.contents import METADATA_KEY
 from calibrant.artefacts.file_kinds import plain_file
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.weight_headers import Header, StoredTensor, read_header
@@ -17,7 +18,6 @@ from calibrant.settings.setting import check_text
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 VARIANTS = "model.*.safetensors"  # `model.fp16.safetensors`, by transformers' convention
-OURS = "calibrant"  # key of the metadata of masks and statistics: `tensor_files.METADATA_KEY`, which imports torch
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -79,7 +79,7 @@ def _refuse_repetition(path: Path) -> None:
     others = [other for other in sorted(path.glob("*.safetensors")) if other.name != SINGLE]
     others = [other for other in others if not other.match(VARIANTS)]
     headers = [(other, header) for other in others if (header := _header_if_readable(other)) is not None]
-    headers = [(other, header) for other, header in headers if OURS not in header.metadata]
+    headers = [(other, header) for other, header in headers if METADATA_KEY not in header.metadata]
     if not headers:
         return
     own = read_header(path / SINGLE).tensors
