@@ -210,11 +210,15 @@ def test_what_grows_is_refused_and_plain_merges_are_not() -> None:
     assert parse("x: &a {s: 1, t: 2}\ny: {<<: *a, t: 3}", "my.yaml") == {"x": {"s": 1, "t": 2}, "y": {"s": 1, "t": 3}}
 
 
+# Not U+0085, a line break of YAML, which PyYAML writes as it is and folds to a blank itself.
+WRITTEN = st.text(st.characters(exclude_characters="\x85"), max_size=5)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(max_size=5),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | WRITTEN,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WRITTEN, inner, max_size=3),
         max_leaves=6,
     )
 )
