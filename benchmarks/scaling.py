@@ -276,7 +276,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib.figure import Figure
 
-    from calibrant.reporting.style import PALETTE, STYLE
+    from calibrant.reporting.figures.style import PALETTE, STYLE
 
     with mpl.rc_context({**STYLE, "svg.hashsalt": "calibrant"}):
         figure = Figure(figsize=(11, 5), layout="constrained")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from calibrant.reporting.index import Study
-from calibrant.reporting.results import COLUMNS
+from calibrant.reporting.results.index import Study
+from calibrant.reporting.results.result_frame import COLUMNS
 
 SOURCES = ("c4", "wikipedia", "slimpajama", "dclm")
 LABELS = {"c4": "C4", "wikipedia": "Wikipedia", "slimpajama": "SlimPajama", "dclm": "DCLM"}

@@ -3,10 +3,8 @@
 import ast
 import re
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import networkx
-import pytest
 from support import ROOT
 
 SOURCE = ROOT / "src"
@@ -14,7 +12,7 @@ FILES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (SOURCE / "calibrant").rglob("*.py")
 }
-WHOLE = ("reporting", "pruning.methods")  # rooms of several packages
+WHOLE = ("reporting.results", "pruning.methods")  # rooms of several packages
 FOUNDATION = "foundation"  # errors.py, system.py, version.py: everybody may import them
 
 
@@ -77,25 +75,15 @@ def test_every_room_says_in_the_page_what_it_says_itself() -> None:
         assert text.splitlines()[0].rstrip(".") == sentence.rstrip("."), name
 
 
-@pytest.mark.parametrize("part", ["outside", "inside"])
-def test_no_module_imports_itself_by_a_detour(part: str) -> None:
-    """Two circles of the reporting are left to its own redesign."""
+def test_no_module_imports_itself_by_a_detour() -> None:
     graph = networkx.DiGraph([(module, other) for module in FILES for other in imports(module)])
     circles = [sorted(circle) for circle in networkx.strongly_connected_components(graph) if len(circle) > 1]
-    reporting = [circle for circle in circles if all(name.startswith("calibrant.reporting") for name in circle)]
-    if part == "outside":
-        assert [circle for circle in circles if circle not in reporting] == []
-    else:
-        assert len(reporting) <= 2
+    assert circles == []
 
 
 def test_a_module_name_says_one_thing() -> None:
-    names = Counter(path.name for path in FILES.values() if not path.name.startswith("__") and not in_reporting(path))
+    names = Counter(path.name for path in FILES.values() if not path.name.startswith("__"))
     assert [name for name, count in names.items() if count > 1] == []
-
-
-def in_reporting(path: Path) -> bool:
-    return "reporting" in path.parts
 
 
 def test_importing_calibrant_changes_and_loads_nothing() -> None:

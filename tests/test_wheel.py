@@ -86,10 +86,10 @@ def test_it_holds_every_file_of_the_library(source: Path, wheel: Path) -> None:
         "calibrant/study/experiments/table1.yaml",
         "calibrant/study/compat/authors.yaml",
         "calibrant/study/assumptions.yaml",
-        "calibrant/reporting/index.schema.yaml",
-        "calibrant/reporting/templates/style.css",
-        "calibrant/reporting/templates/summary.md.j2",
-        "calibrant/reporting/templates/index.html.j2",
+        "calibrant/reporting/results/index.schema.yaml",
+        "calibrant/reporting/pages/templates/style.css",
+        "calibrant/reporting/pages/templates/summary.md.j2",
+        "calibrant/reporting/pages/templates/page.html.j2",
     } <= held
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from calibrant.reporting.claims.evidence import Cell
-from calibrant.reporting.index import Study
-from calibrant.reporting.results import COLUMNS
-from calibrant.reporting.samples import SCORES
+from calibrant.reporting.inference.evidence import Cell
+from calibrant.reporting.results.index import Study
+from calibrant.reporting.results.result_frame import COLUMNS
+from calibrant.reporting.results.samples import SCORES
 
 SOURCES = ("c4", "wikipedia", "slimpajama", "dclm")
 RANK = {source: i for i, source in enumerate(("wikipedia", "slimpajama", "c4", "dclm"))}

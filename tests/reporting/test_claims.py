@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrant.errors import InputError
-from calibrant.reporting import published
-from calibrant.reporting.claims import CLAIMS, Claim, Judgement, claims_table, gather, judge
-from calibrant.reporting.claims.evidence import Cell, Evidence, to_training
-from calibrant.reporting.table import to_csv, to_latex, to_markdown
+from calibrant.reporting.inference import CLAIMS, Claim, Judgement, gather, judge
+from calibrant.reporting.inference.evidence import Cell, Evidence, to_training
+from calibrant.reporting.results import published
+from calibrant.reporting.tables import claims_table
+from calibrant.reporting.tables.table import to_csv, to_latex, to_markdown
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 FROM_RUNS = [claim for claim in CLAIMS if not claim.from_scores]

@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from calibrant.reporting.claims import CLAIMS
-from calibrant.reporting.index import read_index
-from calibrant.reporting.summarize import summarize
+from calibrant.reporting.inference import CLAIMS
+from calibrant.reporting.pages.summarize import summarize
+from calibrant.reporting.results.index import read_index
 
 HEADING = "The paper's conclusions, judged by these runs"
 

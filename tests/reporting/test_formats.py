@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from calibrant.artefacts.provenance import write_described
-from calibrant.reporting.index import read_index
-from calibrant.reporting.summarize import summarize
+from calibrant.reporting.pages.summarize import summarize
+from calibrant.reporting.results.index import read_index
 
 
 @pytest.mark.parametrize(("others", "said"), [("float32", False), ("bfloat16", True)])

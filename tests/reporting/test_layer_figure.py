@@ -14,12 +14,12 @@ import pytest
 from calibrant.artefacts.parquet import write_table
 from calibrant.errors import InputError
 from calibrant.pruning.inspection.mask_overlap import SCHEMA
-from calibrant.reporting import style
-from calibrant.reporting.index import Inspections, LayerFile, MaskText, parse_index, read_index
-from calibrant.reporting.inspections import read_layers, read_overlaps
-from calibrant.reporting.layer_figure import heldout_words, layer_caption, layer_figure, mean_ratio, ratio_words
-from calibrant.reporting.overlap_figure import mean_overlaps, overlap_caption, overlap_figure, overlap_words
-from calibrant.reporting.summarize import summarize
+from calibrant.reporting.figures import style
+from calibrant.reporting.figures.layer_figure import heldout_words, layer_caption, layer_figure, mean_ratio, ratio_words
+from calibrant.reporting.figures.overlap_figure import mean_overlaps, overlap_caption, overlap_figure, overlap_words
+from calibrant.reporting.pages.summarize import summarize
+from calibrant.reporting.results.index import Inspections, LayerFile, MaskText, parse_index, read_index
+from calibrant.reporting.results.inspections import read_layers, read_overlaps
 
 LABELS = {"web": "Web", "news": "News"}
 ORIGINS = ("real", "synthetic")

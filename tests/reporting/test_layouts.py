@@ -13,12 +13,12 @@ from layout_frames import LABELS, SOURCES, TASKS, make_frame, make_study
 from scipy import stats
 
 from calibrant.errors import InputError
-from calibrant.reporting import style
-from calibrant.reporting.layouts import LAYOUTS, Inputs, Products
-from calibrant.reporting.published import published_for
-from calibrant.reporting.samples import SCORES
-from calibrant.reporting.statistics import Estimate, holm
-from calibrant.reporting.table import Row, Table, to_markdown, write_tables
+from calibrant.reporting.figures import style
+from calibrant.reporting.inference.statistics import Estimate, holm
+from calibrant.reporting.pages.layouts import LAYOUTS, Inputs, Products
+from calibrant.reporting.results.published import published_for
+from calibrant.reporting.results.samples import SCORES
+from calibrant.reporting.tables.table import Row, Table, to_markdown, write_tables
 from calibrant.scoring.corpus_similarity import SCHEMA as SIMILARITY
 from calibrant.scoring.item_contamination import SCHEMA as CONTAMINATION
 

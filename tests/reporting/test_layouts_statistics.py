@@ -4,17 +4,18 @@ import itertools
 
 import numpy as np
 import pytest
+from calibrant.reporting.results.comparison import Cell, Comparison
+from calibrant.reporting.results.slices import headline, in_order, slices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layout_frames import make_frame, make_study
 from scipy import stats
 
-from calibrant.reporting.comparison import Cell, Comparison
-from calibrant.reporting.layouts import amount, methods_figure
-from calibrant.reporting.layouts.best import best_rows
-from calibrant.reporting.layouts.min_k import superiority
-from calibrant.reporting.layouts.ranges import value_range
-from calibrant.reporting.layouts.slices import headline, in_order, slices
+from calibrant.reporting.figures import amount_figure as amount
+from calibrant.reporting.figures import methods_figure
+from calibrant.reporting.figures.min_k_figure import superiority
+from calibrant.reporting.inference.best import best_rows
+from calibrant.reporting.inference.ranges import value_range
 
 numbers = st.floats(-100, 100).map(lambda x: round(x, 3))
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import polars as pl
 import pytest
+from calibrant.reporting.results.main_setting import at_main, main_of, varied
+from calibrant.reporting.results.slices import slices
 from layout_frames import LABELS, make_frame, make_study
 
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.reporting.claims import gather, judge
-from calibrant.reporting.index import parse_index
-from calibrant.reporting.layouts.amount import amount_caption, amount_figure, settings
-from calibrant.reporting.layouts.slices import slices
-from calibrant.reporting.main_setting import at_main, main_of, varied
-from calibrant.reporting.results import collect
-from calibrant.reporting.summarize import summarize
+from calibrant.reporting.figures.amount_figure import amount_caption, amount_figure, settings
+from calibrant.reporting.inference import gather, judge
+from calibrant.reporting.pages.summarize import summarize
+from calibrant.reporting.results.index import parse_index
+from calibrant.reporting.results.result_frame import collect
 
 KEYS = ("method", "sparsity", "source", "origin", "seed", "samples", "prefix_length", "drop")
 TARGETS: dict[str, dict[str, Any]] = {

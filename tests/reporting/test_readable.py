@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibrant.cli.main import main
-from calibrant.reporting.readable import LONGEST_LABEL, readable, short_label
+from calibrant.reporting.results.readable import LONGEST_LABEL, readable, short_label
 
 HOSTILE = '$5 --><script>alert("x")</script> $10 {\\frac | & \x00\n\x1b[31m\u202e \ud83d #1d1f21 _^'
 

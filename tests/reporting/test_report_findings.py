@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from calibrant.reporting.results.comparison import Comparison
 from scipy import stats
 
-from calibrant.reporting import findings, method_findings, performance_figure, statistics
-from calibrant.reporting.comparison import Comparison
-from calibrant.reporting.finding import Finding
-from calibrant.reporting.index import Index, read_index
-from calibrant.reporting.results import collect
-from calibrant.reporting.samples import SCORES, read_scores
+from calibrant.reporting.figures import performance_figure
+from calibrant.reporting.inference import findings, method_findings, statistics
+from calibrant.reporting.inference.finding import Finding
+from calibrant.reporting.results.index import Index, read_index
+from calibrant.reporting.results.result_frame import collect
+from calibrant.reporting.results.samples import SCORES, read_scores
 
 NO_SCORES = pl.DataFrame(schema=SCORES)
 
@@ -179,7 +180,7 @@ def test_spread_between_sources(study: Any) -> None:
 
 
 def _values(data: Comparison, source: str) -> list[float]:
-    from calibrant.reporting.comparison import Cell
+    from calibrant.reporting.results.comparison import Cell
 
     return list(data.values(Cell("wanda", "0.6", source, "real"), data.perplexities[0]).values())
 

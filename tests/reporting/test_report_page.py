@@ -16,11 +16,11 @@ import pytest
 
 from calibrant.artefacts.parquet import read_table
 from calibrant.cli.main import main
-from calibrant.reporting import style
-from calibrant.reporting.distribution_figure import density
-from calibrant.reporting.index import read_index
-from calibrant.reporting.samples import excerpts, read_pools, read_scores
-from calibrant.reporting.summarize import FIGURES, TABLES, summarize
+from calibrant.reporting.figures import style
+from calibrant.reporting.figures.distribution_figure import density
+from calibrant.reporting.pages.summarize import FIGURES, TABLES, summarize
+from calibrant.reporting.results.index import read_index
+from calibrant.reporting.results.samples import excerpts, read_pools, read_scores
 
 ROOT = Path(__file__).resolve().parents[2]
 VOID = {"meta", "link", "br", "hr", "img", "input"}

@@ -8,16 +8,16 @@ from typing import Any
 import polars as pl
 import pytest
 from artefact_files import write_mask_file
+from calibrant.reporting.results.comparison import Cell, Comparison, share
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table, write_table
 from calibrant.errors import InputError
-from calibrant.reporting.comparison import Cell, Comparison, share
-from calibrant.reporting.index import Study, Task, default_label, parse_index, read_index
-from calibrant.reporting.measures import find_measures, in_sentence
-from calibrant.reporting.records import brief
-from calibrant.reporting.results import COLUMNS, achieved_sparsity, collect, read_evaluation, write_results
-from calibrant.reporting.samples import check_scores
+from calibrant.reporting.results.index import Study, Task, default_label, parse_index, read_index
+from calibrant.reporting.results.measures import find_measures, in_sentence
+from calibrant.reporting.results.records import brief
+from calibrant.reporting.results.result_frame import COLUMNS, achieved_sparsity, collect, read_evaluation, write_results
+from calibrant.reporting.results.samples import check_scores
 
 
 def test_tidy_rows(study: Any, tmp_path: Path) -> None:

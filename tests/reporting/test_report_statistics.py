@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from calibrant.reporting import statistics
+from calibrant.reporting.inference import statistics
 
 numbers = st.floats(-100, 100).map(lambda x: round(x, 3))
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from calibrant.reporting.results.comparison import Comparison
 from scipy import stats
 
-from calibrant.reporting import result_tables
-from calibrant.reporting.comparison import Comparison
-from calibrant.reporting.data_table import data_table, documents_table, why_dropped
-from calibrant.reporting.index import read_index
-from calibrant.reporting.results import collect
-from calibrant.reporting.samples import Pool, read_scores
-from calibrant.reporting.statistics import Estimate, estimate
-from calibrant.reporting.table import (
+from calibrant.reporting.inference.statistics import Estimate, estimate
+from calibrant.reporting.results.index import read_index
+from calibrant.reporting.results.result_frame import collect
+from calibrant.reporting.results.samples import Pool, read_scores
+from calibrant.reporting.tables import result_tables
+from calibrant.reporting.tables.data_table import data_table, documents_table, why_dropped
+from calibrant.reporting.tables.table import (
     Column,
     Row,
     Section,

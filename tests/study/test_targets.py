@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
+from calibrant.reporting.pages.target import chosen_layout
 
 from calibrant.errors import InputError
-from calibrant.reporting.index import parse_index
-from calibrant.reporting.layouts import LAYOUTS
-from calibrant.reporting.target import chosen_layout
+from calibrant.reporting.pages.layouts import LAYOUTS
+from calibrant.reporting.results.index import parse_index
 from calibrant.study.config import resolve_config
 from calibrant.study.config_layers import along_axes, layer_folder, presets
 from calibrant.study.grid import calibration_sets, runs

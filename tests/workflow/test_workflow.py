@@ -46,7 +46,7 @@ def test_touched_files_rerun_nothing(finished_study: Workspace) -> None:
 @pytest.mark.parametrize(
     ("module", "reruns", "keeps"),
     [
-        ("reporting/statistics.py", {"summarize"}, {"evaluate", "prune", "generate"}),
+        ("reporting/inference/statistics.py", {"summarize"}, {"evaluate", "prune", "generate"}),
         ("pruning/methods/selection.py", {"prune", "evaluate"}, {"generate", "score", "sample", "filter"}),
         ("calibration/windows.py", {"sample"}, {"generate", "download_model"}),
         ("sources/cleaning.py", {"download_source"}, set()),

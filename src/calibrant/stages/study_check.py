@@ -123,7 +123,7 @@ def _check_layout(config: Mapping[str, Any]) -> None:
     layout = config.get("layout")
     known = [(each["layout"]["name"], each["layout"].get("parameters", {})) for each in target_files().values()]
     if layout and layout["name"] != PAPER and (layout["name"], layout["parameters"]) not in known:
-        from calibrant.reporting.layouts import named_layout
+        from calibrant.reporting.pages.layouts import named_layout
         from calibrant.study.report_index import parameters
 
         named_layout(layout["name"], parameters(dict(config)))

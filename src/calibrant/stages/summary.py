@@ -10,7 +10,7 @@ from calibrant.settings.stage_settings import SummarizeSettings
 from calibrant.stages.stage import Input, Output, Stage, admit
 
 if TYPE_CHECKING:
-    from calibrant.reporting.index import TableFile
+    from calibrant.reporting.results.index import TableFile
 
 PARTS = ("provenance.json", "tables", "figures", "results.parquet", "results.csv", "summary.md", "index.html")
 FILES = (
@@ -47,8 +47,8 @@ def summarize(
     scores = [score_argument(value) for value in settings.scores]
     admit(FILES, settings, SummarizeSettings, results=results, root=root, output=output)
     from calibrant.artefacts.report_folder import report_folder
-    from calibrant.reporting.index import read_index
-    from calibrant.reporting.summarize import summarize as summarize_study
+    from calibrant.reporting.pages.summarize import summarize as write_report
+    from calibrant.reporting.results.index import read_index
 
     index = read_index(Path(results))
     index = dataclasses.replace(index, scores=(*index.scores, *scores))
@@ -56,21 +56,9 @@ def summarize(
     place = Path("." if root is None else root)
     if not place.is_dir():
         raise InputError(f"--root {place}: no such folder")
-    lines: list[str] = []
     with contextlib.chdir(place), report_folder(folder, PARTS) as written:
-        if index.targets:
-            from calibrant.reporting.paper import summarize_paper
-
-            lines.append(
-                str(summarize_paper(index, written, real_text=not settings.no_real_text, rows=settings.rows).verdicts)
-            )
-        elif index.layout is not None:
-            from calibrant.reporting.target import summarize_target
-
-            summarize_target(index, written)
-        else:
-            shown = summarize_study(index, written, real_text=not settings.no_real_text, rows=settings.rows)
-            lines += [f"{finding.text} {finding.hedge}".strip() for finding in shown.findings[:1]]
+        page = write_report(index, written, real_text=not settings.no_real_text, rows=settings.rows)
+    lines = [f"{said.text} {said.hedge}".strip() for said in page.found]
     return "\n".join([*lines, f"report: {Path(output) / 'index.html'}"])
 
 
@@ -80,7 +68,7 @@ def score_argument(value: str) -> "TableFile":
     Raises:
         InputError: it has not that form.
     """
-    from calibrant.reporting.index import TableFile
+    from calibrant.reporting.results.index import TableFile
 
     key, equals, path = value.partition("=")
     source, colon, origin = key.partition(":")

@@ -1,0 +1,1 @@
+"""Figures: their look, their numbers and words, and what they draw."""

@@ -1,0 +1,88 @@
+"""Figure 1: methods against calibration data, which matters more?"""
+
+from matplotlib.figure import Figure
+
+from calibrant.reporting.figures import drawing, style
+from calibrant.reporting.figures.figure_files import Drawing
+from calibrant.reporting.figures.frames import estimates_frame
+from calibrant.reporting.inference import words
+from calibrant.reporting.inference.cell_differences import cell_estimate
+from calibrant.reporting.inference.effects import effects
+from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
+from calibrant.reporting.results.study_results import StudyResults
+
+
+def methods_figure(data: StudyResults) -> Figure | None:
+    """A panel per outcome and sparsity: methods along x, a point per source; the dashed line is magnitude."""
+    sparsities = [s for s in data.sparsities if any(c == s for c, _ in data.combinations())]
+    measures = data.headline
+    if not sparsities or not measures:
+        return None
+    marks = drawing.marks_of(data)
+    with style.context():
+        width = max(2.6, 0.9 + 0.24 * len(data.sources) * len(data.methods))
+        figure = Figure(figsize=(max(4.4, 0.4 + width * len(sparsities)), 0.3 + 2.5 * len(measures)))
+        grid = figure.subplots(len(measures), len(sparsities), squeeze=False)
+        for row, measure in enumerate(measures):
+            for column, sparsity in enumerate(sparsities):
+                axes = grid[row][column]
+                limits: list[float] = []
+                for x, method in enumerate(data.methods):
+                    for number, source in enumerate(data.sources):
+                        found = cell_estimate(data, data.at(method, sparsity, source, "real"), measure)
+                        if found is not None:
+                            shift = 0.7 * ((number + 0.5) / len(data.sources) - 0.5)
+                            drawing.point(axes, x + shift, found, marks[source])
+                            limits += drawing.ends([found])
+                magnitude = cell_estimate(data, Cell("magnitude", sparsity), measure)
+                if magnitude is not None and limits:
+                    limits += drawing.reference_line(axes, "magnitude", magnitude.mean, limits)
+                if limits:
+                    drawing.value_axis(axes, limits, log=measure.lower_is_better)
+                axes.set_xticks(range(len(data.methods)), [method_label(m) for m in data.methods])
+                axes.set_xlim(-0.5, len(data.methods) - 0.5)
+                axes.set_title(f"{drawing.letter(row * len(sparsities) + column)} {sparsity_label(sparsity)}")
+                if column == 0:
+                    axes.set_ylabel(drawing.axis_label(measure))
+        handles = [drawing.handle(marks[s], data.source_label(s)) for s in data.sources]
+        if any(cell.method == "magnitude" for cell in data.cells):
+            handles.append(drawing.MAGNITUDE_HANDLE)
+        drawing.legend(figure, handles)
+        figure.tight_layout(w_pad=1.6, h_pad=1.4)
+    return figure
+
+
+WORDS = {
+    "text": "the choice of text moves it more",
+    "method": "the choice of method moves it more",
+    "undecided": "which moves it more is open, since the intervals overlap",
+    "unknown": "which moves it more is open without intervals",
+}
+
+
+def methods_caption(data: StudyResults) -> str:
+    """What Figure 1 shows: both ranges, with their intervals, for each outcome and sparsity."""
+    sentences = ["Means over seeds, bars one standard deviation. Dashed: magnitude pruning, which uses no data."]
+    for sparsity in data.sparsities:
+        for measure in data.headline:
+            found = effects(data, sparsity, measure)
+            if found.text is None or found.method is None:
+                continue
+            sentences.append(
+                f"{sparsity_label(sparsity)}, {measure.name}: {found.text.groups} texts lie within "
+                f"{words.ranged(found.text, measure)}, {found.method.groups} methods within "
+                f"{words.ranged(found.method, measure)}; {WORDS[found.verdict]}."
+            )
+    return " ".join(sentences)
+
+
+def methods_drawing(name: str, data: StudyResults) -> Drawing:
+    """The figure with its data and words."""
+    return Drawing(
+        name,
+        methods_figure(data),
+        estimates_frame(data, data.headline, data.main_cells),
+        "Pruning methods and calibration text",
+        methods_caption(data),
+        "Dot plot: a group of points per method, a point per source, a panel per sparsity and outcome.",
+    )

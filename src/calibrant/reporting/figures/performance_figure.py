@@ -1,0 +1,201 @@
+"""Figure: performance by source and origin, a column per sparsity, a row per outcome."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from calibrant.reporting.figures import drawing, style
+from calibrant.reporting.figures.figure_files import Drawing
+from calibrant.reporting.figures.frames import estimates_frame
+from calibrant.reporting.inference.cell_differences import cell_estimate
+from calibrant.reporting.results.cells import DENSE, Cell, method_label, sparsity_label
+from calibrant.reporting.results.measures import Measure
+from calibrant.reporting.results.study_results import StudyResults
+
+MARKERS = {"real": "o", "synthetic": "D"}
+OFFSETS = {"real": -0.16, "synthetic": 0.16}  # real above self-generated, on an axis that points down
+
+
+def performance_figure(data: StudyResults) -> Figure | None:
+    """Draw it. Points are means over seeds, bars one standard deviation, small ticks the single seeds.
+
+    Dense and magnitude are vertical lines; where one is far outside the points, an arrow at the edge
+    says where it lies, so that it does not squeeze what the figure is about.
+    """
+    if not data.sources or not data.outcomes:
+        return None
+    lines, _ = _rows(data)
+    measures, sparsities = data.outcomes, [s for s in data.sparsities if any(c == s for c, _ in data.combinations())]
+    height = 0.95 + 0.34 * len(lines) + 0.28 * (len(data.methods) > 1) * len(data.methods)
+    with style.context():
+        figure = Figure(figsize=(max(6.4, 1.5 + 3.7 * len(sparsities)), 0.4 + height * len(measures)))
+        grid = figure.subplots(len(measures), len(sparsities), squeeze=False)
+        for row, measure in enumerate(measures):
+            for column, sparsity in enumerate(sparsities):
+                axes = grid[row][column]
+                _panel(axes, data, measure, sparsity, named=column == 0)
+                axes.set_title(f"{drawing.heading(measure)}, {sparsity_label(sparsity)}")
+                if column:
+                    axes.set_yticklabels([])
+        _legend(figure, data, height * len(measures))
+        figure.tight_layout(w_pad=2.2, h_pad=1.6)
+    return figure
+
+
+def _panel(axes: Axes, data: StudyResults, measure: Measure, sparsity: str, *, named: bool) -> None:
+    colours = style.colours(data.sources)
+    positions, labels = _rows(data)
+    shown: list[float] = []
+    for (method, source), y in positions.items():
+        for origin in data.origins:
+            values = list(data.values(data.at(method, sparsity, source, origin), measure).values())
+            if values:
+                shown += _point(axes, values, y + OFFSETS[origin], colours[source], origin)
+    axes.set_yticks(list(positions.values()), labels)
+    axes.tick_params(axis="y", labelcolor=style.INK)
+    last = max(positions.values(), default=0)
+    axes.set_ylim(last + 0.6, -0.95)
+    if named and len(data.methods) > 1:
+        for method in dict.fromkeys(m for m, _ in positions):
+            first = min(y for (m, _), y in positions.items() if m == method)
+            axes.text(
+                -0.01,
+                first - 0.62,
+                method_label(method),
+                transform=axes.get_yaxis_transform(),
+                ha="right",
+                va="center",
+                weight="bold",
+                size=8.5,
+            )
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    if shown:
+        _limits(axes, data, measure, sparsity, shown)
+    axes.set_xlabel("perplexity, log scale (lower is better)" if measure.lower_is_better else "% (higher is better)")
+
+
+def _rows(data: StudyResults) -> tuple[dict[tuple[str, str], float], list[str]]:
+    run = {(cell.method, cell.source) for cell in data.main_cells}
+    positions, labels, y = {}, [], 0.0
+    for number, method in enumerate(data.methods):
+        if number:
+            y += 0.9
+        for source in (s for s in data.sources if (method, s) in run):
+            positions[method, source] = y
+            labels.append(data.source_label(source))
+            y += 1
+    return positions, labels
+
+
+def _point(axes: Axes, values: Sequence[float], y: float, colour: str, origin: str) -> list[float]:
+    """Draw one point; return what the axis must show: the values and the ends of the bar."""
+    extent = list(values)
+    mean = sum(values) / len(values)
+    if len(values) > 1:
+        sd = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
+        extent += [mean - sd, mean + sd]
+        axes.plot([mean - sd, mean + sd], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt", zorder=2)
+        axes.plot(values, [y] * len(values), "|", color=colour, markersize=6, markeredgewidth=0.9, zorder=2)
+    face = style.PAPER if origin == "real" else colour
+    axes.plot(
+        [mean], [y], MARKERS[origin], color=colour, markerfacecolor=face, markersize=6, markeredgewidth=1.5, zorder=3
+    )
+    return extent
+
+
+def _limits(axes: Axes, data: StudyResults, measure: Measure, sparsity: str, shown: Sequence[float]) -> None:
+    """Limits around the points; references inside or near them are lines, farther ones arrows at the edge."""
+    log = measure.lower_is_better
+    forward, back = (math.log, math.exp) if log else (float, float)
+    spread = [forward(v) for v in shown if v > 0 or not log]
+    low, high = min(spread), max(spread)
+    width = max(high - low, 0.08 if log else 1.0)
+    references = {}
+    for cell in (DENSE, Cell("magnitude", sparsity)):
+        found = cell_estimate(data, cell, measure)
+        if found is not None:
+            references[cell.method] = forward(found.mean)
+    near = {name: x for name, x in references.items() if low - 0.9 * width <= x <= high + 0.9 * width}
+    low, high = min([low, *near.values()]), max([high, *near.values()])
+    low, high = low - 0.12 * (high - low + 0.1 * width), high + 0.12 * (high - low + 0.1 * width)
+    if log:
+        axes.set_xscale("log")
+        style.log_ticks(axes, back(low), back(high))
+    else:
+        style.linear_ticks(axes)
+    axes.set_xlim(back(low), back(high))
+    for name, x in references.items():
+        text = f"{method_label(name)} {style.plain(back(x))}"
+        linestyle = (0, (5, 2)) if name == "magnitude" else (0, (1, 1.2))
+        if name in near:
+            axes.axvline(back(x), color=style.MUTED, linewidth=1, linestyle=linestyle, zorder=1)
+            align = "left" if x < low + 0.25 * (high - low) else "right" if x > high - 0.25 * (high - low) else "center"
+            axes.text(
+                back(x),
+                -0.72,
+                text,
+                ha=align,
+                va="center",
+                size=8,
+                color=style.MUTED,
+                bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.8},
+            )
+        else:
+            left = x < low
+            axes.text(
+                0.0 if left else 1.0,
+                -0.72,
+                f"← {text}" if left else f"{text} →",
+                transform=axes.get_yaxis_transform(),
+                ha="left" if left else "right",
+                va="center",
+                size=8,
+                color=style.MUTED,
+            )
+
+
+def _legend(figure: Figure, data: StudyResults, height: float) -> None:
+    words = {"real": "real text", "synthetic": "self-generated text"}
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=style.INK,
+            marker=MARKERS[o],
+            linestyle="none",
+            markersize=6,
+            markeredgewidth=1.5,
+            markerfacecolor=style.PAPER if o == "real" else style.INK,
+            label=words[o],
+        )
+        for o in data.origins
+    ]
+    handles += [Line2D([], [], color=style.INK, linewidth=1.8, label="± one standard deviation over seeds")]
+    figure.legend(
+        handles=handles,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=len(handles),
+        fontsize=8.5,
+        handletextpad=0.5,
+        columnspacing=1.8,
+    )
+
+
+def performance_drawing(name: str, data: StudyResults) -> Drawing:
+    """The figure with its data and words."""
+    return Drawing(
+        name,
+        performance_figure(data),
+        estimates_frame(data, data.outcomes, data.main_cells),
+        "Performance by source and origin of the calibration text",
+        "Hollow circles: calibrated on real text. Filled diamonds: on text that the model wrote itself. Bars are "
+        "one standard deviation over seeds, small ticks the single seeds. Dense model and magnitude pruning, which "
+        "use no calibration text, are lines, or arrows where they lie outside the panel.",
+        f"Dot plot of {' and '.join(m.name for m in data.outcomes)} for each source, real and self-generated, one "
+        "column of panels per sparsity. The table of performance holds the same numbers.",
+    )

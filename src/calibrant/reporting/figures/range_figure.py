@@ -1,0 +1,136 @@
+"""Figure 2: what the choice of source moves, by sparsity."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from calibrant.reporting.figures import drawing, style
+from calibrant.reporting.figures.figure_files import Drawing
+from calibrant.reporting.inference import words
+from calibrant.reporting.inference.effects import source_range
+from calibrant.reporting.inference.ranges import Range
+from calibrant.reporting.results.cells import in_order, method_label, share, sparsity_label
+from calibrant.reporting.results.study_results import StudyResults
+
+RANGE_SCHEMA: dict[str, Any] = {
+    **dict.fromkeys(("measure", "method", "sparsity", "lowest", "highest"), pl.String),
+    "sources": pl.Int64,
+    **dict.fromkeys(("range", "low", "high"), pl.Float64),
+}
+
+
+def range_data(data: StudyResults, methods: Sequence[str]) -> pl.DataFrame:
+    """The numbers of Figure 2: a row for each outcome, method and sparsity."""
+    rows = []
+    for measure in data.headline:
+        for method in methods:
+            for sparsity in data.sparsities:
+                found = source_range(data, method, sparsity, measure)
+                if found is not None:
+                    rows.append({"measure": measure.key, "method": method, "sparsity": sparsity,
+                                 "lowest": found.lowest, "highest": found.highest, "sources": found.groups,
+                                 "range": found.value, "low": found.low, "high": found.high})  # fmt: skip
+    return pl.DataFrame(rows, schema=RANGE_SCHEMA)
+
+
+def range_figure(data: StudyResults, methods: Sequence[str]) -> Figure | None:
+    """Figure 2: the range over sources against (a) the sparsity ratio and (b) the type of sparsity at one half.
+
+    A row of panels per outcome, a grey line per method, bars from low to high of the range's interval; None without
+    two sources anywhere.
+    """
+    measures = data.headline
+    found = {
+        (measure, method, sparsity): r
+        for measure in measures
+        for method in methods
+        for sparsity in data.sparsities
+        if (r := source_range(data, method, sparsity, measure)) is not None
+    }
+    if not found:
+        return None
+    run = {sparsity for _, _, sparsity in found}
+    ratios = [s for s in data.sparsities if s in run and ":" not in s]
+    types = [s for s in data.sparsities if s in run and share(s) == 0.5]
+    panels = [*([ratios] if ratios else []), *([types] if any(":" in s for s in types) else [])]
+    panels = panels or [in_order(list(run))]
+    marks = drawing.method_marks(methods)
+    with style.context():
+        figure = Figure(figsize=(max(4.6, 3.4 * len(panels)), 0.3 + 2.5 * len(measures)))
+        grid = figure.subplots(len(measures), len(panels), squeeze=False, sharey="row")
+        for row, measure in enumerate(measures):
+            for column, sparsities in enumerate(panels):
+                axes = grid[row][column]
+                by_ratio = sparsities is ratios
+                for number, method in enumerate(methods):
+                    here = [(s, found[measure, method, s]) for s in sparsities if (measure, method, s) in found]
+                    shift = (number - (len(methods) - 1) / 2) * (0.6 if by_ratio else 0.12)
+                    xs = [(100 * share(s) if by_ratio else sparsities.index(s)) + shift for s, _ in here]
+                    _ranges(axes, xs, [r for _, r in here], marks[method], joined=by_ratio)
+                axes.set_title(f"{drawing.letter(row * len(panels) + column)} {drawing.heading(measure)}")
+                if by_ratio:
+                    axes.set_xticks([100 * share(s) for s in sparsities])
+                    axes.set_xlabel("pruned weights, %")
+                else:
+                    names = [s if ":" in s else f"unstructured\n{sparsity_label(s)}" for s in sparsities]
+                    axes.set_xticks(range(len(sparsities)), names)
+                    axes.set_xlim(-0.5, len(sparsities) - 0.5)
+                    axes.set_xlabel("type of sparsity")
+                axes.grid(axis="y")
+                axes.spines["left"].set_visible(False)
+            tops = [r.high or r.value for (m, _, _), r in found.items() if m == measure]
+            grid[row][0].set_ylim(0, 1.12 * max(*tops, 1e-9))
+            grid[row][0].set_ylabel("max − min, " + ("perplexity" if measure.kind == "perplexity" else "points"))
+        if len(methods) > 1:
+            handles = [drawing.handle(marks[m], method_label(m), line=True) for m in methods]
+            drawing.legend(figure, handles)
+        figure.tight_layout(w_pad=1.6, h_pad=1.4)
+    return figure
+
+
+def _ranges(axes: Axes, xs: Sequence[float], ranges: Sequence[Range], mark: drawing.Mark, *, joined: bool) -> None:
+    if joined:
+        axes.plot(xs, [r.value for r in ranges], color=mark.colour, linestyle=mark.dashes, linewidth=1.2, zorder=2)
+    for x, r in zip(xs, ranges, strict=True):
+        if r.low is not None and r.high is not None:
+            axes.errorbar([x], [r.value], yerr=[[r.value - r.low], [r.high - r.value]], fmt="none", ecolor=mark.colour,
+                          elinewidth=1.2, capsize=2.5, zorder=2)  # fmt: skip
+        axes.plot([x], [r.value], mark.marker, color=mark.colour, markersize=5.5, zorder=3, clip_on=False)
+
+
+def range_caption(data: StudyResults, methods: Sequence[str]) -> str:
+    """What Figure 2 shows, with the mildest and the hardest setting in numbers."""
+    sentences = []
+    for measure in data.headline:
+        for method in methods:
+            found = [(s, source_range(data, method, s, measure)) for s in data.sparsities]
+            known = [(s, r) for s, r in found if r is not None]
+            if not known:
+                continue
+            picked = known if len(known) < 3 else [known[0], known[-1]]
+            if len(known) > 2:
+                picked.insert(1, max(known[1:-1], key=lambda pair: pair[1].value))
+            parts = [f"{words.ranged(r, measure)} at {sparsity_label(s)}" for s, r in picked]
+            sentences.append(
+                f"{method_label(method)}, {measure.name}: over {known[0][1].groups} sources {words.listed(parts)}."
+            )
+    return (
+        "Range of the means over seeds, best source minus worst. Bars: 95 % intervals from the studentized range, "
+        "which allow for the largest and the smallest mean having been picked. " + " ".join(sentences)
+    )
+
+
+def range_drawing(name: str, data: StudyResults, methods: Sequence[str]) -> Drawing:
+    """The figure with its data and words."""
+    return Drawing(
+        name,
+        range_figure(data, methods),
+        range_data(data, methods),
+        "What the choice of source moves, by sparsity",
+        range_caption(data, methods),
+        "Line of the range of the sources' means against the share of pruned weights, and points for the types of "
+        "sparsity at one half, each with its interval.",
+    )

@@ -1,0 +1,120 @@
+"""Figures 6, 7 and 8: the sources at each sparsity, for one method."""
+
+import math
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from calibrant.reporting.figures import drawing, style
+from calibrant.reporting.figures.figure_files import Drawing
+from calibrant.reporting.figures.frames import estimates_frame
+from calibrant.reporting.inference import words
+from calibrant.reporting.inference.cell_differences import cell_estimate
+from calibrant.reporting.inference.effects import source_range
+from calibrant.reporting.inference.statistics import Estimate
+from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
+from calibrant.reporting.results.measures import Measure
+from calibrant.reporting.results.study_results import StudyResults
+
+COLUMNS = 3  # panels in a row, as in the paper
+
+
+def sources_figure(data: StudyResults, method: str) -> Figure | None:
+    """Figures 6, 7 and 8: a panel per sparsity, a point per source, the dashed line magnitude; a block per outcome.
+
+    Real text is filled; where self-generated text was run too, it stands beside it, hollow. None without any run.
+    """
+    sparsities = [s for s in data.sparsities if (s, method) in data.combinations()]
+    measures = data.headline
+    if not sparsities or not measures:
+        return None
+    columns = min(COLUMNS, len(sparsities))
+    lines = math.ceil(len(sparsities) / columns)
+    with style.context():
+        size = (max(4.2, 0.5 + 2.45 * columns), len(measures) * (0.6 + 1.6 * lines))
+        # Constrained, since only the last line of a block has names below its panels.
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(lines * len(measures), columns, squeeze=False)
+        for block, measure in enumerate(measures):
+            for number in range(lines * columns):
+                axes = grid[block * lines + number // columns][number % columns]
+                if number >= len(sparsities):
+                    axes.set_visible(False)
+                    continue
+                _sources_panel(axes, data, Cell(method, sparsities[number]), measure)
+                letter = drawing.letter(block * len(sparsities) + number)
+                axes.set_title(f"{letter} {sparsity_label(sparsities[number])}")
+                if number + columns < len(sparsities):
+                    axes.set_xticklabels([])  # the panel below names them
+                if number % columns == 0:
+                    axes.set_ylabel(drawing.axis_label(measure))
+        drawing.legend(figure, _handles(data), 6)
+    return figure
+
+
+def _handles(data: StudyResults) -> list[Any]:
+    marks = drawing.marks_of(data)
+    handles = [drawing.handle(marks[s], data.source_label(s)) for s in data.sources]
+    if len(data.origins) > 1:
+        grey = drawing.Mark(style.MUTED, "o", "-")
+        handles += [drawing.handle(grey, "real"), drawing.handle(grey, "self-generated", hollow=True)]
+    if any(cell.method == "magnitude" for cell in data.cells):
+        handles.append(drawing.MAGNITUDE_HANDLE)
+    return handles
+
+
+def _sources_panel(axes: Axes, data: StudyResults, cell: Cell, measure: Measure) -> None:
+    marks = drawing.marks_of(data)
+    offset = 0.14 if len(data.origins) > 1 else 0.0
+    shown: list[Estimate] = []
+    for x, source in enumerate(data.sources):
+        for origin in data.origins:
+            found = cell_estimate(data, data.at(cell.method, cell.sparsity, source, origin), measure)
+            if found is not None:
+                shift = -offset if origin == "real" else offset
+                drawing.point(axes, x + shift, found, marks[source], hollow=origin != "real")
+                shown.append(found)
+    limits = drawing.ends(shown)
+    magnitude = cell_estimate(data, Cell("magnitude", cell.sparsity), measure)
+    if magnitude is not None and limits:
+        limits += drawing.reference_line(axes, "magnitude", magnitude.mean, limits)
+    if limits:
+        drawing.value_axis(axes, limits, log=measure.lower_is_better)
+    axes.set_xticks(range(len(data.sources)), [data.source_label(s) for s in data.sources])
+    if len(data.sources) > 3 or max(len(data.source_label(s)) for s in data.sources) > 8:
+        axes.tick_params(axis="x", rotation=25)
+        for label in axes.get_xticklabels():
+            label.set_horizontalalignment("right")
+            label.set_rotation_mode("anchor")
+    axes.set_xlim(-0.6, len(data.sources) - 0.4)
+
+
+def sources_caption(data: StudyResults, method: str) -> str:
+    """What Figures 6, 7 and 8 show: the range at each sparsity, and sources that fall behind magnitude."""
+    sentences = [
+        f"{method_label(method)}. Means over seeds, bars one standard deviation; each panel has an axis of its own. "
+        "Dashed: magnitude pruning, which uses no data (a note at the edge where it lies outside the panel)."
+    ]
+    for measure in data.headline:
+        parts = [
+            f"{words.ranged(r, measure)} at {sparsity_label(s)}"
+            for s in data.sparsities
+            if (r := source_range(data, method, s, measure)) is not None
+        ]
+        if parts:
+            sentences.append(f"Between the best and the worst source lie, in {measure.name}, {words.listed(parts)}.")
+    return " ".join(sentences)
+
+
+def sources_drawing(name: str, data: StudyResults, method: str) -> Drawing:
+    """The figure with its data and words."""
+    cells = [cell for cell in data.main_cells if cell.method == method or cell.source is None]
+    return Drawing(
+        name,
+        sources_figure(data, method),
+        estimates_frame(data, data.headline, cells),
+        f"Calibration sources under {method_label(method)}, by sparsity",
+        sources_caption(data, method),
+        "Dot plot: a panel per sparsity, a point with a bar per source, magnitude pruning as a dashed line.",
+    )

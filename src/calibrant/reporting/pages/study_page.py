@@ -1,0 +1,158 @@
+"""The page of a study: what was found, figures, tables, the text, and the paper's conclusions that it did not test."""
+
+from dataclasses import replace
+
+from calibrant.reporting.figures.amount_figure import amount_drawing
+from calibrant.reporting.figures.difference_figure import difference_drawing
+from calibrant.reporting.figures.distribution_figure import distribution_drawing
+from calibrant.reporting.figures.figure_files import Drawing
+from calibrant.reporting.figures.layer_figure import layer_drawing
+from calibrant.reporting.figures.overlap_figure import overlap_drawing
+from calibrant.reporting.figures.performance_figure import performance_drawing
+from calibrant.reporting.figures.prefix_figure import prefix_drawing
+from calibrant.reporting.inference.conclusions import gather_and_judge
+from calibrant.reporting.inference.findings import findings, limitations
+from calibrant.reporting.pages.common_sections import asked, browser, calibration_text, closing, text_tables
+from calibrant.reporting.pages.inputs import Inputs
+from calibrant.reporting.pages.report import Report
+from calibrant.reporting.pages.sections import (
+    Block,
+    FigurePlace,
+    Folded,
+    Heading,
+    Page,
+    Section,
+    Statement,
+    Statements,
+    tables,
+)
+from calibrant.reporting.results.cells import method_label, run_label, sparsity_label
+from calibrant.reporting.results.formats import mixture
+from calibrant.reporting.results.inspections import read_layers, read_overlaps
+from calibrant.reporting.tables.claims_table import claims_table
+from calibrant.reporting.tables.filter_table import filter_table
+from calibrant.reporting.tables.found_items import contamination_table
+from calibrant.reporting.tables.result_tables import difference_tables, items_table, performance_tables
+
+QUESTION = (
+    "Pruning after training needs a little text to calibrate on. Does it matter which text, and does text that the "
+    "model writes itself serve as well as, or better than, the real text that it continues?"
+)
+FOUND = 3  # statements on the first screen
+
+
+def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
+    """All tables and figures of a study, and its page.
+
+    Args:
+        inputs: what its index names.
+        real_text: whether the page's browser shows rows of real text.
+        rows: rows that the browser shows of each text.
+    """
+    inputs = varied_note(inputs)
+    data, study = inputs.data, inputs.study
+    labels = {source: data.source_label(source) for source in data.sources}
+    judged = gather_and_judge(data, inputs.scores, inputs.similarity)
+    primary = list(data.outcomes)
+    text = text_tables(inputs, labels)
+    made = {
+        "claims": claims_table(judged.judgements, judged.outcome) if judged else [],
+        "performance": performance_tables(data),
+        "filtering": filter_table(data) if "drop" in data.varied else [],
+        "differences": difference_tables(data, primary),
+        "differences_by_task": difference_tables(data, [m for m in data.measures if m not in primary]),
+        "items": items_table(data),
+        **text,
+        "contamination": contamination_table(inputs.contamination, labels),
+    }
+    said = [Statement(finding.text, finding.hedge) for finding in findings(data, inputs.scores)]
+    by_task = made["differences_by_task"]
+    more: list[Block] = []
+    if by_task:
+        more = [Folded("The same for each task", tables(by_task), f"({len(by_task)} tables)", only_page=True)]
+    sections = [
+        Section(
+            "figures", "Figures", "Performance by source", [FigurePlace("performance"), FigurePlace("differences")]
+        ),
+        Section(
+            "varied",
+            "What else varies",
+            "Samples, prefix, filter",
+            [FigurePlace("amount"), FigurePlace("prefix"), *tables(made["filtering"])],
+        ),
+        Section(
+            "findings",
+            "Findings",
+            "What else the numbers say",
+            [Statements(said[FOUND:], numbered=True)] if said[FOUND:] else [],
+        ),
+        Section("claims", "Conclusions", "The paper's conclusions, judged by these runs", tables(made["claims"])),
+        Section(
+            "tables",
+            "Tables",
+            "Tables",
+            [
+                *tables(made["performance"]),
+                *([Heading("Real against self-generated text")] if made["differences"] else []),
+                *tables(made["differences"]),
+                *more,
+                Heading("Two kinds of error"),
+                *tables(made["items"]),
+            ],
+        ),
+        calibration_text(inputs, {**text, "contamination": made["contamination"]}, ["perplexity", "min_k"]),
+        Section(
+            "inside", "Inside the model", "Inside the pruned model", [FigurePlace("layers"), FigurePlace("overlap")]
+        ),
+        browser(inputs, labels, real_text=real_text, rows=rows),
+        asked(inputs, QUESTION),
+        *closing(inputs, [*mixture(inputs.index.runs), *limitations(data)]),
+    ]
+    title = study.title or f"On which text should {study.model_id} be calibrated?"
+    page = Page(study, title, said[:FOUND], facts(inputs), sections, len(inputs.index.runs))
+    return Report(made, drawings(inputs, labels), page)
+
+
+def drawings(inputs: Inputs, labels: dict[str, str]) -> list[Drawing]:
+    """The figures of a study, by the names of their files."""
+    data, inspections = inputs.data, inputs.index.inspections
+    what = run_label(inspections.method, inspections.sparsity).replace(",", " at") if inspections else ""
+    return [
+        performance_drawing("performance", data),
+        difference_drawing("differences", data),
+        distribution_drawing("perplexity", inputs.scores, "perplexity", labels),
+        distribution_drawing("min_k", inputs.scores, "min_k_plus_plus", labels),
+        amount_drawing("amount", data, shown="samples" in data.varied),
+        prefix_drawing("prefix", data, shown="prefix_length" in data.varied),
+        layer_drawing(read_layers(inspections), labels, what),
+        overlap_drawing(read_overlaps(inspections), labels, what),
+    ]
+
+
+def facts(inputs: Inputs) -> list[tuple[str, str]]:
+    """The strip below the headline."""
+    data = inputs.data
+    seeds = sorted({len(data.values(c, m)) for c in data.cells if c.source for m in data.perplexities[:1]})
+    found = [
+        ("Model", inputs.study.model_id),
+        ("Sources", ", ".join(data.source_label(s) for s in data.sources)),
+        ("Methods", ", ".join(method_label(m) for m in data.methods)),
+        ("Sparsity", ", ".join(sparsity_label(s) for s in data.sparsities)),
+        ("Seeds a source", " to ".join(str(s) for s in dict.fromkeys([*seeds[:1], *seeds[-1:]]))),
+        ("Evaluations", str(len(inputs.index.runs))),
+    ]
+    return [(name, value) for name, value in found if value]
+
+
+def varied_note(inputs: Inputs) -> Inputs:
+    """The inputs with a note of what the study varies and which setting tables show; the same where nothing varies."""
+    words = {"samples": "the number of samples", "prefix_length": "the prefix length", "drop": "the filter rate"}
+    names = inputs.data.varied
+    if not names:
+        return inputs
+    text = (
+        f"This study varies {' and '.join(words[name] for name in names)}. Findings and tables that do not name them "
+        f"show its main setting: {inputs.data.main.words}. The paper's conclusions are judged by all runs."
+    )
+    study = replace(inputs.study, notes=(*inputs.study.notes, text))
+    return replace(inputs, index=replace(inputs.index, study=study))

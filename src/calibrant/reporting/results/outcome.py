@@ -1,0 +1,46 @@
+"""The one measure that a study's conclusions are read from."""
+
+from dataclasses import replace
+
+from calibrant.errors import InputError
+from calibrant.reporting.results.cells import DENSE
+from calibrant.reporting.results.measures import AVERAGE, Measure, average_of
+from calibrant.reporting.results.study_results import StudyResults
+
+
+def choose_outcome(data: StudyResults, name: str | None = None) -> Measure | None:
+    """The outcome of a study; None for one without any measure.
+
+    Without a name: the unweighted average of the tasks on which the dense model exceeds guessing, as in the paper,
+    where there are two or more; else the perplexity of the first text; else the one task.
+
+    Args:
+        data: the study.
+        name: `average`, or the name of a text or task.
+
+    Raises:
+        InputError: the study has no such outcome.
+    """
+    readable = [m for m in data.accuracies if m not in data.at_chance]
+    single = [*data.perplexities, *readable, *data.at_chance]
+    average = _average(readable) if len(readable) > 1 else None
+    if name is None:
+        return average or next(iter(single), None)
+    if name == "average" and average is not None:
+        return average
+    found = next((m for m in single if m.task == name), None)
+    if found is None:
+        known = [*(["average"] if average else []), *(m.task for m in [*data.perplexities, *data.accuracies])]
+        raise InputError(f"outcome {name}: the study has no such measure; it has {', '.join(known)}")
+    return found
+
+
+def _average(members: list[Measure]) -> Measure:
+    return replace(
+        average_of(members, AVERAGE, f"Mean accuracy over {len(members)} tasks above chance"),
+    )
+
+
+def guesses(data: StudyResults, outcome: Measure) -> bool:
+    """Whether the dense model does no better than guessing on it, so that nothing can be read from it."""
+    return outcome in data.at_chance or data.is_at_chance(DENSE, outcome)
