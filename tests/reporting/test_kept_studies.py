@@ -19,7 +19,7 @@ TRAINED = {"realdata": ("dclm",)}
 
 def kept(name: str) -> StudyResults:
     """A kept study's results, with the tasks' metrics as its index had them."""
-    frame = pl.read_csv(KEPT / name / "results.csv", schema=COLUMNS)
+    frame = pl.read_csv(KEPT / name / "results.csv", schema=COLUMNS, missing_columns="insert")
     built = [task for task in frame["task"].unique(maintain_order=True) if task.startswith("next_sentence")]
     tasks = tuple(Task(task, None, "acc_norm", 0.25) for task in built)
     return StudyResults(frame, Study(name, "m", trained_on=TRAINED.get(name, ()), tasks=tasks))

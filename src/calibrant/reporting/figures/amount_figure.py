@@ -5,17 +5,18 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from scipy import stats
 
 from calibrant.reporting.figures import drawing, style
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.figures.frames import estimates_frame
-from calibrant.reporting.inference import statistics, words
-from calibrant.reporting.inference.best import paired
-from calibrant.reporting.inference.cell_differences import cell_estimate
-from calibrant.reporting.inference.statistics import CONFIDENCE
-from calibrant.reporting.results.cells import Cell, run_label
-from calibrant.reporting.results.measures import Measure
+from calibrant.reporting.inference.amount_claims import deviation_contrast, trend
+from calibrant.reporting.inference.cell_estimates import cell_estimate
+from calibrant.reporting.inference.contrasts import Contrast
+from calibrant.reporting.inference.decisions import Decisions
+from calibrant.reporting.inference.scope import Scope
+from calibrant.reporting.inference.statistics import Estimate
+from calibrant.reporting.inference.words import shown
+from calibrant.reporting.results.cells import Cell, Text, run_label
 from calibrant.reporting.results.study_results import StudyResults
 
 
@@ -89,65 +90,56 @@ def amount_figure(data: StudyResults) -> Figure | None:
     return figure
 
 
-def spread_ratio(data: StudyResults, panel: Panel, measure: Measure) -> tuple[float, float, float] | None:
-    """Standard deviation over seeds with the most samples divided by that with the fewest, and its 95 % interval.
-
-    The variances are pooled over the sources; the interval is that of a ratio of variances (F distribution), which
-    takes values to be normal. None without two seeds at both ends, or without spread.
-    """
-    amounts = amounts_of(data, panel)
-    if len(amounts) < 2:
-        return None
-    first, last = (_variance(data, panel, n, measure) for n in (amounts[0], amounts[-1]))
-    if first is None or last is None:
-        return None
-    ratio = last[0] / first[0]
-    low, high = (float(stats.f.ppf(q, last[1], first[1])) for q in (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2))
-    return math.sqrt(ratio), math.sqrt(ratio / high), math.sqrt(ratio / low)
-
-
-def _variance(data: StudyResults, panel: Panel, amount: int, measure: Measure) -> tuple[float, int] | None:
-    cells = [c for s in data.sources if (c := line(data, panel, s).get(amount)) is not None]
-    groups = [list(values.values()) for cell in cells if (values := data.values(cell, measure))]
-    df = sum(len(group) - 1 for group in groups)
-    sd = statistics.pooled(groups).sd if groups else None
-    return None if sd is None or sd <= 1e-12 or df == 0 else (sd * sd, df)
-
-
-def amount_caption(data: StudyResults) -> str:
-    """What Figure 3 shows: the change from the fewest to the most samples, and that of the spread."""
-    sentences = ["Lines are means over seeds, shaded one standard deviation."]
+def amount_caption(data: StudyResults, decisions: Decisions) -> str:
+    """What Figure 3 shows: the trend of the score and that of the deviation, by the contrasts of the conclusions."""
+    sentences = ["Lines are means over sets, shaded one standard deviation."]
     for panel in panels_of(data):
-        few, *_, many = [*amounts_of(data, panel), amounts_of(data, panel)[-1]]
-        if few == many:
+        lines = {s: texts_of(data, panel, s) for s in data.sources if len(texts_of(data, panel, s)) > 1}
+        if not lines:
             continue
         for measure in data.headline:
-            lines = [line(data, panel, s) for s in data.sources]
-            ends = [(cells[few], cells[many]) for cells in lines if few in cells and many in cells]
-            pairs = [paired(data.values(one, measure), data.values(other, measure)) for one, other in ends]
-            groups = [group for group in pairs if group]
-            if not groups:
-                continue
-            written = " on self-generated text" if panel.origin == "synthetic" else ""
-            change = words.changed(statistics.pooled(groups), measure)
-            text = (
-                f"{run_label(panel.method, panel.sparsity)}{written}, {measure.name}: {many} instead of {few} samples "
-                f"change the mean over {len(groups)} sources by {change}"
-            )
-            ratio = spread_ratio(data, panel, measure)
-            if ratio is not None:
-                text += (
-                    f", and the standard deviation over seeds by a factor of {ratio[0]:.2f} "
-                    f"(95 % interval {ratio[1]:.2f} to {ratio[2]:.2f})"
+            scope, models = Scope(data, measure), {(panel.method, panel.sparsity): 1.0}
+            change = trend(scope, models, lines, panel.sparsity)
+            spread = deviation_contrast(scope, models, lines, panel.sparsity)
+            parts = []
+            if change is not None:
+                parts.append(
+                    f"the mean over {len(lines)} sources changes by {shown(change)} from end to end of the line"
                 )
-            sentences.append(f"{text}.")
+            if spread is not None:
+                parts.append(
+                    f"the deviation between sets falls by a factor of {math.exp(spread.estimate.mean):.2f} "
+                    f"({_factors(spread.estimate)})"
+                )
+            settled = [_settled(decisions, c) for c in (change, spread) if c is not None]
+            written = " on self-generated text" if panel.origin == "synthetic" else ""
+            place = f"{run_label(panel.method, panel.sparsity)}{written}, {measure.name}"
+            if parts:
+                sentences.append(
+                    f"{place}: {', and '.join(f'{p} ({s})' for p, s in zip(parts, settled, strict=True))}."
+                )
     return " ".join(sentences)
 
 
-def amount_drawing(name: str, data: StudyResults, *, shown: bool = True) -> Drawing:
-    """The figure with its data and words; nothing where no run has a number of samples, or not `shown`."""
-    there = shown and bool(panels_of(data))
-    caption = amount_caption(data) if there else ""
+def texts_of(data: StudyResults, panel: Panel, source: str) -> dict[int, Text]:
+    """The texts of a source by number of samples."""
+    return {n: cell.text for n, cell in line(data, panel, source).items()}
+
+
+def _factors(found: Estimate) -> str:
+    if found.low is None or found.high is None:
+        return "no interval"
+    return f"95 % interval {math.exp(found.low):.2f} to {math.exp(found.high):.2f}"
+
+
+def _settled(decisions: Decisions, contrast: Contrast) -> str:
+    return {1: "above zero", -1: "below zero", 0: "not told from none"}[decisions.single(contrast).side]
+
+
+def amount_drawing(name: str, data: StudyResults, decisions: Decisions, *, there: bool = True) -> Drawing:
+    """The figure with its data and words; nothing where no run has a number of samples, or not `there`."""
+    there = there and bool(panels_of(data))
+    caption = amount_caption(data, decisions) if there else ""
     cells = [
         c for panel in (panels_of(data) if there else []) for s in data.sources for c in line(data, panel, s).values()
     ]

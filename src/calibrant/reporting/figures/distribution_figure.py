@@ -12,6 +12,7 @@ from scipy import stats
 
 from calibrant.reporting.figures import style
 from calibrant.reporting.figures.figure_files import Drawing
+from calibrant.reporting.results.samples import middle, text_scores
 
 COLUMNS = {"perplexity": "perplexity of a sample, log scale", "min_k_plus_plus": "Min-K%++ of a sample"}
 
@@ -64,9 +65,7 @@ def distribution_figure(scores: pl.DataFrame, column: str, labels: Mapping[str, 
 
 
 def _values(scores: pl.DataFrame, source: str, origin: str, column: str, log: bool) -> npt.NDArray[np.float64]:
-    chosen = scores.filter((pl.col("source") == source) & (pl.col("origin") == origin))[column].drop_nulls()
-    found: npt.NDArray[np.float64] = chosen.to_numpy()
-    found = found[np.isfinite(found)]
+    found = text_scores(scores, source, origin, column)
     return np.log(found) if log else found
 
 
@@ -96,7 +95,7 @@ def _panel(
             markeredgewidth=0.7,
             zorder=2,
         )
-        marks.append((float(np.median(values)), curve, ink, "real" if which == 0 else "self-generated"))
+        marks.append((middle(values), curve, ink, "real" if which == 0 else "self-generated"))
     _label(axes, marks, grid, top, log)
     axes.set_ylim(-0.22 * top, 1.5 * top)
     axes.set_yticks([])

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from calibrant.reporting.inference.cell_differences import cell_estimate
+from calibrant.reporting.inference.cell_estimates import cell_estimate
 from calibrant.reporting.results.cells import Cell
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults

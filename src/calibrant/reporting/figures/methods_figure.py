@@ -5,9 +5,12 @@ from matplotlib.figure import Figure
 from calibrant.reporting.figures import drawing, style
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.figures.frames import estimates_frame
-from calibrant.reporting.inference import words
-from calibrant.reporting.inference.cell_differences import cell_estimate
+from calibrant.reporting.inference.cell_estimates import cell_estimate
+from calibrant.reporting.inference.decisions import Decisions
 from calibrant.reporting.inference.effects import effects
+from calibrant.reporting.inference.scope import Scope
+from calibrant.reporting.inference.source_claims import data_against_method
+from calibrant.reporting.inference.words import ranged
 from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
 from calibrant.reporting.results.study_results import StudyResults
 
@@ -53,36 +56,38 @@ def methods_figure(data: StudyResults) -> Figure | None:
 
 
 WORDS = {
-    "text": "the choice of text moves it more",
-    "method": "the choice of method moves it more",
-    "undecided": "which moves it more is open, since the intervals overlap",
-    "unknown": "which moves it more is open without intervals",
+    1: "the choice of text moves it more",
+    -1: "the choice of method moves it more",
+    0: "which moves it more is open",
 }
 
 
-def methods_caption(data: StudyResults) -> str:
+def methods_caption(data: StudyResults, decisions: Decisions) -> str:
     """What Figure 1 shows: both ranges, with their intervals, for each outcome and sparsity."""
-    sentences = ["Means over seeds, bars one standard deviation. Dashed: magnitude pruning, which uses no data."]
+    sentences = ["Means over sets, bars one standard deviation. Dashed: magnitude pruning, which uses no data."]
     for sparsity in data.sparsities:
         for measure in data.headline:
             found = effects(data, sparsity, measure)
             if found.text is None or found.method is None:
                 continue
+            answer = data_against_method(Scope(data, measure), sparsity)
+            side = decisions.single(answer.contrasts[0]).side if answer and answer.contrasts else 0
+            unit = measure.unit_of_scores
             sentences.append(
                 f"{sparsity_label(sparsity)}, {measure.name}: {found.text.groups} texts lie within "
-                f"{words.ranged(found.text, measure)}, {found.method.groups} methods within "
-                f"{words.ranged(found.method, measure)}; {WORDS[found.verdict]}."
+                f"{ranged(found.text, unit)}, {found.method.groups} methods within {ranged(found.method, unit)}; "
+                f"{WORDS[side]}."
             )
     return " ".join(sentences)
 
 
-def methods_drawing(name: str, data: StudyResults) -> Drawing:
+def methods_drawing(name: str, data: StudyResults, decisions: Decisions) -> Drawing:
     """The figure with its data and words."""
     return Drawing(
         name,
         methods_figure(data),
         estimates_frame(data, data.headline, data.main_cells),
         "Pruning methods and calibration text",
-        methods_caption(data),
+        methods_caption(data, decisions),
         "Dot plot: a group of points per method, a point per source, a panel per sparsity and outcome.",
     )

@@ -10,7 +10,10 @@ from matplotlib.figure import Figure
 from calibrant.reporting.figures import drawing, style
 from calibrant.reporting.figures.distribution_figure import density, distribution_figure
 from calibrant.reporting.figures.figure_files import Drawing
-from calibrant.reporting.inference.superiority import COLUMN, Array, score_groups, superiority
+from calibrant.reporting.inference.generated_claims import min_k_contrast
+from calibrant.reporting.inference.superiority import COLUMN, Array, score_groups
+from calibrant.reporting.inference.words import shown
+from calibrant.reporting.results.samples import middle
 
 SCHEMA: dict[str, Any] = {"source": pl.String, "origin": pl.String, "score": pl.Float64, "density": pl.Float64}
 
@@ -72,7 +75,7 @@ def min_k_figure(scores: pl.DataFrame, sources: Mapping[str, str], min_k: str = 
                 axes.plot(grid, curve, color=colour, linestyle=mark.dashes, linewidth=1.7 if real else 2.0, zorder=3)
                 if not real:
                     axes.fill_between(grid, curve, color=colour, alpha=0.12, linewidth=0, zorder=1)
-            axes.plot([float(np.median(values))], [-0.045 * top * (number + 1)], mark.marker, color=colour,
+            axes.plot([middle(values)], [-0.045 * top * (number + 1)], mark.marker, color=colour,
                       markersize=5, markerfacecolor=style.PAPER if real else colour, zorder=3)  # fmt: skip
             name = sources[source] if real else f"self-generated from {sources[source]}"
             handles.append(drawing.handle(mark, name, line=True, hollow=real))
@@ -97,28 +100,16 @@ def min_k_caption(scores: pl.DataFrame, sources: Mapping[str, str]) -> str:
     several = sum(origin == "synthetic" for _, origin in groups) > 1
     marks = "dotted lines are medians" if several else "marks below the curves are medians, hollow for real text"
     sentences = [f"Kernel densities (Scott's bandwidth); {marks}."]
-    for (source, origin), own in groups.items():
-        if origin != "synthetic":
-            continue
-        parts = []
-        for (other, kind), values in groups.items():
-            wanted = kind == "real" and (not several or other == source)
-            found = superiority(own, values) if wanted else None
-            if found is not None:
-                parts.append(f"{sources[other]} in {_share(found)}")
+    for source in (s for s, origin in groups if origin == "synthetic"):
+        wanted = [other for other, origin in groups if origin == "real" and (not several or other == source)]
+        found = {other: min_k_contrast(groups, source, other, sources) for other in wanted}
+        parts = [f"{sources[other]} by {shown(contrast)}" for other, contrast in found.items() if contrast is not None]
         if parts:
             sentences.append(
-                f"A sample that the model wrote from prefixes of {sources[source]} scores higher than a real one of "
+                f"Text that the model wrote from prefixes of {sources[source]} scores higher than real text of "
                 f"{'; of '.join(parts)}."
             )
     return " ".join(sentences)
-
-
-def _share(found: tuple[float, float | None, float | None]) -> str:
-    share, low, high = found
-    if low is None or high is None:
-        return f"{100 * share:.1f} % of the pairs (no interval: the scores do not vary, or do not overlap)"
-    return f"{100 * share:.1f} % of the pairs (95 % interval {100 * low:.1f} to {100 * high:.1f})"
 
 
 def min_k_drawing(name: str, scores: pl.DataFrame, labels: Mapping[str, str], percent: str) -> Drawing:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from calibrant.reporting.figures import drawing, style
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.figures.frames import estimates_frame
-from calibrant.reporting.inference.cell_differences import cell_estimate
+from calibrant.reporting.inference.cell_estimates import cell_estimate
 from calibrant.reporting.results.cells import DENSE, Cell, method_label, sparsity_label
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults

@@ -1,7 +1,6 @@
 """Figure 4: the length of the prefix from which the model writes, with the real text as a line."""
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -12,15 +11,16 @@ from matplotlib.patches import Patch
 from calibrant.reporting.figures import drawing, style
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.figures.frames import estimates_frame
-from calibrant.reporting.inference import statistics, words
-from calibrant.reporting.inference.best import held_apart
-from calibrant.reporting.inference.cell_differences import cell_estimate, difference
+from calibrant.reporting.inference.cell_estimates import cell_estimate
+from calibrant.reporting.inference.decisions import Decisions, counted
+from calibrant.reporting.inference.scope import Scope
+from calibrant.reporting.inference.setting_claims import SHORT, against_real, first_minus_second, split
+from calibrant.reporting.inference.words import shown
 from calibrant.reporting.results.cells import Cell, run_label
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
 
 MARKER = drawing.MARKERS[0]  # one for all sources, so that the legend holds: a panel has a single one
-SHORT = (1, 4)  # the prefixes that section 6.2 calls optimal
 
 
 class Panel(NamedTuple):
@@ -113,57 +113,45 @@ def _draw_panel(axes: Axes, data: StudyResults, panel: Panel, measure: Measure, 
     axes.set_xlabel("prefix length, tokens (log scale from 1)")
 
 
-def prefix_caption(data: StudyResults) -> str:
+def prefix_caption(data: StudyResults, decisions: Decisions) -> str:
     """What Figure 4 shows: prefixes that beat real text, and short against long ones."""
-    sentences = ["Lines are means over seeds, shaded one standard deviation; dashed the real text of that source."]
+    sentences = ["Lines are means over sets, shaded one standard deviation; dashed the real text of that source."]
     for measure in data.headline:
         for panel in panels_of(data):
             sparsity, method, source = panel
-            differences = {p: difference(data, *panel, measure, prefix_length=p) for p in written(data, panel)}
-            known = {p: d for p, d in differences.items() if d is not None}
+            scope, models = Scope(data, measure), {(method, sparsity): 1.0}
+            lines = {source: {float(p): cell.text for p, cell in written(data, panel).items()}}
+            against = {p: against_real(scope, models, lines, p, f"prefix of {p:.0f}", sparsity) for p in lines[source]}
             parts = []
-            if known:
-                apart = held_apart(known, lambda _: None)
-                better = [p for p in apart if (known[p].mean < 0) == measure.lower_is_better]
+            if decided := decisions.family(against):
+                better, worse, undecided = counted(decided.values())
                 parts.append(
-                    f"self-generated text is better than real text at {len(better)} of {len(known)} prefix lengths, "
-                    f"worse at {len(apart) - len(better)}, undecided at {len(known) - len(apart)} (paired t tests, "
-                    "p < 0.05 after Holm's correction)"
+                    f"self-generated text is better than real text at {better} of {len(decided)} prefix lengths, "
+                    "worse at "
+                    f"{worse}, undecided at {undecided} (Welch's t, p < 0.05 after Holm's correction)"
                 )
-            contrast = short_against_long(data, panel, measure)
-            if contrast:
-                parts.append(contrast)
+            short, long = split(lines, SHORT)
+            if short and long:
+                contrast = first_minus_second(scope, models, lines, short, long, "short minus long prefixes")
+                if contrast is not None:
+                    side = {1: "better", -1: "worse", 0: "undecided"}[decisions.single(contrast).side]
+                    ends = f"prefixes of {min(short):.0f} to {max(short):.0f} tokens minus longer ones"
+                    parts.append(f"{ends}: {shown(contrast)}, {side}")
             if parts:
-                where = f"{data.source_label(source)}, {run_label(method, sparsity)}, {measure.name}"
-                sentences.append(f"{where}: {'; '.join(parts)}.")
+                place = f"{data.source_label(source)}, {run_label(method, sparsity)}, {measure.name}"
+                sentences.append(f"{place}: {'; '.join(parts)}.")
     return " ".join(sentences)
 
 
-def short_against_long(data: StudyResults, panel: Panel, measure: Measure) -> str:
-    """The mean over prefixes of 1 to 4 tokens minus that over longer ones, paired by seed; empty without both."""
-    lengths = written(data, panel)
-    short = [p for p in lengths if SHORT[0] <= p <= SHORT[1]]
-    long = [p for p in lengths if p > SHORT[1]]
-    groups = [[data.values(lengths[p], measure) for p in group] for group in (short, long)]
-    if not all(groups) or not all(values for group in groups for values in group):
-        return ""
-    seeds = [s for s in groups[0][0] if all(s in values for group in groups for values in group)]
-    if not seeds:
-        return ""
-    means: list[Sequence[float]] = [[sum(v[s] for v in group) / len(group) for s in seeds] for group in groups]
-    found = statistics.paired_difference(means[1], means[0])
-    return f"prefixes of {min(short)} to {max(short)} tokens minus longer ones: {words.changed(found, measure)}"
-
-
-def prefix_drawing(name: str, data: StudyResults, *, shown: bool = True) -> Drawing:
-    """The figure with its data and words; nothing without self-generated text, or not `shown`."""
-    panels = panels_of(data) if shown else []
+def prefix_drawing(name: str, data: StudyResults, decisions: Decisions, *, there: bool = True) -> Drawing:
+    """The figure with its data and words; nothing without self-generated text, or not `there`."""
+    panels = panels_of(data) if there else []
     cells = [c for p in panels for c in (data.at(p.method, p.sparsity, p.source, "real"), *written(data, p).values())]
     return Drawing(
         name,
         prefix_figure(data) if panels else None,
         estimates_frame(data, data.headline, dict.fromkeys(cells)),
         "The length of the prefix that the model continues",
-        prefix_caption(data) if panels else "",
+        prefix_caption(data, decisions) if panels else "",
         "Line of the outcome against the prefix length with a shaded standard deviation; the real text is dashed.",
     )

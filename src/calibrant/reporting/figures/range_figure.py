@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 
 from calibrant.reporting.figures import drawing, style
 from calibrant.reporting.figures.figure_files import Drawing
-from calibrant.reporting.inference import words
 from calibrant.reporting.inference.effects import source_range
 from calibrant.reporting.inference.ranges import Range
+from calibrant.reporting.inference.words import ranged
 from calibrant.reporting.results.cells import in_order, method_label, share, sparsity_label
+from calibrant.reporting.results.numbers import listed
 from calibrant.reporting.results.study_results import StudyResults
 
 RANGE_SCHEMA: dict[str, Any] = {
@@ -83,7 +84,7 @@ def range_figure(data: StudyResults, methods: Sequence[str]) -> Figure | None:
                 axes.spines["left"].set_visible(False)
             tops = [r.high or r.value for (m, _, _), r in found.items() if m == measure]
             grid[row][0].set_ylim(0, 1.12 * max(*tops, 1e-9))
-            grid[row][0].set_ylabel("max − min, " + ("perplexity" if measure.kind == "perplexity" else "points"))
+            grid[row][0].set_ylabel(f"max − min, {measure.unit_of_scores}")
         if len(methods) > 1:
             handles = [drawing.handle(marks[m], method_label(m), line=True) for m in methods]
             drawing.legend(figure, handles)
@@ -113,9 +114,9 @@ def range_caption(data: StudyResults, methods: Sequence[str]) -> str:
             picked = known if len(known) < 3 else [known[0], known[-1]]
             if len(known) > 2:
                 picked.insert(1, max(known[1:-1], key=lambda pair: pair[1].value))
-            parts = [f"{words.ranged(r, measure)} at {sparsity_label(s)}" for s, r in picked]
+            parts = [f"{ranged(r, measure.unit_of_scores)} at {sparsity_label(s)}" for s, r in picked]
             sentences.append(
-                f"{method_label(method)}, {measure.name}: over {known[0][1].groups} sources {words.listed(parts)}."
+                f"{method_label(method)}, {measure.name}: over {known[0][1].groups} sources {listed(parts)}."
             )
     return (
         "Range of the means over seeds, best source minus worst. Bars: 95 % intervals from the studentized range, "

@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from calibrant.reporting.figures import drawing, style
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.figures.frames import estimates_frame
-from calibrant.reporting.inference import words
-from calibrant.reporting.inference.cell_differences import cell_estimate
+from calibrant.reporting.inference.cell_estimates import cell_estimate
 from calibrant.reporting.inference.effects import source_range
 from calibrant.reporting.inference.statistics import Estimate
+from calibrant.reporting.inference.words import ranged
 from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
 from calibrant.reporting.results.measures import Measure
+from calibrant.reporting.results.numbers import listed
 from calibrant.reporting.results.study_results import StudyResults
 
 COLUMNS = 3  # panels in a row, as in the paper
@@ -98,12 +99,12 @@ def sources_caption(data: StudyResults, method: str) -> str:
     ]
     for measure in data.headline:
         parts = [
-            f"{words.ranged(r, measure)} at {sparsity_label(s)}"
+            f"{ranged(r, measure.unit_of_scores)} at {sparsity_label(s)}"
             for s in data.sparsities
             if (r := source_range(data, method, s, measure)) is not None
         ]
         if parts:
-            sentences.append(f"Between the best and the worst source lie, in {measure.name}, {words.listed(parts)}.")
+            sentences.append(f"Between the best and the worst source lie, in {measure.name}, {listed(parts)}.")
     return " ".join(sentences)
 
 

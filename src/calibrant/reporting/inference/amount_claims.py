@@ -1,128 +1,116 @@
 """Claims of section 3.3: more calibration data neither helps nor closes gaps; it only steadies the result."""
 
-from typing import Any
-
-import numpy as np
+import math
+from dataclasses import replace
 
 from calibrant.reporting.inference import statistics
-from calibrant.reporting.inference.evidence import Evidence
-from calibrant.reporting.inference.verdict import (
-    Answer,
-    alike,
-    every,
-    gaps,
-    in_unit,
-    minus,
-    over_seeds,
-    paired,
-    together,
-    without,
-)
-from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
-from calibrant.reporting.results.study_results import Seeds
+from calibrant.reporting.inference.answers import Answer, alike, every, without
+from calibrant.reporting.inference.contrasts import Contrast, Model, Question, repeatability, set_values
+from calibrant.reporting.inference.scope import Scope
+from calibrant.reporting.inference.source_claims import beforehand
+from calibrant.reporting.results.cells import Text, sparsity_label
 
 PLATEAU = 128  # samples
-MARGIN = {"points": 0.2}  # what section 3.3 calls robust
-FEWEST_SEEDS = 5  # for a standard deviation that says something
-
-Place = tuple[str, str, str]  # method, sparsity, source
 
 
-def does_not_matter(evidence: Evidence) -> Answer:
-    """Section 3.3: beyond 128 samples the score stays within 0.2 points, for every method and source (TOST)."""
-    contrasts = []
-    for place, by_amount in _amounts(evidence).items():
-        for amount, cell in by_amount.items():
-            base = by_amount.get(PLATEAU)
-            if base is None or amount <= PLATEAU or not set(evidence.cells[base]) & set(evidence.cells[cell]):
-                continue
-            label = f"{amount} against {PLATEAU} samples, {_words(place)}"
-            contrasts.append(paired(label, evidence.cells[base], evidence.cells[cell], [base, cell]))
-    if not contrasts:
+def does_not_matter(scope: Scope) -> Answer:
+    """Section 3.3: beyond 128 samples the score stays, by less than the draw of the set moves it.
+
+    One test of the trend: the change from 128 to the most samples along a line over the logarithm of their number.
+    """
+    models, sparsity, lines = _lines(scope, PLATEAU)
+    if not lines:
         return without(f"no runs with {PLATEAU} samples and with more")
-    unit = evidence.outcome.unit_of_scores
-    return alike(contrasts, MARGIN.get(unit, evidence.margin), unit)
+    margin = repeatability(scope.data, scope.outcome, models, [line[PLATEAU] for line in lines.values()])
+    return alike([trend(scope, models, lines, sparsity)], margin)
 
 
-def does_not_close_gaps(evidence: Evidence) -> Answer:
+def trend(
+    scope: Scope, models: dict[Model, float], lines: dict[str, dict[int, Text]], sparsity: str
+) -> Contrast | None:
+    """The change of the mean over sources along a line over ln(samples), from the fewest to the most."""
+    weights: dict[Text, float] = {}
+    amounts = sorted({n for line in lines.values() for n in line})
+    for line in lines.values():
+        centre = sum(map(math.log, line)) / len(line)
+        squares = sum((math.log(n) - centre) ** 2 for n in line)
+        step = math.log(max(line) / min(line))
+        weights |= {text: step * (math.log(n) - centre) / squares / len(lines) for n, text in line.items()}
+    weights = {text: weight for text, weight in weights.items() if abs(weight) > 1e-12}
+    return scope.contrast(models, weights, f"{amounts[-1]} against {amounts[0]} samples, {sparsity_label(sparsity)}")
+
+
+def does_not_close_gaps(scope: Scope) -> Answer:
     """Section 3.3: with most samples the gap between sources is not smaller than with 128, but for a margin.
 
-    Asked only where there is a gap at 128; the best and the worst source are chosen there, on every second seed.
+    Asked only where there is a gap at 128. The gap is that of the contrast chosen beforehand (`beforehand`).
     """
-    changes, starts, used = [], [], []
-    found = _amounts(evidence)
-    for method, sparsity in dict.fromkeys((m, s) for m, s, _ in found):
-        both = {
-            source: (by_amount[PLATEAU], by_amount[max(by_amount)])
-            for (m, s, source), by_amount in found.items()
-            if (m, s) == (method, sparsity) and PLATEAU in by_amount and max(by_amount) > PLATEAU
-        }
-        if len(both) < 2 or len({last.samples for _, last in both.values()}) > 1:
-            continue
-        base = {source: evidence.cells[cells[0]] for source, cells in both.items()}
-        last = {source: evidence.cells[cells[1]] for source, cells in both.items()}
-        starts.append(gaps(base))
-        changes.append(minus(gaps(last, base), gaps(base)))
-        used += [cell for cells in both.values() for cell in cells]
-    values, start = together(changes), together(starts)
-    if not values or not start:
-        return without(f"no two sources with {PLATEAU} samples and with more, and two shared seeds")
-    margin = evidence.margin
-    first = statistics.estimate(list(start.values()))
-    if first.low is None or first.low <= 0:
+    models, sparsity, lines = _lines(scope, PLATEAU)
+    first = {source: line[PLATEAU] for source, line in lines.items()}
+    last = {source: line[max(line)] for source, line in lines.items()}
+    starts, ends = beforehand(scope, first), beforehand(scope, last)
+    if starts is None or ends is None:
+        return without(f"no source of high quality and another with {PLATEAU} samples and with more")
+    start = scope.contrast(models, starts[1], f"{starts[0]}, {PLATEAU} samples")
+    if start is None or start.estimate.low is None or start.estimate.low <= 0:
         return without(f"no gap between sources is established with {PLATEAU} samples that could be closed")
-    rule = f"the gap shrinks by less than {margin:.4g} {evidence.outcome.unit_of_scores} (non-inferiority)"
-    contrast = over_seeds("change of the gap", values, used, "t of gaps")
-    return every([contrast], -margin, rule=rule)
+    margin = repeatability(scope.data, scope.outcome, models, list(first.values()))
+    change = {**ends[1], **{text: -weight for text, weight in starts[1].items()}}
+    label = f"change of the gap ({starts[0]}), {sparsity_label(sparsity)}"
+    return every([scope.contrast(models, change, label)], margin or 0.0)
 
 
-def deviation_falls(evidence: Evidence) -> Answer:
-    """Section 3.3: the standard deviation over seeds falls from the fewest to the most samples.
-
-    Estimate: ln(SD with the fewest / SD with the most), variances pooled over methods and sources, with the jackknife
-    over seeds (R. G. Miller, Jackknifing variances, 1968), which does not assume normal values.
-    """
-    ends = [(a[min(a)], a[max(a)]) for a in _amounts(evidence).values() if len(a) > 1]
-    if not ends:
-        return without("no runs that differ in the number of samples only")
-    few = [evidence.cells[first] for first, _ in ends]
-    many = [evidence.cells[last] for _, last in ends]
-    shared = [s for s in few[0] if all(s in each for each in (*few, *many))]
-    if len(shared) < FEWEST_SEEDS:
-        return without(f"too few seeds: {len(shared)} shared; a standard deviation needs {FEWEST_SEEDS}")
-    whole = _log_ratio(few, many, shared)
-    if whole is None:
-        return without("no spread at all between seeds")
-    n = len(shared)
-    pseudo: Seeds = {}
-    for seed in shared:
-        left = _log_ratio(few, many, [s for s in shared if s != seed])
-        if left is None:
-            return without("no spread at all between seeds")
-        pseudo[seed] = n * whole - (n - 1) * left
-    amounts = sorted({c.samples or 0 for pair in ends for c in pair})
-    label = f"{amounts[-1]} against {amounts[0]} samples"
-    cells = [cell for pair in ends for cell in pair]
-    contrast = over_seeds(label, pseudo, cells, "jackknife over seeds, t")
-    return in_unit(every([contrast], rule="the log ratio of deviations is above zero"), "log ratio")
+def deviation_falls(scope: Scope) -> Answer:
+    """Section 3.3: the deviation over seeds falls with more samples: the trend of its logarithm over ln(samples)."""
+    models, sparsity, lines = _lines(scope, None)
+    found = deviation_contrast(scope, models, lines, sparsity)
+    return every([found]) if found else without("no runs that differ in the number of samples only")
 
 
-def _log_ratio(few: list[Seeds], many: list[Seeds], seeds: list[Any]) -> float | None:
-    variances = [np.mean([np.var([one[s] for s in seeds], ddof=1) for one in each]) for each in (few, many)]
-    if min(variances) <= 1e-18:
+def deviation_contrast(
+    scope: Scope, models: dict[Model, float], lines: dict[str, dict[int, Text]], sparsity: str
+) -> Contrast | None:
+    """Minus the trend of the log deviation, over all doublings from the fewest to the most samples."""
+    groups, texts = [], []
+    for line in lines.values():
+        for n, text in line.items():
+            groups.append((math.log(n), list(set_values(scope.data, scope.outcome, models, text).values())))
+            texts.append(text)
+    found = statistics.deviation_trend(groups)
+    if found is None or found.low is None or found.high is None:
         return None
-    return float(0.5 * np.log(variances[0] / variances[1]))
+    step = max(x for x, _ in groups) - min(x for x, _ in groups)
+    turned = replace(found, mean=-found.mean * step, low=-found.high * step, high=-found.low * step)
+    few, many = (round(math.exp(f(x for x, _ in groups))) for f in (min, max))
+    label = f"{few} against {many} samples, {sparsity_label(sparsity)}"
+    cells = tuple(text.cell(*model) for text in texts for model in models)
+    question = Question(scope.outcome.key, ((("deviation", sparsity), 1.0),), tuple((text, 1.0) for text in texts))
+    sets = min(len(values) for _, values in groups)
+    told = f"trend of log deviations, {len(groups)} texts"
+    return Contrast(
+        label, turned, "log ratio", told, sets, question, cells, readable=not scope.data.guesses(scope.outcome)
+    )
 
 
-def _amounts(evidence: Evidence) -> dict[Place, dict[int, Cell]]:
-    """Cells of real text by number of samples, for each method, sparsity and source."""
-    found: dict[Place, dict[int, Cell]] = {}
-    for cell in evidence.select(origin="real"):
-        if cell.source is not None and cell.samples is not None:
-            found.setdefault((cell.method, cell.sparsity, cell.source), {})[cell.samples] = cell
-    return found
-
-
-def _words(place: Place) -> str:
-    method, sparsity, source = place
-    return f"{source}, {method_label(method)}, {sparsity_label(sparsity)}"
+def _lines(scope: Scope, first: int | None) -> tuple[dict[Model, float], str, dict[str, dict[int, Text]]]:
+    """Real texts by source and number of samples (from `first` on), where they vary most: 2:4 as in the paper first."""
+    best: tuple[dict[Model, float], str, dict[str, dict[int, Text]]] = ({}, "", {})
+    amounts = [n for n in scope.data.values_of("samples") if first is None or n >= first]
+    if first is not None and first not in amounts:
+        return best
+    counted = []
+    for sparsity in scope.sparsities:
+        methods = [
+            m for m in scope.methods_at(sparsity) if any(scope.texts({(m, sparsity): 1.0}, "real", samples=n)
+                                                         for n in amounts if n != scope.data.main.samples)
+        ]  # fmt: skip
+        models = {(m, sparsity): 1 / len(methods) for m in methods}
+        by_amount = {n: scope.texts(models, "real", samples=n) for n in amounts}
+        lines: dict[str, dict[int, Text]] = {}
+        for source in scope.data.sources:
+            line = {n: texts[source] for n, texts in by_amount.items() if source in texts}
+            if len(line) > 1 and (first is None or first in line):
+                lines[source] = line
+        if lines:
+            counted.append((sum(map(len, lines.values())), sparsity == "2:4", (models, sparsity, lines)))
+    return max(counted, key=lambda entry: entry[:2])[2] if counted else best

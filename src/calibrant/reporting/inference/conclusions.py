@@ -1,4 +1,4 @@
-"""The paper's conclusions, one line each, and how a study's runs judge them."""
+"""The paper's conclusions and a study's own comparisons, one row each, judged together by the study's runs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,27 +7,28 @@ import polars as pl
 
 from calibrant.reporting.inference import amount_claims as amount
 from calibrant.reporting.inference import generated_claims as generated
-from calibrant.reporting.inference import setting_claims as generation_claims
-from calibrant.reporting.inference import source_claims as sources
-from calibrant.reporting.inference import spread_claims as spread
+from calibrant.reporting.inference import setting_claims as setting
+from calibrant.reporting.inference import source_claims as source
 from calibrant.reporting.inference import statistics
-from calibrant.reporting.inference.evidence import Evidence, gather
-from calibrant.reporting.inference.statistics import ALPHA, Estimate
-from calibrant.reporting.inference.verdict import FAILS, HOLDS, UNDECIDED, Answer, without
-from calibrant.reporting.results import published
-from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
-from calibrant.reporting.results.measures import Measure
+from calibrant.reporting.inference.answers import UNDECIDED, Answer, every, without
+from calibrant.reporting.inference.scope import Scope, effect_of, to_training
+from calibrant.reporting.inference.statistics import ALPHA
+from calibrant.reporting.results.cells import sparsity_label
+from calibrant.reporting.results.numbers import number
+from calibrant.reporting.results.outcome import choose_outcome
 from calibrant.reporting.results.study_results import StudyResults
+
+BASELINE = "wanda"  # what other methods are compared with, where the study has it
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A conclusion of the paper.
+    """A conclusion that runs can support or contradict.
 
     Attributes:
         name: key.
         statement: the conclusion in words; numbers only where they are settings.
-        section: where the paper draws it.
+        section: where the paper draws it; empty for a study's own comparison.
         answer: what the runs of a study say.
         numbers: the published numbers behind it, by their id in `published.numbers`.
         from_scores: whether it is read from the texts' scores and not from pruned models.
@@ -36,22 +37,22 @@ class Claim:
     name: str
     statement: str
     section: str
-    answer: Callable[[Evidence], Answer]
+    answer: Callable[[Scope], Answer]
     numbers: tuple[str, ...] = ()
     from_scores: bool = False
 
 
 CLAIMS: tuple[Claim, ...] = (
     Claim("spread_small_below_half", "Below 50 % sparsity the source hardly matters", "3.2",
-          spread.small_below_half, ("spread_below_50",)),
+          source.small_below_half, ("spread_below_50",)),
     Claim("spread_grows_with_sparsity", "Sources differ more at higher sparsity", "3.2",
-          spread.grows_with_sparsity, ("spread_50", "spread_60")),
+          source.grows_with_sparsity, ("spread_50", "spread_60")),
     Claim("spread_grows_with_structure", "Sources differ more in stricter patterns", "3.2",
-          spread.grows_with_structure, ("spread_50", "spread_structured")),
+          source.grows_with_structure, ("spread_50", "spread_structured")),
     Claim("some_sources_below_magnitude", "Some sources do worse than magnitude pruning", "3.2",
-          spread.below_magnitude),
+          source.below_magnitude),
     Claim("data_outweighs_method", "The choice of data can outweigh the choice of method", "1",
-          spread.data_outweighs_method),
+          source.data_outweighs_method),
     Claim("amount_does_not_matter", "Beyond 128 samples the amount does not matter", "3.3",
           amount.does_not_matter, ("amount_fluctuation",)),
     Claim("amount_does_not_close_gaps", "More samples do not close the gap between sources", "3.3",
@@ -59,29 +60,36 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("deviation_falls_with_amount", "The deviation between seeds falls with more samples", "3.3",
           amount.deviation_falls),
     Claim("similarity_ranks_sources", "The more like the training data, the better the source", "3.4",
-          sources.similarity_ranks, ("jaccard_c4", "jaccard_slimpajama", "jaccard_wikipedia")),
+          source.similarity_ranks, ("jaccard_c4", "jaccard_slimpajama", "jaccard_wikipedia")),
     Claim("quality_does_not_rank", "High quality (Wikipedia) does not make a good source", "3.4",
-          sources.quality_does_not_rank, ("wikipedia_behind_dclm",)),
+          source.quality_does_not_rank, ("wikipedia_behind_dclm",)),
     Claim("generated_beats_every_source", "Self-generated text beats its source, for each source and method", "5.2",
-          generated.beats_every_source),
+          generated.beats_every_source, ("gain_wikipedia", "gain_c4_slimpajama", "gain_llama", "largest_gain")),
     Claim("generated_beats_real", "Self-generated text beats real text on average", "5.2",
           generated.beats_real_on_average),
+    Claim("better_language_modelling", "Self-generated text gives lower perplexity than real text", "5.2",
+          generated.better_language_modelling),
     Claim("generated_beats_training_data", "Self-generated text beats real training data", "5.2",
           generated.beats_training_data, ("gain_over_training",)),
+    Claim("wikipedia_beats_c4", "Self-generated text from Wikipedia beats real C4", "5.2",
+          generated.from_wikipedia_beats_c4, ("gain_wikipedia_over_c4", "gain_llama_over_c4")),
     Claim("alike_whatever_source", "Self-generated text does alike, whatever source it continues", "5.2",
           generated.alike_whatever_source),
     Claim("gain_in_patterns", "Self-generated text beats real text in both N:M patterns", "6.1",
           generated.gain_in_patterns, ("gain_patterns",)),
+    Claim("matches_training_data", "At each sparsity self-generated text matches or exceeds training data", "6.1",
+          generated.matches_training_data),
     Claim("any_prefix_beats_real", "With a prefix of any length it beats real text", "6.2",
-          generation_claims.any_prefix_beats_real),
+          setting.any_prefix_beats_real),
     Claim("short_prefixes_beat_long", "Prefixes of 1 to 4 tokens beat longer ones", "6.2",
-          generation_claims.short_prefixes_beat_long),
-    Claim("unfiltered_beats_real", "Without filtering it still beats real text", "6.3",
-          generation_claims.unfiltered_beats_real),
+          setting.short_prefixes_beat_long, ("best_prefix",)),
+    Claim("unfiltered_beats_real", "Without filtering it still beats real text", "6.3", setting.unfiltered_beats_real),
     Claim("modest_filtering_helps", "Dropping 10 to 20 % beats dropping nothing", "6.3",
-          generation_claims.modest_filtering_helps),
+          setting.modest_filtering_helps, ("best_filter",)),
     Claim("more_filtering_hurts", "Dropping 10 to 20 % beats dropping more", "6.3",
-          generation_claims.more_filtering_hurts),
+          setting.more_filtering_hurts, ("best_filter",)),
+    Claim("heavy_filtering_falls_back", "Heavy filtering falls back to no filtering", "6.3",
+          setting.heavy_filtering_falls_back),
     Claim("generated_has_higher_min_k", "Self-generated text has higher Min-K%++ than real text", "6.4",
           generated.higher_min_k, from_scores=True),
 )  # fmt: skip
@@ -93,152 +101,158 @@ class Judgement:
 
     Attributes:
         claim: which.
+        answer: the contrasts and the rule.
         verdict: holds, does not hold, or undecided.
-        estimate: the deciding difference with its 95 % interval, None where nothing could be tested.
-        unit: of the estimate.
-        label: which difference it is.
-        test: where its interval comes from.
-        rule: what had to hold.
+        p_holm: of the side that the runs speak for, after Holm's correction over all tested rows.
         reason: why the claim is undecided; empty otherwise.
-        p, p_holm: of the side that the runs speak for, before and after Holm's correction over all tested claims.
-        paper: the paper's numbers; empty for models other than the paper's.
-        runs: the runs behind the answer, in words.
+        would_decide: for a tested, undecided claim, the power that the study had and what would decide it.
     """
 
     claim: Claim
+    answer: Answer
     verdict: str
-    estimate: Estimate | None
-    unit: str
-    label: str
-    test: str
-    rule: str
-    reason: str
-    p: float | None
     p_holm: float | None
-    paper: str
-    runs: str
-
-
-def judge(evidence: Evidence, model_id: str, claims: Sequence[Claim] = CLAIMS) -> list[Judgement]:
-    """Judge every claim, each in its place.
-
-    A verdict is given where the p-value of its side is below 0.05 after Holm's correction over the tested claims; its
-    95 % interval then lies where the rule says. Everything else is undecided, with the reason.
-
-    Args:
-        evidence: the runs of one study (`evidence.gather`).
-        model_id: the pruned model; the paper's numbers are shown for its own models only.
-        claims: which ones; Holm's correction is over these.
-    """
-    answers = [_readable(evidence, claim, claim.answer(evidence)) for claim in claims]
-    corrected = statistics.holm([answer.p for answer in answers])
-    tested = sum(answer.p is not None for answer in answers)
-    return [
-        _judgement(evidence, claim, answer, p, tested, model_id)
-        for claim, answer, p in zip(claims, answers, corrected, strict=True)
-    ]
-
-
-def _readable(evidence: Evidence, claim: Claim, answer: Answer) -> Answer:
-    """No answer where the models behind it, or the dense model, only guess."""
-    if claim.from_scores or answer.p is None:
-        return answer
-    what = evidence.outcome.name
-    if evidence.dense_guesses:
-        return without(f"the dense model only guesses: {what}")
-    if 2 * len(evidence.guessing & set(answer.used)) > len(answer.used):
-        return without(f"most of these pruned models only guess: {what}")
-    return answer
-
-
-def _judgement(
-    evidence: Evidence, claim: Claim, answer: Answer, p_holm: float | None, tested: int, model_id: str
-) -> Judgement:
-    verdict = answer.side if p_holm is not None and p_holm < ALPHA else UNDECIDED
-    shown = answer.shown
-    return Judgement(
-        claim=claim,
-        verdict=verdict,
-        estimate=None if shown is None else shown.estimate,
-        unit=answer.unit or evidence.outcome.unit_of_scores,
-        label="" if shown is None else shown.label,
-        test="" if shown is None else shown.test,
-        rule=answer.rule,
-        reason="" if verdict != UNDECIDED else answer.reason or _why(answer, tested),
-        p=answer.p,
-        p_holm=p_holm,
-        paper=paper_numbers(claim, model_id) if evidence.outcome.kind == "average" or claim.from_scores else "",
-        runs=runs_in_words(evidence, answer.used),
-    )
-
-
-def _why(answer: Answer, tested: int) -> str:
-    if answer.p is not None and answer.p < ALPHA:
-        return f"not below {ALPHA} after Holm's correction over {tested} claims"
-    if answer.contrasts == 1:
-        return "the interval leaves both open"
-    return f"the intervals of {answer.contrasts} differences, corrected for their number, leave both open"
-
-
-def paper_numbers(claim: Claim, model_id: str) -> str:
-    """What the paper found for this very model; empty for a model that it does not prune."""
-    model, told = published.canonical(model_id), []
-    if not published.has_published(model):
-        return ""
-    for row in published.numbers().filter(pl.col("model") == model).iter_rows(named=True):
-        if row["id"] in claim.numbers:
-            ends = [f"{x:.4g}" for x in dict.fromkeys((row["low"], row["high"])) if x is not None]
-            less = "< " if row["low"] is None else ""
-            told.append(f"{less}{' to '.join(ends)} {row['unit']}: {row['quantity']}")
-    changes = published.published_for(model_id).filter(pl.col("task") == "change")["mean"].to_list()
-    if claim.name.startswith("generated_beats_") and changes and not told:
-        told.append(f"{min(changes):+.2f} to {max(changes):+.2f} points, {len(changes)} pairs")
-    return "; ".join(told)
-
-
-def runs_in_words(evidence: Evidence, used: Sequence[Cell]) -> str:
-    """`16 models: Wanda; 60 %; 4 real and 4 self-generated texts; 2 seeds`."""
-    if not used:
-        return ""
-    models = sum(len(evidence.cells[cell]) for cell in used)
-    methods = ", ".join(dict.fromkeys(method_label(c.method) for c in used))
-    sparsities = ", ".join(dict.fromkeys(sparsity_label(c.sparsity) for c in used))
-    counts = {
-        word: len({c.source for c in used if c.origin == origin})
-        for origin, word in (("real", "real"), ("synthetic", "self-generated"))
-    }
-    texts = [f"{n} {word}" for word, n in counts.items() if n]
-    noun = "text" if [n for n in counts.values() if n][-1:] == [1] else "texts"
-    seeds = sorted({len(evidence.cells[cell]) for cell in used})
-    word = "seed" if seeds == [1] else "seeds"
-    several = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"{models} models: {methods}; {sparsities}; {' and '.join(texts)} {noun}; {several} {word}"
+    reason: str = ""
+    would_decide: str = ""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """All claims judged by one study, and the outcome that they are read from."""
+    """The paper's conclusions and the study's own comparisons: one family of tests, each question once.
 
-    judgements: list[Judgement]
-    outcome: Measure
+    Attributes:
+        scope: what they were read from.
+        claims: the paper's conclusions, each in its place.
+        own: the study's own comparisons that none of these is.
+    """
+
+    scope: Scope
+    claims: list[Judgement]
+    own: list[Judgement]
+
+    @property
+    def tested(self) -> int:
+        """The size of the family."""
+        return sum(j.answer.p is not None for j in (*self.claims, *self.own))
 
 
-def gather_and_judge(
-    data: StudyResults, scores: pl.DataFrame | None = None, similarity: pl.DataFrame | None = None
+def judge_study(
+    data: StudyResults,
+    scores: pl.DataFrame | None = None,
+    similarity: pl.DataFrame | None = None,
+    *,
+    outcome: str | None = None,
+    claims: Sequence[Claim] = CLAIMS,
+    own: bool = True,
 ) -> Judged | None:
-    """Judge all claims; None for a study without any measure. Arguments as in `gather`."""
-    evidence = gather(data, scores=scores, similarity=similarity)
-    return None if evidence is None else Judged(judge(evidence, data.study.model_id), evidence.outcome)
+    """Judge all claims; None for a study without any measure.
+
+    A verdict is given where the p-value of its side is below 0.05 after Holm's correction over the tested rows; its
+    95 % interval then lies where the rule says. Everything else is undecided, with the reason.
+
+    Args:
+        data: the study's results; samples, prefix length and filter rate may vary.
+        scores: Min-K%++ of the texts, with the columns of `samples.SCORES`.
+        similarity: rows of `calibrant similarity` (`scoring.corpus_similarity.SCHEMA`).
+        outcome: what claims are read from (`outcome.choose_outcome`).
+        claims: which ones.
+        own: whether the study's own comparisons are members of the family.
+
+    Raises:
+        InputError: the study has no such outcome.
+    """
+    chosen = choose_outcome(data, outcome)
+    if chosen is None:
+        return None
+    known = {} if scores is None else {"scores": scores}
+    scope = Scope(data, chosen, similarity=to_training(similarity, data.study.trained_on), **known)
+    answers = [(claim, _readable(scope, claim, claim.answer(scope))) for claim in claims]
+    asked = {c.question for _, answer in answers for c in answer.contrasts if len(answer.contrasts) == 1}
+    if own:
+        for claim in own_comparisons(scope):
+            answer = _readable(scope, claim, claim.answer(scope))
+            questions = {c.question for c in answer.contrasts}
+            if answer.p is not None and not questions <= asked:
+                asked |= questions if len(questions) == 1 else set()
+                answers.append((claim, answer))
+    corrected = statistics.holm([answer.p for _, answer in answers])
+    tested = sum(p is not None for p in corrected)
+    judged = [_judgement(scope, claim, a, p, tested) for (claim, a), p in zip(answers, corrected, strict=True)]
+    return Judged(scope, judged[: len(claims)], judged[len(claims) :])
 
 
-def verdicts(judgements: Sequence[Judgement]) -> str:
-    """How many conclusions hold, do not hold, are undecided and could not be tested, in a sentence."""
-    held, failed = (sum(j.verdict == verdict for j in judgements) for verdict in (HOLDS, FAILS))
-    untested = sum(j.p is None for j in judgements)
-    left = len(judgements) - held - failed - untested
-    hold, fail = ("holds" if held == 1 else "hold"), ("does" if failed == 1 else "do")
-    are = "is" if left == 1 else "are"
-    return (
-        f"Of the paper's {len(judgements)} conclusions {held} {hold} in these runs and {failed} {fail} not; "
-        f"{left} {are} tested and undecided, and {untested} could not be tested."
-    )
+def own_comparisons(scope: Scope) -> list[Claim]:
+    """Real texts among each other, self-generated against real text on each outcome, methods against the baseline."""
+    found = []
+    if (main := scope.sparsity("0.6")) is not None:
+        statement = f"Real texts are alike at {sparsity_label(main)}, in {scope.outcome.name}"
+        found.append(_own("alike real", statement, lambda _: source.pairs_alike(scope, main, "real")))
+    for measure in scope.data.outcomes:
+        here = Scope(scope.data, measure)
+        for sparsity in reversed(here.sparsities):
+            where = f"at {sparsity_label(sparsity)}, in {measure.name}"
+            found.append(_own(f"gain {measure.key} {sparsity}", f"Self-generated text beats real text {where}",
+                              lambda _, h=here, s=sparsity: every([generated.gain(h, s)])))  # fmt: skip
+    here = Scope(scope.data, scope.data.outcomes[0] if scope.data.outcomes else scope.outcome)
+    for sparsity in reversed(here.sparsities):
+        methods = here.methods_at(sparsity)
+        baseline = BASELINE if BASELINE in methods else next(iter(methods), "")
+        for method in methods:
+            if method != baseline:
+                name = f"method {here.outcome.key} {sparsity} {method}"
+                statement = f"{method} beats {baseline} at {sparsity_label(sparsity)}, in {here.outcome.name}"
+                found.append(_own(name, statement, lambda _, h=here, s=sparsity, m=method, b=baseline: every(
+                    [source.against_baseline(h, s, m, b)])))  # fmt: skip
+    return found
+
+
+def _own(name: str, statement: str, answer: Callable[..., Answer]) -> Claim:
+    return Claim(name, statement, "", answer)
+
+
+def _readable(scope: Scope, claim: Claim, answer: Answer) -> Answer:
+    """No answer where the models behind it, or the dense model, only guess."""
+    unreadable = next((c for c in answer.contrasts if not c.readable), None)
+    if claim.from_scores or answer.p is None or unreadable is None:
+        return answer
+    measure = next((m for m in scope.data.measures if m.key == unreadable.question.measure), scope.outcome)
+    if scope.data.guesses(measure):
+        return without(f"the dense model only guesses: {measure.name}")
+    return without(f"most of these pruned models only guess: {measure.name}")
+
+
+def _judgement(scope: Scope, claim: Claim, answer: Answer, p_holm: float | None, tested: int) -> Judgement:
+    verdict = answer.side if p_holm is not None and p_holm < ALPHA else UNDECIDED
+    if verdict != UNDECIDED:
+        return Judgement(claim, answer, verdict, p_holm)
+    return Judgement(claim, answer, verdict, p_holm, answer.reason or _why(answer, tested), would_decide(scope, answer))
+
+
+def _why(answer: Answer, tested: int) -> str:
+    if answer.p is not None and answer.p < ALPHA:
+        return f"not below {ALPHA} after Holm's correction over {tested} tests"
+    if len(answer.contrasts) == 1:
+        return "the interval leaves both open"
+    return f"the intervals of {len(answer.contrasts)} differences, corrected for their number, leave both open"
+
+
+def would_decide(scope: Scope, answer: Answer) -> str:
+    """The power that a study had, uncorrected, and the sets of each text that would have 80 %; empty without a test.
+
+    The power to find the smallest difference worth finding; for a claim of equivalence, to hold a true zero within the
+    margin. Never that to find the difference that was seen, which only says its p-value again.
+    """
+    shown = answer.shown
+    if answer.p is None or shown is None or shown.estimate.error is None:
+        return ""
+    measure = next((m for m in scope.data.measures if m.key == shown.question.measure), scope.outcome)
+    equal = answer.margin is not None
+    effect = answer.margin if answer.margin is not None else effect_of(measure)
+    chance = statistics.power(shown.estimate, effect, alike=equal)
+    needed = statistics.sets_needed(shown.estimate, shown.sets, effect, alike=equal)
+    if chance is None:
+        return ""
+    what = f"hold no difference within ± {effect:.2g}" if equal else f"find {effect:.2g}"
+    more = f"; {number(needed, 0)} sets of each text would have 80 %" if needed else ""
+    each = " in the difference shown" if len(answer.contrasts) > 1 else ""
+    return f"power to {what} {shown.unit}{each}: {100 * chance:.0f} % with {shown.sets}{more}"

@@ -1,8 +1,8 @@
-"""What the choice of text and that of method move: ranges of means, each averaged over the other."""
+"""What the choice of text and that of method move: ranges of mean scores, which describe and decide nothing."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from calibrant.reporting.inference.contrasts import set_values
 from calibrant.reporting.inference.ranges import Range, value_range
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
@@ -15,16 +15,13 @@ class Effects:
     text: Range | None
     method: Range | None
 
-    @property
-    def verdict(self) -> str:
-        """Which matters more; `undecided` where the intervals overlap, `unknown` where one is missing."""
-        if self.text is None or self.method is None or self.text.low is None or self.method.low is None:
-            return "unknown"
-        if self.text.high is None or self.method.high is None:
-            return "unknown"
-        if self.text.low > self.method.high:
-            return "text"
-        return "method" if self.method.low > self.text.high else "undecided"
+
+def source_range(data: StudyResults, method: str, sparsity: str, measure: Measure) -> Range | None:
+    """The range over the real sources of a method's mean scores at a sparsity."""
+    models = {(method, sparsity): 1.0}
+    texts = {s: data.text(s, "real") for s in data.sources}
+    values = {s: list(set_values(data, measure, models, text).values()) for s, text in texts.items()}
+    return value_range({s: found for s, found in values.items() if found})
 
 
 def effects(data: StudyResults, sparsity: str, measure: Measure) -> Effects:
@@ -34,25 +31,13 @@ def effects(data: StudyResults, sparsity: str, measure: Measure) -> Effects:
     the same runs.
     """
     methods = [m for s, m in data.combinations() if s == sparsity]
-    values = {(m, s): data.values(data.at(m, sparsity, s, "real"), measure) for m in methods for s in data.sources}
+    values = {(m, s): data.scores(data.at(m, sparsity, s, "real"), measure) for m in methods for s in data.sources}
     sources = [s for s in data.sources if all(values[m, s] for m in methods)]
-    seeds = [
-        seed
-        for seed in (values[methods[0], sources[0]] if methods and sources else ())
-        if all(seed in values[m, s] for m in methods for s in sources)
-    ]
+    if not methods or not sources:
+        return Effects(None, None)
+    seeds = [k for k in values[methods[0], sources[0]] if all(k in values[m, s] for m in methods for s in sources)]
     if not seeds:
         return Effects(None, None)
-
-    def means(names: Sequence[str], others: Sequence[str], key: Callable[[str, str], tuple[str, str]]) -> Range | None:
-        return value_range(
-            {n: [sum(values[key(n, o)][seed] for o in others) / len(others) for seed in seeds] for n in names}
-        )
-
-    return Effects(means(sources, methods, lambda s, m: (m, s)), means(methods, sources, lambda m, s: (m, s)))
-
-
-def source_range(data: StudyResults, method: str, sparsity: str, measure: Measure) -> Range | None:
-    """The range over the real sources of a method's means at a sparsity."""
-    cells = {s: data.at(method, sparsity, s, "real") for s in data.sources}
-    return value_range({s: list(data.values(cell, measure).values()) for s, cell in cells.items()})
+    by_source = {s: [sum(values[m, s][k] for m in methods) / len(methods) for k in seeds] for s in sources}
+    by_method = {m: [sum(values[m, s][k] for s in sources) / len(sources) for k in seeds] for m in methods}
+    return Effects(value_range(by_source), value_range(by_method))

@@ -1,107 +1,134 @@
 """Claims of sections 6.2 and 6.3: how long the prefix should be, and how much to filter."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
 
-from calibrant.reporting.inference.evidence import Evidence
-from calibrant.reporting.inference.generated_claims import NONE, mean_gain
-from calibrant.reporting.inference.verdict import Answer, every, minus, over_sources, together, without
-from calibrant.reporting.results.cells import Cell, sparsity_label
-from calibrant.reporting.results.study_results import Seeds
+from calibrant.reporting.inference.answers import Answer, alike, every, without
+from calibrant.reporting.inference.contrasts import Contrast, Models, mean_of, repeatability
+from calibrant.reporting.inference.scope import Scope
+from calibrant.reporting.results.cells import Setting, Text, sparsity_label
 
 SHORT = (1, 4)  # tokens of the best prefixes
 MODEST = (0.1, 0.2)  # best share of samples to drop
 PREFERRED = "0.6"
 
-Varied = Literal["prefix_length", "drop"]
+Line = dict[float, Text]  # generated text of one source, by the value of a setting
 
 
-def any_prefix_beats_real(evidence: Evidence) -> Answer:
-    """Section 6.2: with a prefix of any length, generated text scores above the real text (mean over sources)."""
-    sparsity = _sparsity(evidence, "prefix_length")
-    lengths = [] if sparsity is None else [p for p in _values(evidence, sparsity, "prefix_length") if p >= SHORT[0]]
-    if sparsity is None or len(lengths) < 2:
-        return without("no runs that differ in the prefix length only")
-    contrasts = [
-        c
-        for length in lengths
-        for c in mean_gain(evidence, sparsity, f"prefix of {length}, {sparsity_label(sparsity)}", prefix_length=length)
-    ]
-    return every(contrasts) if contrasts else without(NONE)
+def any_prefix_beats_real(scope: Scope) -> Answer:
+    """Section 6.2: with a prefix of any length, generated text scores above the real text.
 
-
-def short_prefixes_beat_long(evidence: Evidence) -> Answer:
-    """Section 6.2, Figure 4: prefixes of 1 to 4 tokens score above longer ones (mean over sources)."""
-    sparsity = _sparsity(evidence, "prefix_length")
-    values = [] if sparsity is None else _values(evidence, sparsity, "prefix_length")
-    short = [p for p in values if SHORT[0] <= p <= SHORT[1]]
-    return _against(
-        evidence, "prefix_length", short, [p for p in values if p > SHORT[1]], "prefixes of 1 to 4 and longer"
+    Only sources that have every length enter, so that the lengths are compared on the same sources.
+    """
+    models, sparsity, lines = lines_of(scope, "prefix_length")
+    real = scope.texts(models, "real")
+    shared = [source for source in lines if source in real]
+    lengths = sorted({p for line in lines.values() for p in line if p >= SHORT[0]})
+    if not shared or len(lengths) < 2:
+        return without("no runs that differ in the prefix length only, beside real text")
+    return every(
+        [against_real(scope, models, lines, length, f"prefix of {length:.0f}", sparsity) for length in lengths]
     )
 
 
-def unfiltered_beats_real(evidence: Evidence) -> Answer:
-    """Section 6.3, Table 4: generated text of which nothing is dropped scores above real text (mean over sources)."""
-    sparsity = evidence.sparsity(PREFERRED)
-    contrasts = [] if sparsity is None else mean_gain(evidence, sparsity, sparsity_label(sparsity), drop=0.0)
-    return every(contrasts) if contrasts else without("no generated text without filtering beside real text")
+def against_real(
+    scope: Scope, models: Models, lines: dict[str, Line], value: float, words: str, sparsity: str
+) -> Contrast | None:
+    """Generated text at a value of a setting minus real text, over the sources that have both."""
+    real = scope.texts(models, "real")
+    both = [source for source, line in lines.items() if source in real and value in line]
+    if not both:
+        return None
+    weights = {**mean_of([lines[s][value] for s in both]), **mean_of([real[s] for s in both], -1.0)}
+    return scope.contrast(models, weights, f"{words} minus real, {sparsity_label(sparsity)}")
 
 
-def modest_filtering_helps(evidence: Evidence) -> Answer:
-    """Section 6.3, Table 4: dropping 10 to 20 % scores above dropping nothing (mean over sources)."""
-    values = _drops(evidence)
-    return _against(evidence, "drop", _modest(values), [d for d in values if d == 0], "10 to 20 % dropped and nothing")
+def short_prefixes_beat_long(scope: Scope) -> Answer:
+    """Section 6.2, Figure 4: prefixes of 1 to 4 tokens score above longer ones, over the sources that have all."""
+    models, sparsity, lines = lines_of(scope, "prefix_length")
+    short, long = split(lines, SHORT)
+    if not short or not long:
+        return without("no runs with prefixes of 1 to 4 tokens and longer")
+    return every(
+        [first_minus_second(scope, models, lines, short, long, f"short minus long, {sparsity_label(sparsity)}")]
+    )
 
 
-def more_filtering_hurts(evidence: Evidence) -> Answer:
-    """Section 6.3, Table 4: dropping 10 to 20 % scores above dropping more (mean over sources)."""
-    values = _drops(evidence)
-    more = [d for d in values if d > MODEST[1]]
-    return _against(evidence, "drop", _modest(values), more, "10 to 20 % dropped and more")
+def unfiltered_beats_real(scope: Scope) -> Answer:
+    """Section 6.3, Table 4: generated text of which nothing is dropped scores above real text."""
+    models, sparsity, lines = lines_of(scope, "drop", single=0.0)
+    found = against_real(scope, models, lines, 0.0, "nothing dropped", sparsity) if lines else None
+    return every([found], missing="no generated text without filtering beside real text")
 
 
-def _drops(evidence: Evidence) -> list[Any]:
-    sparsity = _sparsity(evidence, "drop")
-    return [] if sparsity is None else _values(evidence, sparsity, "drop")
+def modest_filtering_helps(scope: Scope) -> Answer:
+    """Section 6.3, Table 4: dropping 10 to 20 % scores above dropping nothing."""
+    models, sparsity, lines = lines_of(scope, "drop")
+    modest, _ = split(lines, MODEST)
+    if not modest or not all(0 in line for line in lines.values()):
+        return without("no runs with 10 to 20 % dropped and nothing")
+    label = f"10 to 20 % minus nothing dropped, {sparsity_label(sparsity)}"
+    return every([first_minus_second(scope, models, lines, modest, [0.0], label)])
 
 
-def _modest(values: Sequence[float]) -> list[float]:
-    return [d for d in values if MODEST[0] <= d <= MODEST[1]]
+def more_filtering_hurts(scope: Scope) -> Answer:
+    """Section 6.3, Table 4: dropping 10 to 20 % scores above dropping more."""
+    models, sparsity, lines = lines_of(scope, "drop")
+    modest, more = split(lines, MODEST)
+    if not modest or not more:
+        return without("no runs with 10 to 20 % dropped and more")
+    label = f"10 to 20 % minus more dropped, {sparsity_label(sparsity)}"
+    return every([first_minus_second(scope, models, lines, modest, more, label)])
 
 
-def _sparsity(evidence: Evidence, varied: Varied) -> str | None:
-    """The sparsity at which most values of the setting were run; of equally many 60 %, then the harshest."""
-    counts = {s: len(_values(evidence, s, varied)) for s in evidence.sparsities}
-    most = [s for s, n in counts.items() if n == max(counts.values())]
-    return PREFERRED if PREFERRED in most else most[-1] if most else None
+def heavy_filtering_falls_back(scope: Scope) -> Answer:
+    """Section 6.3, Table 4: the highest filter rate does as dropping nothing: alike within what two sets differ by."""
+    models, sparsity, lines = lines_of(scope, "drop")
+    _, more = split(lines, MODEST)
+    if not more or not all(0 in line for line in lines.values()):
+        return without("no runs with more than 20 % dropped and nothing")
+    heavy = max(more)
+    margin = repeatability(scope.data, scope.outcome, models, [line[0.0] for line in lines.values()])
+    label = f"{100 * heavy:.4g} % minus nothing dropped, {sparsity_label(sparsity)}"
+    return alike([first_minus_second(scope, models, lines, [heavy], [0.0], label)], margin)
 
 
-def _values(evidence: Evidence, sparsity: str, varied: Varied) -> list[Any]:
-    """Values that the setting takes where the others are the main ones."""
-    found = set()
-    for cell in evidence.select(origin="synthetic", sparsity=sparsity, samples=evidence.main.samples):
-        main = evidence.main._replace(**{varied: getattr(cell, varied)})
-        if (cell.prefix_length, cell.drop) == (main.prefix_length, main.drop):
-            found.add(getattr(cell, varied))
-    return sorted(found - {None})
+def split(lines: dict[str, Line], best: tuple[float, float]) -> tuple[list[float], list[float]]:
+    """The values within the best range, and those above it."""
+    values = sorted({value for line in lines.values() for value in line})
+    return [v for v in values if best[0] <= v <= best[1]], [v for v in values if v > best[1]]
 
 
-def _against(evidence: Evidence, varied: Varied, first: Sequence[Any], second: Sequence[Any], what: str) -> Answer:
-    """Whether the mean of the first values of a setting scores above that of the second, over methods and sources."""
-    sparsity = _sparsity(evidence, varied)
-    if sparsity is None or not first or not second:
-        return without(f"no runs with {what}")
-    by_source: dict[str, list[Seeds]] = {}
-    used: list[Cell] = []
-    for method in evidence.methods:
-        for source in evidence.sources(method, sparsity, "synthetic", **{varied: first[0]}):
-            cells = {v: evidence.at(method, sparsity, source, "synthetic", **{varied: v}) for v in (*first, *second)}
-            if any(cell not in evidence.cells for cell in cells.values()):
-                continue
-            one, other = ([evidence.cells[cells[v]] for v in values] for values in (first, second))
-            by_source.setdefault(source, []).append(minus(together(one), together(other)))
-            used += cells.values()
-    means = {source: values for source, each in by_source.items() if (values := together(each))}
-    if not means:
-        return without(f"no source with {what} and shared seeds")
-    return every([over_sources(sparsity_label(sparsity), means, used)])
+def first_minus_second(
+    scope: Scope, models: Models, lines: dict[str, Line], first: Sequence[float], second: Sequence[float], label: str
+) -> Contrast | None:
+    """The mean over the first values of a setting minus that over the second, over all sources."""
+    one = [line[v] for line in lines.values() for v in first]
+    other = [line[v] for line in lines.values() for v in second]
+    return scope.contrast(models, {**mean_of(one), **mean_of(other, -1.0)}, label)
+
+
+def lines_of(scope: Scope, varied: Setting, single: float | None = None) -> tuple[Models, str, dict[str, Line]]:
+    """The mean of methods, the sparsity and the sources where most values of a setting were run; nothing without two.
+
+    Of equally many values 60 %, then the harshest sparsity. Only sources that have every value enter.
+
+    Args:
+        scope: the study.
+        varied: the setting.
+        single: do with this one value, where it was run.
+    """
+    values = [v for v in scope.data.values_of(varied) if single is None or v == single]
+    found = []
+    for place, sparsity in enumerate(scope.sparsities):
+        run = {
+            m: sum(bool(scope.texts({(m, sparsity): 1.0}, "synthetic", **{varied: v})) for v in values)
+            for m in scope.methods_at(sparsity)
+        }
+        methods = [m for m, count in run.items() if count > (single is None)]
+        models = {(m, sparsity): 1 / len(methods) for m in methods}
+        by_value = {v: texts for v in values if (texts := scope.texts(models, "synthetic", **{varied: v}))}
+        complete = [s for s in scope.data.sources if by_value and all(s in texts for texts in by_value.values())]
+        if complete and len(by_value) > (single is None):
+            lines = {s: {v: texts[s] for v, texts in by_value.items()} for s in complete}
+            found.append((len(by_value), sparsity == PREFERRED, place, (models, sparsity, lines)))
+    return max(found, key=lambda entry: entry[:3])[3] if found else ({}, "", {})

@@ -1,33 +1,32 @@
-"""Statistics over seeds: t and bootstrap intervals, paired differences, equivalence, Holm's correction, power.
+"""Statistics over calibration sets: t intervals of linear contrasts, equivalence, Holm's correction, power.
 
-Seeds are the replicates: a value is what one seed gave (or the difference of two values that share a seed).
-The error of one evaluation over its items is another matter and never enters these functions.
+Sets are the replicates. The error of one evaluation over its items is another matter and never enters these functions.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy import special, stats
 
 CONFIDENCE = 0.95
 ALPHA = 0.05
-RESAMPLES = 2000  # of a bootstrap: ends of a 95 % interval lie 50 resamples from the edge
+POWER = 0.8  # what a study should have to look for an effect
+NO_SPREAD = 1e-12  # rounding leaves about 1e-16 of spread between equal values: that is none
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and what is known of its spread; None where the number of seeds does not allow it.
+    """A mean, or a weighted sum of means, and what is known of its spread; None where there are too few values.
 
     Attributes:
-        mean: arithmetic mean over the seeds.
-        sd: sample standard deviation (n - 1 in the denominator); None with one seed.
+        mean: the estimate.
+        sd: standard deviation between sets (n - 1 in the denominator; pooled over groups); None with one set.
         n: number of values.
-        low, high: 95 % interval of the mean by Student's t; None with one seed or without any spread.
-        p: two-sided p-value of a mean of zero, under the same t; None where there is no interval.
-        df: degrees of freedom of that t; 0 where there is no interval.
+        low, high: 95 % interval by Student's t; None with one set or without any spread.
+        p: two-sided p-value of a true value of zero, under the same t; None where there is no interval.
+        df: degrees of freedom of that t; 0 where there is none (or the interval is no t interval).
     """
 
     mean: float
@@ -36,7 +35,7 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     p: float | None = None
-    df: int = 0
+    df: float = 0
 
     @property
     def excludes_zero(self) -> bool:
@@ -45,10 +44,18 @@ class Estimate:
 
     @property
     def error(self) -> float | None:
-        """Standard error of the mean, where the interval is a t interval."""
-        if self.high is None or self.df == 0:
-            return None
-        return (self.high - self.mean) / quantile(self.df)
+        """Standard error, where the interval is a t interval."""
+        return None if self.high is None or self.df == 0 else (self.high - self.mean) / quantile(self.df)
+
+
+def quantile(df: float) -> float:
+    """How many standard errors a 95 % t interval reaches to either side."""
+    return float(special.stdtrit(df, 0.5 + CONFIDENCE / 2))
+
+
+def tail(t: float, df: float) -> float:
+    """One-sided p-value of a t statistic."""
+    return float(special.stdtr(df, -t))
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -60,97 +67,100 @@ def estimate(values: Sequence[float]) -> Estimate:
     Raises:
         ValueError: no values, or one that is not finite.
     """
-    x = np.asarray(values, dtype=np.float64)
-    if x.size == 0 or not np.isfinite(x).all():
-        raise ValueError(f"an estimate needs finite values, got {list(values)}")
-    mean = float(x.mean())
-    if x.size == 1:
-        return Estimate(mean, None, 1)
-    sd = float(x.std(ddof=1))
-    return _with_interval(mean, sd, int(x.size), sd / math.sqrt(x.size), int(x.size) - 1)
+    return combination([values], [1.0])
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
-    """The mean of `second - first`, pair by pair (the same seed in both), as `estimate` gives it.
+def combination(groups: Sequence[Sequence[float]], weights: Sequence[float], offset: float = 0.0) -> Estimate:
+    """The weighted sum of the means of independent groups, plus a constant: a linear contrast.
+
+    Variances may differ between groups: se² = sum(w² s² / n), with Satterthwaite's degrees of freedom. For two groups
+    with weights 1 and -1 this is Welch's test, for one group Student's. `sd` is pooled over the groups.
+
+    Source: F. E. Satterthwaite, An approximate distribution of estimates of variance components, 1946.
 
     Raises:
-        ValueError: of different lengths, or empty.
+        ValueError: no group, an empty one, another number of weights, or a value that is not finite.
     """
-    if len(first) != len(second):
-        raise ValueError(f"pairs need as many first as second values, got {len(first)} and {len(second)}")
-    return estimate([b - a for a, b in zip(first, second, strict=True)])
-
-
-def pooled(groups: Sequence[Sequence[float]]) -> Estimate:
-    """The mean of the groups' means, the groups being fixed: an average effect over just these sources.
-
-    Each group (source) counts the same. The variance between seeds is pooled over the groups, which
-    assumes that it is alike in all of them: se = sqrt(s² · sum(1/n_g)) / G with sum(n_g - 1) degrees of
-    freedom. `sd` is the pooled s; `n` counts all values. What holds for sources not in the study is
-    another question: `estimate` of the groups' means.
-
-    Raises:
-        ValueError: no group, an empty one, or a value that is not finite.
-    """
-    if not groups:
-        raise ValueError("pooling needs at least one group")
-    each = [estimate(group) for group in groups]
-    mean = float(np.mean([e.mean for e in each]))
-    n = sum(e.n for e in each)
-    df = n - len(each)
-    if df == 0:
-        return Estimate(mean, None, n)
-    variance = sum((e.n - 1) * (e.sd or 0.0) ** 2 for e in each) / df
-    error = math.sqrt(variance * sum(1 / e.n for e in each)) / len(each)
-    return _with_interval(mean, math.sqrt(variance), n, error, df)
-
-
-def quantile(df: int) -> float:
-    """How many standard errors a 95 % t interval reaches to either side."""
-    return float(special.stdtrit(df, 0.5 + CONFIDENCE / 2))
-
-
-def tail(t: float, df: int) -> float:
-    """One-sided p-value of a t statistic."""
-    return float(special.stdtr(df, -t))
-
-
-def _with_interval(mean: float, sd: float, n: int, error: float, df: int) -> Estimate:
-    # Rounding leaves about 1e-16 of spread between equal values: that is none.
-    if error <= 1e-12 * max(1.0, abs(mean)):
+    arrays = [np.asarray(group, dtype=np.float64) for group in groups]
+    if not arrays or len(arrays) != len(weights) or any(x.size == 0 or not np.isfinite(x).all() for x in arrays):
+        raise ValueError(f"a contrast needs finite values and a weight for each group, got {list(groups)}")
+    mean = offset + math.fsum(w * float(x.mean()) for w, x in zip(weights, arrays, strict=True))
+    n = sum(x.size for x in arrays)
+    sd = pooled_deviation(groups)
+    if any(x.size < 2 for x in arrays):
         return Estimate(mean, sd, n)
+    parts = [w * w * float(x.var(ddof=1)) / x.size for w, x in zip(weights, arrays, strict=True)]
+    error = math.sqrt(sum(parts))
+    if error <= NO_SPREAD * max(1.0, abs(mean), *(abs(float(x.mean())) for x in arrays)):
+        return Estimate(mean, sd, n)
+    df = sum(parts) ** 2 / sum(part**2 / (x.size - 1) for part, x in zip(parts, arrays, strict=True))
+    return by_t(mean, error, df, n, sd)
+
+
+def by_t(mean: float, error: float, df: float, n: int, sd: float | None = None) -> Estimate:
+    """An estimate with its t interval and p-value, from its standard error."""
     half = quantile(df) * error
-    p = 2 * tail(abs(mean) / error, df)
-    return Estimate(mean, sd, n, mean - half, mean + half, p, df)
+    return Estimate(mean, sd, n, mean - half, mean + half, 2 * tail(abs(mean) / error, df), df)
+
+
+def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:
+    """The standard deviation within groups, pooled over them; None where no group has two values."""
+    arrays = [np.asarray(group, dtype=np.float64) for group in groups if len(group)]
+    df = sum(x.size - 1 for x in arrays)
+    return math.sqrt(sum(float(x.var()) * x.size for x in arrays) / df) if df else None
+
+
+def deviation_trend(groups: Sequence[tuple[float, Sequence[float]]]) -> Estimate | None:
+    """The change of the log standard deviation for each unit of x, by a line through the groups of (x, values).
+
+    Takes values to be normal, so that (n - 1) s² / σ² is chi-squared: its logarithm has a known mean and variance,
+    which give the weights, the interval and p (normal). None without two different x with two values or more that vary.
+    """
+    points = []
+    for x, values in groups:
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        if sd > NO_SPREAD * max(1.0, abs(float(np.mean(values)))):
+            k = (len(values) - 1) / 2
+            bias = float(special.digamma(k)) - math.log(k)
+            points.append((x, math.log(sd) - bias / 2, 4 / float(special.polygamma(1, k)), len(values)))
+    if len({x for x, *_ in points}) < 2:
+        return None
+    place, y, w = (np.array(column) for column in list(zip(*points, strict=True))[:3])
+    centred = place - np.average(place, weights=w)
+    slope = float((w * centred * y).sum() / (w * centred**2).sum())
+    error = 1 / math.sqrt(float((w * centred**2).sum()))
+    half = float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) * error
+    p = 2 * float(stats.norm.sf(abs(slope) / error))
+    return Estimate(slope, None, sum(n for *_, n in points), slope - half, slope + half, p)
 
 
 def p_above(found: Estimate, bound: float = 0.0) -> float | None:
-    """Twice the one-sided p-value of a true mean at `bound` or below: under 0.05 where the interval lies above it.
+    """Twice the one-sided p-value of a true value at `bound` or below: under 0.05 where the interval lies above it.
 
     None without an interval. Twice, so that it compares with two-sided p-values. With `p_below` of the same bound, the
     smaller one is the two-sided p.
 
     Raises:
-        ValueError: a bound other than 0 for a bootstrap interval, whose resamples were counted at 0.
+        ValueError: a bound other than 0 for an interval that is no t interval.
     """
     if found.low is None or found.p is None:
         return None
     if found.error is None:
         if bound:
-            raise ValueError(f"a bootstrap interval is tested against 0, not {bound}")
-        return found.p if found.mean > 0 else 1.0
-    return min(1.0, 2 * tail((found.mean - bound) / found.error, found.df))
+            raise ValueError(f"an interval that is no t interval is tested against 0, not {bound}")
+        return found.p if found.mean > 0 else 2 - found.p if found.p < 1 else 1.0
+    return 2 * tail((found.mean - bound) / found.error, found.df)
 
 
 def p_below(found: Estimate, bound: float = 0.0) -> float | None:
-    """As `p_above`, of a true mean at `bound` or above."""
+    """As `p_above`, of a true value at `bound` or above."""
     if found.low is None or found.high is None:
         return None
     return p_above(replace(found, mean=-found.mean, low=-found.high, high=-found.low), -bound)
 
 
 def equivalence(found: Estimate, margin: float) -> float | None:
-    """Two one-sided t tests (TOST): twice the p-value of a true mean that is `margin` or more away from zero.
+    """Two one-sided t tests (TOST): twice the p-value of a true value that is `margin` or more away from zero.
 
     Under 0.05 where the 95 % interval lies within ± margin, which is stricter than the usual 90 % interval. None
     without an interval.
@@ -159,46 +169,6 @@ def equivalence(found: Estimate, margin: float) -> float | None:
     """
     above, below = p_above(found, -margin), p_below(found, margin)
     return None if above is None or below is None else max(above, below)
-
-
-def bootstrap(
-    groups: Sequence[Sequence[float]], statistic: Callable[..., Any], seed: int = 0, resamples: int = RESAMPLES
-) -> Estimate:
-    """A statistic of independent groups with its percentile bootstrap interval; the same seed gives the same numbers.
-
-    p is twice the share of resamples on the other side of zero, at least 2 / (resamples + 1). `n` counts all values; df
-    is 0: the interval is no t interval. A statistic that no resample changes has no interval.
-
-    Args:
-        groups: each is resampled with replacement on its own.
-        statistic: of one array a group, with a keyword `axis`, such as `np.median`.
-        seed: of the generator that draws the resamples.
-        resamples: how many.
-
-    Raises:
-        ValueError: no group, one with fewer than two values, or a value that is not finite.
-    """
-    arrays = [np.asarray(group, dtype=np.float64) for group in groups]
-    if not arrays or any(x.size < 2 or not np.isfinite(x).all() for x in arrays):
-        raise ValueError(f"a bootstrap needs groups of two finite values or more, got {[x.size for x in arrays]}")
-    value, n = float(statistic(*arrays, axis=-1)), sum(x.size for x in arrays)
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed])))
-    found = stats.bootstrap(
-        arrays,
-        statistic,
-        n_resamples=resamples,
-        vectorized=True,
-        batch=100,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=generator,
-    )
-    drawn = np.asarray(found.bootstrap_distribution)
-    if np.ptp(drawn) <= 1e-12 * max(1.0, abs(value)):
-        return Estimate(value, None, n)
-    low, high = (float(x) for x in found.confidence_interval)
-    other = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    return Estimate(value, None, n, low, high, min(1.0, 2 * (other + 1) / (resamples + 1)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -215,32 +185,45 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def power(n: int, sd: float, effect: float, alpha: float = 1 - CONFIDENCE) -> float:
-    """Power of the two-sided one-sample (or paired) t test with n values of standard deviation `sd`."""
-    df, shift = n - 1, abs(effect) / sd * math.sqrt(n)
-    critical = stats.t.ppf(1 - alpha / 2, df)
-    return float(stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift))
-
-
-def seeds_needed(sd: float, effect: float, target: float = 0.8, alpha: float = 1 - CONFIDENCE) -> int:
-    """Smallest number of seeds with which a paired t test finds `effect` with the target power.
+def power(found: Estimate, effect: float, *, alike: bool = False, times: float = 1.0) -> float | None:
+    """The chance that a study like this decides, uncorrected at 5 %; None without a t interval.
 
     Args:
-        sd: standard deviation of the paired differences between seeds, same unit as `effect`.
-        effect: the true mean difference to be found.
-        target: the power, the share of studies that would find it.
-        alpha: two-sided level of the test.
-
-    Raises:
-        ValueError: effect or sd is not positive and finite.
+        found: an estimate of this study: its standard error and degrees of freedom count, not its value.
+        effect: the true value that is to be told from zero; with `alike` the margin that a true zero is to be held
+            within.
+        alike: whether the question is one of equivalence.
+        times: how many times as many sets.
     """
-    if not (0 < abs(effect) < math.inf and 0 < sd < math.inf):
-        raise ValueError(f"needs a positive spread and an effect other than zero, got {sd} and {effect}")
-    z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(target))
-    large = math.ceil((z * sd / effect) ** 2)
-    if large > 10_000:  # the normal approximation is exact to less than a seed in ten thousand here
-        return large
-    low = max(2, large - 1)  # the t test always needs at least as many as the normal one
-    while power(low, sd, effect, alpha) < target:
-        low += 1
-    return low
+    if found.error is None or effect == 0:
+        return None
+    df, shift = found.df * times, abs(effect) / found.error * math.sqrt(times)
+    critical = quantile(df)
+    if alike:
+        return max(0.0, 1 - 2 * tail(shift - critical, df))
+    chance = float(stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift))
+    return chance if math.isfinite(chance) else tail(critical - shift, df)  # scipy gives up far from zero
+
+
+def sets_needed(found: Estimate, sets: int, effect: float, *, alike: bool = False) -> int | None:
+    """The smallest number of sets of each text that has 80 % power; arguments as `power`, with `sets` in this study.
+
+    None where the interval is no t interval, or it would be more than a million.
+    """
+    if found.error is None or sets < 1 or effect == 0:
+        return None
+
+    def enough(number: int) -> bool:
+        chance = power(found, effect, alike=alike, times=number / sets)
+        return chance is not None and chance >= POWER
+
+    high = 2
+    while not enough(high):
+        high *= 2
+        if high > 1_000_000:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return max(high, 2)

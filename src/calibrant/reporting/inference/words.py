@@ -1,36 +1,36 @@
-"""Numbers in captions: every one with its interval."""
+"""Numbers in sentences: every one with its unit and its interval."""
 
+from calibrant.reporting.inference.contrasts import Contrast
 from calibrant.reporting.inference.ranges import Range
 from calibrant.reporting.inference.statistics import Estimate
-from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.numbers import number
 
-
-def _with_unit(text: str, measure: Measure) -> str:
-    """A difference with its unit: points of per cent; perplexity has none."""
-    return text if measure.kind == "perplexity" else f"{text} points"
+NO_INTERVAL = "no interval: one set, or no spread"
 
 
-def interval(low: float | None, high: float | None, measure: Measure, *, signed: bool = False) -> str:
-    """`(95 % interval 0.9 to 3.7)`, or that there is none."""
-    if low is None or high is None:
-        return "(no interval: one seed, or no spread)"
-    shown = [number(value, measure.decimals, signed) for value in (low, high)]
-    return f"(95 % interval {shown[0]} to {shown[1]})"
+def decimals(unit: str) -> int:
+    """Decimal places of a difference: two for points, one for per cent of the perplexity."""
+    return 1 if unit.startswith("%") else 2
 
 
-def ranged(found: Range, measure: Measure) -> str:
-    """`2.31 points (95 % interval 0.90 to 3.72)`."""
-    value = _with_unit(number(found.value, measure.decimals), measure)
-    return f"{value} {interval(found.low, found.high, measure)}"
+def with_unit(value: float, unit: str, *, signed: bool = True) -> str:
+    """`+0.61 points`, `+7.4 % of perplexity`."""
+    return f"{number(value, decimals(unit), signed)} {unit}"
 
 
-def changed(found: Estimate, measure: Measure) -> str:
+def interval(found: Estimate | Range, unit: str, *, signed: bool = True) -> str:
+    """`95 % interval +0.20 to +1.02`, or that there is none."""
+    if found.low is None or found.high is None:
+        return NO_INTERVAL
+    low, high = (number(value, decimals(unit), signed) for value in (found.low, found.high))
+    return f"95 % interval {low} to {high}"
+
+
+def shown(contrast: Contrast) -> str:
     """`+0.61 points (95 % interval +0.20 to +1.02)`."""
-    mean = number(found.mean, measure.decimals, signed=True)
-    return f"{_with_unit(mean, measure)} {interval(found.low, found.high, measure, signed=True)}"
+    return f"{with_unit(contrast.estimate.mean, contrast.unit)} ({interval(contrast.estimate, contrast.unit)})"
 
 
-def listed(items: list[str]) -> str:
-    """`a, b and c`."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+def ranged(found: Range, unit: str) -> str:
+    """`2.31 points (95 % interval 0.90 to 3.72)`."""
+    return f"{with_unit(found.value, unit, signed=False)} ({interval(found, unit, signed=False)})"

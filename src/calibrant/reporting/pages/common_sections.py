@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from calibrant.reporting.figures.figure_files import Drawing
+from calibrant.reporting.inference.sentences import Statement
 from calibrant.reporting.pages.inputs import Inputs
 from calibrant.reporting.pages.sections import (
     Block,
@@ -13,7 +14,6 @@ from calibrant.reporting.pages.sections import (
     Records,
     Section,
     Side,
-    Statement,
     Statements,
     tables,
 )

@@ -1,7 +1,7 @@
 """All that a page draws from, read and checked once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,8 @@ import polars as pl
 
 from calibrant.artefacts.atomic import read_json
 from calibrant.errors import InputError
+from calibrant.reporting.inference.decisions import Decisions
+from calibrant.reporting.results.cells import Text
 from calibrant.reporting.results.index import Index, Study, default_label
 from calibrant.reporting.results.published import published_for
 from calibrant.reporting.results.records import Record, brief
@@ -29,6 +31,8 @@ class Inputs:
             where the study compares no corpora.
         contamination: rows of `calibrant contamination` (`scoring.item_contamination.SCHEMA`), empty likewise.
         sidecars: what the study read, by kind and name.
+        shared: of each text the share of rows that two of its sets have in common.
+        decisions: of the page that is made.
     """
 
     index: Index
@@ -37,6 +41,8 @@ class Inputs:
     similarity: pl.DataFrame
     contamination: pl.DataFrame
     sidecars: Mapping[tuple[str, str], dict[str, Any]]
+    shared: Mapping[Text, float] = field(default_factory=dict)
+    decisions: Decisions = field(default_factory=Decisions)
 
     @property
     def study(self) -> Study:
@@ -46,7 +52,7 @@ class Inputs:
     @cached_property
     def data(self) -> StudyResults:
         """The results by cell and measure, with the self-generated text that the experiment names (`syn_source`)."""
-        return StudyResults(self.one_written(self.frame), self.study)
+        return StudyResults(self.one_written(self.frame), self.study, self.shared)
 
     @property
     def parameters(self) -> Mapping[str, Any]:

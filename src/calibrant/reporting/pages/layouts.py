@@ -74,7 +74,10 @@ def _methods(inputs: Inputs) -> list[str]:
 
 
 def _figure1(inputs: Inputs) -> Products:
-    return Products({"figure1": effects_table(inputs.data)}, [methods_drawing("figure1", inputs.data)])
+    return Products(
+        {"figure1": effects_table(inputs.data, inputs.decisions)},
+        [methods_drawing("figure1", inputs.data, inputs.decisions)],
+    )
 
 
 def _figure5(inputs: Inputs) -> Products:
@@ -91,17 +94,17 @@ def _similarity(inputs: Inputs) -> Products:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "table1": _table("table1", lambda i: by_method(i.data, i.published)),
-    "table2": _table("table2", lambda i: pairs_tables(i.data, i.published)),
-    "table3": _table("table3", lambda i: by_sparsity(i.data, i.published), "syn_source"),
-    "table4": _table("table4", lambda i: filter_table(i.data)),
-    "table5": _table("table5", lambda i: pairs_tables(i.data, i.published)),
-    "table6": _table("table6", lambda i: by_measure(i.data, i.published), "syn_source"),
-    "table7": _table("table7", lambda i: by_measure(i.data, i.published, perplexity=False), "syn_source"),
+    "table1": _table("table1", lambda i: by_method(i.data, i.decisions, i.published)),
+    "table2": _table("table2", lambda i: pairs_tables(i.data, i.decisions, i.published)),
+    "table3": _table("table3", lambda i: by_sparsity(i.data, i.decisions, i.published), "syn_source"),
+    "table4": _table("table4", lambda i: filter_table(i.data, i.decisions)),
+    "table5": _table("table5", lambda i: pairs_tables(i.data, i.decisions, i.published)),
+    "table6": _table("table6", lambda i: by_measure(i.data, i.decisions, i.published), "syn_source"),
+    "table7": _table("table7", lambda i: by_measure(i.data, i.decisions, i.published, perplexity=False), "syn_source"),
     "figure1": Layout(_figure1),
     "figure2": _figure(lambda i: range_drawing("figure2", i.data, _methods(i)), "methods"),
-    "figure3": _figure(lambda i: amount_drawing("figure3", i.data)),
-    "figure4": _figure(lambda i: prefix_drawing("figure4", i.data)),
+    "figure3": _figure(lambda i: amount_drawing("figure3", i.data, i.decisions)),
+    "figure4": _figure(lambda i: prefix_drawing("figure4", i.data, i.decisions)),
     "figure5": Layout(_figure5, frozenset({"syn_source", "min_k"})),
     "figure6": _by_source("figure6", "wanda"),
     "figure7": _by_source("figure7", "dsnot"),

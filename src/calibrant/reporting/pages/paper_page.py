@@ -1,18 +1,20 @@
 """The page of all targets: the paper's conclusions judged by all their runs, then every table and figure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from calibrant.reporting.figures.figure_files import Drawing
-from calibrant.reporting.inference.conclusions import gather_and_judge, verdicts
-from calibrant.reporting.inference.findings import limitations, seeds_for_next_time
+from calibrant.reporting.inference.conclusions import judge_study
+from calibrant.reporting.inference.decisions import Decisions
+from calibrant.reporting.inference.sentences import Statement, found, limitations
 from calibrant.reporting.pages.common_sections import asked, browser, calibration_text, closing, drawn, text_tables
 from calibrant.reporting.pages.inputs import Inputs, read_inputs
 from calibrant.reporting.pages.report import Report
-from calibrant.reporting.pages.sections import Block, Page, Paragraph, Section, Statement, tables
+from calibrant.reporting.pages.sections import Block, Folded, Page, Paragraph, Section, Statements, tables
 from calibrant.reporting.pages.study_page import varied_note
 from calibrant.reporting.pages.target_page import NOTHING, chosen_layout, facts
 from calibrant.reporting.results.index import Index, Target
-from calibrant.reporting.tables.claims_table import claims_table
+from calibrant.reporting.tables.claims_table import claims_table, untested, verdicts
 from calibrant.reporting.tables.result_tables import items_table
 from calibrant.reporting.tables.table import Table
 
@@ -34,25 +36,30 @@ def paper_report(inputs: Inputs, parts: Mapping[Target, Index], *, real_text: bo
     """
     inputs = varied_note(inputs)
     study, labels = inputs.study, inputs.labels()
-    judged = gather_and_judge(inputs.data, inputs.scores, inputs.similarity)
-    claims = claims_table(judged.judgements, judged.outcome) if judged else []
+    judged = judge_study(inputs.data, inputs.scores, inputs.similarity)
+    decisions = Decisions(judged)
+    claims = claims_table(judged)
+    not_tested = untested(judged)
     items = items_table(inputs.data) if inputs.data.measures else []
     text = text_tables(inputs, labels)
     made: dict[str, Sequence[Table]] = {"claims": claims, "items": items, **text}
     figures: list[Drawing] = []
     sections: list[Section] = []
     for target, index in parts.items():
-        products = chosen_layout(index).build(read_inputs(index))
+        products = chosen_layout(index).build(replace(read_inputs(index), decisions=decisions))
         made |= products.tables
         figures += products.figures
         sections.append(_part(target, index, products.figures, products.tables))
-    said = verdicts(judged.judgements) if judged else "No run of these targets tests a conclusion of the paper."
-    needed = seeds_for_next_time(inputs.data)
-    more = [f"{needed.text} {needed.hedge}".strip()] if needed else []
+    said = (
+        verdicts(judged.claims)
+        if judged and judged.tested
+        else "No run of these targets tests a conclusion of the paper."
+    )
+    opening = [Statement(said), *(found(judged) if judged else [])][:3]
     page = Page(
         study,
         study.title or f"The paper's conclusions on {study.model_id}",
-        [Statement(said)],
+        opening,
         facts(inputs),
         [
             asked(inputs, QUESTION),
@@ -66,7 +73,15 @@ def paper_report(inputs: Inputs, parts: Mapping[Target, Index], *, real_text: bo
             Section("items", "Two errors", "Two kinds of error", tables(items)),
             calibration_text(inputs, text),
             browser(inputs, labels, real_text=real_text, rows=rows),
-            *closing(inputs, [*limitations(inputs.data), *more]),
+            *closing(inputs, limitations(inputs.data)),
+            Section(
+                "untested",
+                "Not tested",
+                "Conclusions of the paper that these runs do not test",
+                [Folded(f"{len(not_tested)} conclusions, with the reason", [Statements(not_tested)])]
+                if not_tested
+                else [],
+            ),
         ],
         len(inputs.index.runs),
     )

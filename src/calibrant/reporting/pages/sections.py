@@ -3,18 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from calibrant.reporting.inference.sentences import Statement
 from calibrant.reporting.results.index import Study
 from calibrant.reporting.results.records import Record
 from calibrant.reporting.results.samples import Excerpt
 from calibrant.reporting.tables.table import Table
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A sentence and what qualifies it."""
-
-    text: str
-    hedge: str = ""
 
 
 @dataclass(frozen=True)

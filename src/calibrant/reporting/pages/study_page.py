@@ -10,8 +10,9 @@ from calibrant.reporting.figures.layer_figure import layer_drawing
 from calibrant.reporting.figures.overlap_figure import overlap_drawing
 from calibrant.reporting.figures.performance_figure import performance_drawing
 from calibrant.reporting.figures.prefix_figure import prefix_drawing
-from calibrant.reporting.inference.conclusions import gather_and_judge
-from calibrant.reporting.inference.findings import findings, limitations
+from calibrant.reporting.inference.conclusions import judge_study
+from calibrant.reporting.inference.decisions import Decisions
+from calibrant.reporting.inference.sentences import Statement, found, further, limitations
 from calibrant.reporting.pages.common_sections import asked, browser, calibration_text, closing, text_tables
 from calibrant.reporting.pages.inputs import Inputs
 from calibrant.reporting.pages.report import Report
@@ -22,23 +23,24 @@ from calibrant.reporting.pages.sections import (
     Heading,
     Page,
     Section,
-    Statement,
     Statements,
     tables,
 )
 from calibrant.reporting.results.cells import method_label, run_label, sparsity_label
 from calibrant.reporting.results.formats import mixture
 from calibrant.reporting.results.inspections import read_layers, read_overlaps
-from calibrant.reporting.tables.claims_table import claims_table
+from calibrant.reporting.results.published import published_similarity
+from calibrant.reporting.tables.claims_table import claims_table, untested
 from calibrant.reporting.tables.filter_table import filter_table
 from calibrant.reporting.tables.found_items import contamination_table
 from calibrant.reporting.tables.result_tables import difference_tables, items_table, performance_tables
+from calibrant.reporting.tables.similarity_table import similarity_table
 
 QUESTION = (
     "Pruning after training needs a little text to calibrate on. Does it matter which text, and does text that the "
     "model writes itself serve as well as, or better than, the real text that it continues?"
 )
-FOUND = 3  # statements on the first screen
+NOTHING = "These runs compare no calibration texts."
 
 
 def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
@@ -52,64 +54,76 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
     inputs = varied_note(inputs)
     data, study = inputs.data, inputs.study
     labels = {source: data.source_label(source) for source in data.sources}
-    judged = gather_and_judge(data, inputs.scores, inputs.similarity)
+    judged = judge_study(data, inputs.scores, inputs.similarity)
+    inputs = replace(inputs, decisions=Decisions(judged))
+    decisions = inputs.decisions
     primary = list(data.outcomes)
     text = text_tables(inputs, labels)
-    made = {
-        "claims": claims_table(judged.judgements, judged.outcome) if judged else [],
-        "performance": performance_tables(data),
-        "filtering": filter_table(data) if "drop" in data.varied else [],
-        "differences": difference_tables(data, primary),
-        "differences_by_task": difference_tables(data, [m for m in data.measures if m not in primary]),
-        "items": items_table(data),
-        **text,
+    other_text = {
+        "similarity": similarity_table(inputs.similarity, inputs.labels(), published_similarity(study.model_id)),
         "contamination": contamination_table(inputs.contamination, labels),
     }
-    said = [Statement(finding.text, finding.hedge) for finding in findings(data, inputs.scores)]
+    made = {
+        "claims": claims_table(judged),
+        "performance": performance_tables(data),
+        "filtering": filter_table(data, decisions) if "drop" in data.varied else [],
+        "differences": difference_tables(data, decisions, primary),
+        "differences_by_task": difference_tables(data, decisions, [m for m in data.measures if m not in primary]),
+        "items": items_table(data),
+        **text,
+        **other_text,
+    }
+    said = found(judged) if judged else []
+    more_said = further(judged, inputs.scores) if judged else []
+    not_tested = untested(judged)
     by_task = made["differences_by_task"]
     more: list[Block] = []
     if by_task:
         more = [Folded("The same for each task", tables(by_task), f"({len(by_task)} tables)", only_page=True)]
     sections = [
-        Section(
-            "figures", "Figures", "Performance by source", [FigurePlace("performance"), FigurePlace("differences")]
-        ),
+        Section("figures", "Figures", "Performance by text", [FigurePlace("performance"), FigurePlace("differences")]),
         Section(
             "varied",
             "What else varies",
             "Samples, prefix, filter",
             [FigurePlace("amount"), FigurePlace("prefix"), *tables(made["filtering"])],
         ),
+        Section("claims", "Conclusions", "What these runs decide", tables(made["claims"])),
         Section(
             "findings",
             "Findings",
             "What else the numbers say",
-            [Statements(said[FOUND:], numbered=True)] if said[FOUND:] else [],
+            [Statements(more_said, numbered=True)] if more_said else [],
         ),
-        Section("claims", "Conclusions", "The paper's conclusions, judged by these runs", tables(made["claims"])),
         Section(
             "tables",
             "Tables",
             "Tables",
             [
                 *tables(made["performance"]),
-                *([Heading("Real against self-generated text")] if made["differences"] else []),
+                *([Heading("Self-generated against real text")] if made["differences"] else []),
                 *tables(made["differences"]),
                 *more,
                 Heading("Two kinds of error"),
                 *tables(made["items"]),
             ],
         ),
-        calibration_text(inputs, {**text, "contamination": made["contamination"]}, ["perplexity", "min_k"]),
+        calibration_text(inputs, {**text, **other_text}, ["perplexity", "min_k"]),
         Section(
             "inside", "Inside the model", "Inside the pruned model", [FigurePlace("layers"), FigurePlace("overlap")]
         ),
         browser(inputs, labels, real_text=real_text, rows=rows),
         asked(inputs, QUESTION),
         *closing(inputs, [*mixture(inputs.index.runs), *limitations(data)]),
+        Section(
+            "untested",
+            "Not tested",
+            "Conclusions of the paper that this study did not test",
+            [Folded(f"{len(not_tested)} conclusions, with the reason", [Statements(not_tested)])] if not_tested else [],
+        ),
     ]
     title = study.title or f"On which text should {study.model_id} be calibrated?"
-    page = Page(study, title, said[:FOUND], facts(inputs), sections, len(inputs.index.runs))
+    page = Page(study, title, said or [Statement(NOTHING)], facts(inputs), sections, len(inputs.index.runs))
     return Report(made, drawings(inputs, labels), page)
 
 
@@ -122,8 +136,8 @@ def drawings(inputs: Inputs, labels: dict[str, str]) -> list[Drawing]:
         difference_drawing("differences", data),
         distribution_drawing("perplexity", inputs.scores, "perplexity", labels),
         distribution_drawing("min_k", inputs.scores, "min_k_plus_plus", labels),
-        amount_drawing("amount", data, shown="samples" in data.varied),
-        prefix_drawing("prefix", data, shown="prefix_length" in data.varied),
+        amount_drawing("amount", data, inputs.decisions, there="samples" in data.varied),
+        prefix_drawing("prefix", data, inputs.decisions, there="prefix_length" in data.varied),
         layer_drawing(read_layers(inspections), labels, what),
         overlap_drawing(read_overlaps(inspections), labels, what),
     ]

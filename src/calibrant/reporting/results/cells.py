@@ -24,8 +24,29 @@ class Cell(NamedTuple):
     prefix_length: int | None = None
     drop: float | None = None
 
+    @property
+    def text(self) -> "Text":
+        """The calibration text of a method that uses one."""
+        if self.source is None or self.origin is None:
+            raise ValueError(f"{self.method} uses no calibration text")
+        return Text(self.source, self.origin, self.samples, self.prefix_length, self.drop)
+
 
 DENSE = Cell("dense", "0")
+
+
+class Text(NamedTuple):
+    """A calibration text, of which each seed draws a set: a source's real or generated text at a setting."""
+
+    source: str
+    origin: str
+    samples: int | None = None
+    prefix_length: int | None = None
+    drop: float | None = None
+
+    def cell(self, method: str, sparsity: str) -> Cell:
+        """The cell of a model that was calibrated on it."""
+        return Cell(method, sparsity, *self)
 
 
 class MainSetting(NamedTuple):
@@ -117,3 +138,6 @@ def method_label(method: str) -> str:
 def run_label(method: str, sparsity: str) -> str:
     """`Wanda, 60 %`."""
     return f"{method_label(method)}, {sparsity_label(sparsity)}"
+
+
+ORIGINS = {"real": "real", "synthetic": "self-generated"}

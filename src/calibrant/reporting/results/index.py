@@ -78,6 +78,7 @@ class Task:
     label: str | None = None
     metric: str | None = None
     chance: float | None = None
+    definition: str | None = None
 
 
 @dataclass(frozen=True)

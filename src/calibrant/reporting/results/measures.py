@@ -49,6 +49,7 @@ class Measure:
         decimals: decimal places of a shown value.
         chance: accuracy of guessing, between 0 and 1, where it is known.
         members: for averages, the (task, metric) pairs that enter.
+        definition: of a perplexity, how the text is made and cut, where the study says it.
     """
 
     task: str
@@ -58,6 +59,7 @@ class Measure:
     decimals: int
     chance: float | None = None
     members: tuple[tuple[str, str], ...] = ()
+    definition: str = ""
 
     @property
     def key(self) -> str:
@@ -109,7 +111,8 @@ def find_measures(frame: pl.DataFrame, tasks: Sequence[Task] = ()) -> tuple[list
     One metric stands for each task: the one that the study names, else perplexity, else acc_norm for
     HellaSwag, else acc, else exact_match; all metrics stay in results.parquet. Subtasks of MMLU are left to
     its aggregate. Accuracies have two decimals when each task has 1,000 items or more, one otherwise: an item
-    must weigh no more than the last decimal.
+    must weigh no more than the last decimal. Chance is the best constant answer to the evaluated items, where the
+    results record it; else what the study says; else that of the task's whole split (`CHANCE`).
 
     Raises:
         InputError: the study names a metric that a task does not have, or a task has none that is known.
@@ -127,6 +130,8 @@ def find_measures(frame: pl.DataFrame, tasks: Sequence[Task] = ()) -> tuple[list
     accuracies = [name for name in order if metrics[name] != "perplexity"]
     items = frame.filter(pl.col("task").is_in(accuracies))["n"].min()
     decimals = 2 if isinstance(items, int) and items >= 1000 else 1
+    chances = frame.filter(pl.col("chance").is_not_null()).select("task", "metric", "chance").iter_rows()
+    recorded = {task: chance for task, metric, chance in chances if metrics.get(task) == metric}
     all_measures = [
         Measure(
             name,
@@ -134,7 +139,8 @@ def find_measures(frame: pl.DataFrame, tasks: Sequence[Task] = ()) -> tuple[list
             task.label or LABELS.get(name, default_label(name)),
             "perplexity" if metrics[name] == "perplexity" else "accuracy",
             2 if metrics[name] == "perplexity" else decimals,
-            task.chance if task.chance is not None else chance_of(name),
+            recorded[name] if name in recorded else task.chance if task.chance is not None else chance_of(name),
+            definition=task.definition or "",
         )
         for name, task in chosen
     ]

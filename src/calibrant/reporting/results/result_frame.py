@@ -34,6 +34,7 @@ COLUMNS: dict[str, Any] = {
     "num_fewshot": pl.Int64,
     "task_version": pl.String,
     "split": pl.String,
+    "chance": pl.Float64,  # accuracy of the best constant answer to the same items; null where not recorded
 }
 
 
@@ -69,6 +70,7 @@ EVALUATION = listed(
             **dict.fromkeys(("n", "num_fewshot"), either(optional(whole()), one_of(["N/A"]))),
             "task_version": either(optional(text), number()),
             "split": optional(text),
+            "chance": optional(number(0, 1)),
         },
     )
 )
@@ -104,6 +106,7 @@ def read_evaluation(path: str | Path) -> list[dict[str, Any]]:
                 "num_fewshot": shots,
                 "task_version": None if version is None else str(version),
                 "split": entry.get("split"),
+                "chance": entry.get("chance"),
             }
         )
     return rows

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -199,7 +201,18 @@ def read_similarity(files: Sequence[str]) -> pl.DataFrame:
 
 
 def median(scores: pl.DataFrame, source: str, origin: str, column: str) -> float | None:
-    """Median of a score over the rows of one text; None without scores."""
-    chosen = scores.filter((pl.col("source") == source) & (pl.col("origin") == origin))[column]
-    value = chosen.median()
-    return float(value) if isinstance(value, int | float) else None
+    """Median of a score over the rows of one text (`middle`); None without scores."""
+    values = text_scores(scores, source, origin, column)
+    return middle(values) if len(values) else None
+
+
+def text_scores(scores: pl.DataFrame, source: str, origin: str, column: str) -> npt.NDArray[np.float64]:
+    """The finite scores of one text [rows]; a row that was drawn into several sets counts once."""
+    rows = scores.filter((pl.col("source") == source) & (pl.col("origin") == origin))
+    values = rows.unique(["perplexity", "min_k_plus_plus"], maintain_order=True)[column].drop_nulls().to_numpy()
+    return np.asarray(values[np.isfinite(values)], dtype=np.float64)
+
+
+def middle(values: Sequence[float] | npt.NDArray[np.float64]) -> float:
+    """The median: of an even number the lower of the two in the middle, so that it is the same value on any scale."""
+    return float(sorted(values)[(len(values) - 1) // 2])

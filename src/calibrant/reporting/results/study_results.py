@@ -1,14 +1,14 @@
 """A study's results by cell and measure: the one model that tests, tables, figures and pages read."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 
-from calibrant.reporting.results.cells import DENSE, SETTINGS, Cell, Setting, in_order, main_setting
+from calibrant.reporting.results.cells import DENSE, SETTINGS, Cell, Setting, Text, in_order, main_setting
 from calibrant.reporting.results.index import Study, default_label
 from calibrant.reporting.results.measures import (
     AVERAGE,
@@ -52,10 +52,11 @@ class StudyResults:
         perplexities, accuracies: measures of texts and of tasks.
         averages: the average over all tasks, and that over tasks above chance where these differ.
         achieved: achieved sparsity by cell, where the masks record it.
+        shared: of each text the share of rows that two of its sets have in common, where that is known.
         at_chance: tasks on which the dense model is within two standard errors of guessing.
     """
 
-    def __init__(self, frame: pl.DataFrame, study: Study) -> None:
+    def __init__(self, frame: pl.DataFrame, study: Study, shared: Mapping[Text, float] | None = None) -> None:
         self._items: dict[tuple[Cell, str, str], dict[int | None, Item]] = {}
         achieved: dict[Cell, set[float | None]] = {}
         seeds: dict[Cell, set[int | None]] = {}
@@ -72,6 +73,7 @@ class StudyResults:
             if None not in values
         }
         self.study = study
+        self.shared = dict(shared or {})
         self.cells = list(seeds)
         self.main = main_setting({cell: len(found) for cell, found in seeds.items()})
         self.labels = dict(study.sources)
@@ -124,6 +126,10 @@ class StudyResults:
             return Cell(method, sparsity)
         prefix, drop = (None, None) if origin == "real" else (self.main.prefix_length, self.main.drop)
         return Cell(method, sparsity, source, origin, self.main.samples, prefix, drop)._replace(**other)
+
+    def text(self, source: str, origin: str, **other: Any) -> Text:
+        """A text in the main setting, but for `samples`, `prefix_length` or `drop` if given."""
+        return self.at("", "", source, origin, **other).text
 
     @cached_property
     def main_cells(self) -> list[Cell]:
@@ -202,6 +208,10 @@ class StudyResults:
             return False
         # The items are the same for every seed, so averaging over seeds does not shrink their error.
         return _mean([i.value for i in items]) <= measure.chance + 2 * _mean(errors)
+
+    def guesses(self, measure: Measure) -> bool:
+        """Whether even the dense model only guesses: no side is named on such a measure."""
+        return self.is_at_chance(DENSE, measure)
 
     def mostly_guessing(self, sparsity: str, measure: Measure) -> bool:
         """Whether most models that data pruned so far are at chance: a difference among them is one of guesses."""

@@ -1,18 +1,23 @@
-"""The claims as a table."""
+"""The conclusions as a table: the paper's that were tested, and the study's own comparisons."""
 
 from collections.abc import Sequence
 
-from calibrant.reporting.inference.conclusions import Judgement
-from calibrant.reporting.inference.verdict import UNDECIDED
-from calibrant.reporting.results.measures import Measure
+import polars as pl
+
+from calibrant.reporting.inference.answers import UNDECIDED
+from calibrant.reporting.inference.conclusions import Claim, Judged, Judgement
+from calibrant.reporting.inference.sentences import Statement, where
+from calibrant.reporting.results import published
 from calibrant.reporting.tables.table import Column, Row, Section, Table
 
 
-def claims_table(judgements: Sequence[Judgement], outcome: Measure) -> list[Table]:
-    """One table, a row for each claim, decided ones first; empty where none could be tested."""
-    if not decidable(judgements):
+def claims_table(judged: Judged | None) -> list[Table]:
+    """One table, a row for each conclusion that could be tested, decided ones first; empty where none could."""
+    if judged is None or not judged.tested:
         return []
-    beside_paper = any(j.paper for j in judgements)
+    model = judged.scope.data.study.model_id
+    average = judged.scope.outcome.kind == "average"
+    paper = {j.claim.name: paper_numbers(j.claim, model) for j in judged.claims if average or j.claim.from_scores}
     columns = [
         Column("section", "Section", kind="text"),
         Column("verdict", "Verdict", kind="text"),
@@ -20,64 +25,92 @@ def claims_table(judgements: Sequence[Judgement], outcome: Measure) -> list[Tabl
         Column("interval", "95 % interval", signed=True, kind="interval"),
         Column("unit", "Unit", kind="text"),
         Column("p_holm", "p", "Holm", 3, kind="p"),
-        *([Column("paper", "Paper", kind="text")] if beside_paper else []),
+        *([Column("paper", "Paper", kind="text")] if any(paper.values()) else []),
         Column("why", "Rule, or why undecided", kind="below"),
+        Column("would_decide", "What would decide it", kind="below"),
         Column("evidence", "Read from", kind="below"),
     ]
-    decided = [j for j in judgements if j.verdict != UNDECIDED]
-    tested = [j for j in judgements if j.verdict == UNDECIDED and j.p is not None]
-    untested = [j for j in judgements if j.verdict == UNDECIDED and j.p is None]
-    groups = (("Decided", decided), ("Tested, undecided", tested), ("Not tested in this study", untested))
-    perplexity = outcome.kind == "perplexity"
-    scale = (
-        "in per cent of the perplexity (100 ln of the ratio: -260 is a factor of 13)"
-        if perplexity
-        else "in percentage points"
+    tested = [j for j in judged.claims if j.answer.p is not None]
+    groups = (
+        ("Decided", [j for j in tested if j.verdict != UNDECIDED]),
+        ("Tested, undecided", [j for j in tested if j.verdict == UNDECIDED]),
+        ("This study's own comparisons", judged.own),
     )
     caption = (
-        f"Read from {outcome.name}: differences {scale}, positive in the direction of the claim except where "
-        "the claim is that texts are alike. Where a claim is about several differences, the one that decides is shown. "
-        "A verdict needs p below 0.05 after Holm's correction over the tested claims of this table; 'alike' needs an "
-        "interval within a stated margin, not a difference that was not found. The paper's numbers stand beside its "
-        "own models only."
+        f"Read from {judged.scope.outcome.name}, where the row names no other. Differences are in percentage points, "
+        "or in "
+        "per cent of the perplexity (100 ln of the ratio: -260 is a factor of 13), positive in the direction of the "
+        "conclusion except where it is that texts are alike. Where a conclusion is about several differences, the "
+        "one that "
+        f"decides is shown. A verdict needs p below 0.05 after Holm's correction over these {judged.tested} tests. "
+        "'Alike' "
+        "needs intervals within what two sets of one text commonly differ by (2.77 deviations between sets, the "
+        "repeatability limit of ISO 5725), not a difference that was not found. Power is uncorrected, for the smallest "
+        "difference worth finding (0.3 points, 2 % of the perplexity). The paper's numbers stand beside its own "
+        "models only."
     )
-    return [
-        Table(
-            "The paper's conclusions in this study",
-            caption,
-            "Conclusion",
-            columns,
-            [
-                Section(heading, [_row(j, beside_paper=beside_paper) for j in group])
-                for heading, group in groups
-                if group
-            ],
-        )
+    shown = [
+        Section(name, [_row(j, paper if any(paper.values()) else None) for j in group])
+        for name, group in groups
+        if group
     ]
+    return [Table("Conclusions in this study", caption, "Conclusion", columns, shown)]
 
 
-def decidable(judgements: Sequence[Judgement]) -> bool:
-    """Whether at least one claim could be tested."""
-    return any(j.p is not None for j in judgements)
+def untested(judged: Judged | None) -> list[Statement]:
+    """The paper's conclusions that a study does not test, each with the reason."""
+    found = [j for j in (judged.claims if judged else []) if j.answer.p is None]
+    return [Statement(f"{j.claim.statement} (section {j.claim.section}): {j.reason}.") for j in found]
 
 
-def _row(judgement: Judgement, *, beside_paper: bool) -> Row:
-    found = judgement.estimate
+def verdicts(judgements: Sequence[Judgement]) -> str:
+    """How many of the paper's conclusions hold, do not hold, are undecided and could not be tested, in a sentence."""
+    held, failed = (sum(j.verdict == verdict for j in judgements) for verdict in ("holds", "does not hold"))
+    missing = sum(j.answer.p is None for j in judgements)
+    left = len(judgements) - held - failed - missing
+    return (
+        f"Of the paper's {len(judgements)} conclusions {held} {'holds' if held == 1 else 'hold'} in these runs and "
+        f"{failed} {'does' if failed == 1 else 'do'} not; {left} {'is' if left == 1 else 'are'} tested and "
+        "undecided, and "
+        f"{missing} could not be tested."
+    )
+
+
+def _row(judgement: Judgement, paper: dict[str, str] | None) -> Row:
+    answer, shown = judgement.answer, judgement.answer.shown
+    runs = where(answer.cells) if answer.cells else ""
     return Row(
         judgement.claim.statement,
         [
-            judgement.claim.section,
+            judgement.claim.section or None,
             judgement.verdict,
-            None if found is None else found.mean,
-            found,
-            judgement.unit if found is not None else None,
+            None if shown is None else shown.estimate.mean,
+            None if shown is None else shown.estimate,
+            None if shown is None else shown.unit,
             judgement.p_holm,
-            *([judgement.paper or None] if beside_paper else []),
-            _joined(judgement.rule, judgement.reason),
-            _joined(judgement.label, judgement.test, judgement.runs),
+            *([] if paper is None else [paper.get(judgement.claim.name) or None]),
+            _joined(answer.rule, judgement.reason),
+            judgement.would_decide or None,
+            _joined(shown.label if shown else "", shown.replicates if shown else "", runs),
         ],
     )
 
 
 def _joined(*texts: str) -> str | None:
     return "; ".join(text for text in texts if text) or None
+
+
+def paper_numbers(claim: Claim, model_id: str) -> str:
+    """What the paper found for this very model; empty for a model that it does not prune."""
+    model, told = published.canonical(model_id), []
+    if not published.has_published(model):
+        return ""
+    for row in published.numbers().filter(pl.col("model") == model).iter_rows(named=True):
+        if row["id"] in claim.numbers:
+            ends = [f"{x:.4g}" for x in dict.fromkeys((row["low"], row["high"])) if x is not None]
+            less = "< " if row["low"] is None else ""
+            told.append(f"{less}{' to '.join(ends)} {row['unit']}: {row['quantity']}")
+    changes = published.published_for(model_id).filter(pl.col("task") == "change")["mean"].to_list()
+    if claim.name.startswith("generated_beats_") and changes and not told:
+        told.append(f"{min(changes):+.2f} to {max(changes):+.2f} points, {len(changes)} pairs")
+    return "; ".join(told)

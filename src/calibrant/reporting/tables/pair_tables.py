@@ -1,41 +1,46 @@
-"""Tables 2 and 5: each source real and self-generated, a section per method, with their paired difference Δ."""
+"""Tables 2 and 5: each source real and self-generated, a section per method, with their difference Δ."""
 
 import polars as pl
 
-from calibrant.reporting.inference.best import held_apart
-from calibrant.reporting.inference.cell_differences import difference
-from calibrant.reporting.inference.statistics import Estimate
+from calibrant.reporting.inference.decisions import Decided, Decisions, counted
+from calibrant.reporting.inference.generated_claims import gains
+from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.results.cells import method_label, sparsity_label
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables import rows
 from calibrant.reporting.tables.published_rows import published_change, published_row
-from calibrant.reporting.tables.table import MARK, Column, Row, Section, Table, Value
+from calibrant.reporting.tables.table import Column, Row, Section, Table
+
+Key = tuple[str, str, Measure]  # method, source, measure
 
 
-def pairs_tables(data: StudyResults, published: pl.DataFrame | None = None) -> list[Table]:
+def pairs_tables(data: StudyResults, decisions: Decisions, published: pl.DataFrame | None = None) -> list[Table]:
     """One table per sparsity; a row per source for real text and one, `w/ Syn`, for the text that the model wrote.
 
     Args:
-        data: real and self-generated text at one setting of samples, prefix length and filter rate.
+        data: the study; its main setting is shown.
+        decisions: of the page.
         published: the paper's numbers for this model (`published_rows`).
     """
-    return [_table(data, s, published) for s in data.sparsities if any(c == s for c, _ in data.combinations())]
+    run = {sparsity for sparsity, _ in data.combinations()}
+    return [_table(data, decisions, s, published) for s in data.sparsities if s in run]
 
 
-def _table(data: StudyResults, sparsity: str, published: pl.DataFrame | None) -> Table:
+def _table(data: StudyResults, decisions: Decisions, sparsity: str, published: pl.DataFrame | None) -> Table:
     methods = [m for s, m in data.combinations() if s == sparsity]
     changed = data.headline
-    differences = {
-        (method, source, measure): difference(data, sparsity, method, source, measure)
+    decided = decisions.families({
+        (method, source, measure): contrast
         for measure in changed
         for method in methods
-        for source in data.sources
-    }
-    apart = held_apart(differences, lambda key: key[2])
-    sections = [Section(method_label(m), _rows(data, sparsity, m, differences, apart, published)) for m in methods]
+        for source, contrast in gains(Scope(data, measure), sparsity, method).items()
+    })  # fmt: skip
+    sections = [Section(method_label(m), _rows(data, sparsity, m, decided, published)) for m in methods]
     reference = rows.references(data, sparsity, data.measures, 2 * len(changed))
+    trained = [data.source_label(s) for s in data.sources if s in data.study.trained_on]
     columns = [
+        Column("pretrain", "Pretrain", "training data", kind="text"),
         Column("seeds", "Seeds", decimals=0),
         *rows.measure_columns(data.measures),
         *rows.delta_columns(changed),
@@ -44,68 +49,55 @@ def _table(data: StudyResults, sparsity: str, published: pl.DataFrame | None) ->
         f"Real and self-generated calibration text at {sparsity_label(sparsity)} sparsity",
         rows.caption(
             rows.SPREAD,
-            "w/ Syn: text that the model wrote from prefixes of the source above. Δ: w/ Syn minus real, paired by "
-            f"seed, with its Student t interval; {MARK} behind Δ: p < 0.05 in a paired t test after Holm's correction "
-            "over that column.",
+            f"w/ Syn: text that the model wrote from prefixes of the source above. Δ: w/ Syn minus real; {rows.DELTA}.",
+            f"Pretrain: whether the study says that the model was trained on the source ({', '.join(trained)})."
+            if trained else "Pretrain: the study does not say what the model was trained on (`trained_on`).",
             rows.notes(data),
-            _count(differences, apart, changed),
+            *(_count([d for key, d in decided.items() if key[2] == m], m) for m in changed),
         ),
         "Calibration data",
         columns,
-        [*([Section("", reference)] if reference else []), *sections],
-    )
+        [_widened(s) for s in ([Section("", reference)] if reference else [])] + sections,
+    )  # fmt: skip
 
 
-Key = tuple[str, str, Measure]
+def _widened(section: Section) -> Section:
+    return Section(section.heading, [Row(r.label, [None, *r.cells], r.role, r.seeds) for r in section.rows])
 
 
 def _rows(
-    data: StudyResults,
-    sparsity: str,
-    method: str,
-    differences: dict[Key, Estimate | None],
-    apart: set[Key],
-    published: pl.DataFrame | None,
+    data: StudyResults, sparsity: str, method: str, decided: dict[Key, Decided], published: pl.DataFrame | None
 ) -> list[Row]:
     found: list[Row] = []
     changed = data.headline
-    blanks = 2 * len(changed)
     for source in data.sources:
         for origin in data.origins:
             cell = data.at(method, sparsity, source, origin)
-            if cell not in data.cells:
+            if not data.has(cell):
                 continue
-            deltas: list[Value] = [None] * blanks
-            marked: frozenset[int] = frozenset()
-            if origin == "synthetic":
-                deltas = rows.delta_cells([differences[method, source, m] for m in changed])
-                first = 1 + len(data.measures)
-                marked = frozenset(first + 2 * i for i, m in enumerate(changed) if (method, source, m) in apart)
-            label = data.source_label(source) if origin == "real" else "w/ Syn"
-            if origin == "synthetic" and data.at(method, sparsity, source, "real") not in data.cells:
-                label = f"{data.source_label(source)} w/ Syn"
-            row = rows.cell_row(data, cell, label, data.measures, {}, deltas)
-            found.append(Row(row.label, row.cells, row.role, row.seeds, marked))
-            paper = rows.delta_cells([published_change(published, cell, m) for m in changed])
-            found += published_row(published, cell, data.measures, paper)
+            written = origin == "synthetic"
+            deltas = [decided.get((method, source, m)) if written else None for m in changed]
+            alone = written and not data.has(data.at(method, sparsity, source, "real"))
+            label = data.source_label(source) if not written else "w/ Syn"
+            label = f"{data.source_label(source)} w/ Syn" if alone else label
+            row = rows.cell_row(data, cell, label, data.measures, None, deltas)
+            trained = None if written or not data.study.trained_on else source in data.study.trained_on
+            word = None if trained is None else "yes" if trained else "no"
+            marked = frozenset(i + 1 for i in row.marked)
+            found.append(Row(row.label, [word, *row.cells], row.role, row.seeds, marked))
+            changes = [published_change(published, cell, m) for m in changed]
+            cells = [value for e in changes for value in (None if e is None else e.mean, e)]
+            found += _widened(Section("", published_row(published, cell, data.measures, cells))).rows
     return found
 
 
-def _count(differences: dict[Key, Estimate | None], apart: set[Key], measures: list[Measure]) -> str:
+def _count(decided: list[Decided], measure: Measure) -> str:
     """How many differences are decided, and for which side."""
-    sentences = []
-    for m in measures:
-        known = [key for key, value in differences.items() if key[2] == m and value is not None]
-        if not known:
-            continue
-        better = worse = 0
-        for key in known:
-            value = differences[key]
-            if key in apart and value is not None:
-                good = (value.mean < 0) == m.lower_is_better
-                better, worse = better + good, worse + (not good)
-        sentences.append(
-            f"In {m.name}, self-generated text is better in {better} of {len(known)} comparisons, worse in {worse}, "
-            f"undecided in {len(known) - better - worse}."
-        )
-    return " ".join(sentences)
+    if not decided:
+        return ""
+    better, worse, undecided = counted(decided)
+    return (
+        f"In {measure.name}, self-generated text is better in {better} of {len(decided)} comparisons, worse in "
+        f"{worse}, "
+        f"undecided in {undecided}."
+    )

@@ -1,28 +1,29 @@
-"""The tables of a study's results: performance, paired differences, error over items."""
+"""The tables of a study's results: performance, self-generated against real text, error over items."""
 
 from collections.abc import Sequence
 
 from calibrant.reporting.inference import statistics
-from calibrant.reporting.inference.cell_differences import by_source, cell_estimate, difference
-from calibrant.reporting.inference.statistics import ALPHA, Estimate
-from calibrant.reporting.results.cells import DENSE, Cell, method_label, sparsity_label
+from calibrant.reporting.inference.cell_estimates import cell_estimate
+from calibrant.reporting.inference.decisions import Decided, Decisions
+from calibrant.reporting.inference.generated_claims import gain, gains
+from calibrant.reporting.inference.scope import Scope
+from calibrant.reporting.inference.statistics import Estimate
+from calibrant.reporting.results.cells import DENSE, ORIGINS, Cell, method_label, run_label, sparsity_label
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
-from calibrant.reporting.tables.rows import measure_columns
-from calibrant.reporting.tables.table import Column, Row, Section, Table
+from calibrant.reporting.tables import rows
+from calibrant.reporting.tables.table import Column, Row, Section, Table, Value
 
-TOGETHER, AS_SAMPLE = "These sources together", "Sources as a sample"
-ORIGIN_LABELS = {"real": "real", "synthetic": "self-generated"}
+TOGETHER, REACH = "These sources together", "Reach to other sources"
 
 
 def performance_tables(data: StudyResults) -> list[Table]:
-    """One table per sparsity: dense and magnitude as reference rows, then a section per method.
-
-    Each source has a row for real text, one for self-generated text, and their paired difference.
-    """
-    columns = measure_columns(data.measures)
-    columns.append(Column("achieved_sparsity", "Sparsity", "achieved, %", 2))
-    columns.insert(0, Column("seeds", "Seeds", decimals=0))
+    """One table per sparsity: dense and magnitude as reference rows, then a section per method, a row per text."""
+    columns = [
+        Column("seeds", "Seeds", decimals=0),
+        *rows.measure_columns(data.measures),
+        Column("achieved_sparsity", "Sparsity", "achieved, %", 2),
+    ]
     return [_performance(data, sparsity, columns) for sparsity in data.sparsities]
 
 
@@ -34,101 +35,87 @@ def _performance(data: StudyResults, sparsity: str, columns: Sequence[Column]) -
     ]
     sections = [Section("", references)] if references else []
     for method in data.methods:
-        rows: list[Row] = []
-        for source in data.sources:
-            cells = [data.at(method, sparsity, source, origin) for origin in data.origins]
-            rows += [
-                _row(data, cell, f"{data.source_label(source)}, {ORIGIN_LABELS[str(cell.origin)]}", str(cell.origin))
-                for cell in cells
-                if data.has(cell)
-            ]
-            differences = [difference(data, sparsity, method, source, m) for m in data.measures]
-            n = max((d.n for d in differences if d is not None), default=0)
-            if n:
-                label = f"{data.source_label(source)}, difference"
-                rows.append(Row(label, [n, *differences, None], "difference", n))
-        if rows:
-            sections.append(Section(method_label(method), rows))
-    return Table(
-        f"Performance at {sparsity_label(sparsity)} sparsity",
-        "Mean ± standard deviation over the seeds of the calibration set; a difference is self-generated minus real, "
-        "paired by seed. ↓ lower is better, ↑ higher is better. "
-        f"{DASH_NOTE} Nothing is set in bold: which differences hold is a matter of the next table.",
-        "Calibration data",
-        columns,
-        sections,
-    )
-
-
-DASH_NOTE = "A dash marks what was not measured."
+        cells = [data.at(method, sparsity, source, origin) for source in data.sources for origin in data.origins]
+        shown = [
+            _row(data, cell, f"{data.source_label(str(cell.source))}, {ORIGINS[str(cell.origin)]}", str(cell.origin))
+            for cell in cells
+            if data.has(cell)
+        ]
+        if shown:
+            sections.append(Section(method_label(method), shown))
+    words = rows.caption(
+        rows.SPREAD, "A dash marks what was not measured. Which differences hold is a matter of the next table.",
+        rows.notes(data),
+    )  # fmt: skip
+    return Table(f"Performance at {sparsity_label(sparsity)} sparsity", words, "Calibration data", columns, sections)
 
 
 def _row(data: StudyResults, cell: Cell, label: str, role: str) -> Row:
     estimates = [cell_estimate(data, cell, m) for m in data.measures]
-    seeds = max((e.n for e in estimates if e is not None), default=0)
+    seeds = rows.seeds_of(estimates)
     achieved = data.achieved.get(cell)
     shown = seeds if cell.source is not None else None
     return Row(label, [shown, *estimates, None if achieved is None else 100 * achieved], role, seeds)
 
 
-def difference_tables(data: StudyResults, measures: Sequence[Measure]) -> list[Table]:
-    """One table per measure: self-generated minus real for each source, then over all sources.
-
-    p-values are two-sided; Holm's correction is over all source rows of the table.
-    """
-    return [table for m in measures if (table := _differences(data, m)) is not None]
+def difference_tables(data: StudyResults, decisions: Decisions, measures: Sequence[Measure]) -> list[Table]:
+    """One table per measure: self-generated minus real for each method and source, then over these sources."""
+    return [table for m in measures if (table := _differences(data, decisions, m)) is not None]
 
 
-def _differences(data: StudyResults, measure: Measure) -> Table | None:
-    found = {key: by_source(data, *key, measure) for key in data.combinations()}
-    found = {key: groups for key, groups in found.items() if groups}
-    if not found:
+def _differences(data: StudyResults, decisions: Decisions, measure: Measure) -> Table | None:
+    scope = Scope(data, measure)
+    keys = data.combinations()
+    sources = {(key, s): c for key in keys for s, c in gains(scope, *key).items()}
+    if not sources:
         return None
-    guessing = measure in data.at_chance
-    each = {(key, s): statistics.estimate(v) for key, groups in found.items() for s, v in groups.items()}
-    corrected = dict(zip(each, statistics.holm([e.p for e in each.values()]), strict=True))
+    decided = decisions.family(sources)
     sections = []
-    for (sparsity, method), groups in found.items():
-        rows = []
-        for source in groups:
-            e, p = each[(sparsity, method), source], corrected[(sparsity, method), source]
-            side = "at chance" if guessing else verdict(e, measure, p)
-            rows.append(Row(data.source_label(source), [e.n, e.mean, e.sd, e, e.p, p, side]))
-        if len(groups) > 1:
-            fixed = statistics.pooled(list(groups.values()))
-            drawn = statistics.estimate([each[(sparsity, method), source].mean for source in groups])
-            for label, e in ((TOGETHER, fixed), (AS_SAMPLE, drawn)):
-                side = "at chance" if guessing else verdict(e, measure, e.p)
-                rows.append(Row(label, [e.n, e.mean, e.sd, e, e.p, None, side], "pooled"))
-        sections.append(Section(f"{method_label(method)}, {sparsity_label(sparsity)}", rows))
+    for key in keys:
+        found = [(s, d) for (k, s), d in decided.items() if k == key]
+        shown = [_difference_row(data.source_label(s), d, d.contrast.estimate) for s, d in found]
+        over = gain(scope, key[0], methods=[key[1]]) if len(found) > 1 else None
+        if over is not None:
+            together = decisions.single(over)
+            shown.append(_difference_row(TOGETHER, together, over.estimate, "pooled"))
+            if over.reach is not None:
+                shown.append(_difference_row(REACH, None, over.reach, "pooled"))
+        if shown:
+            sections.append(Section(run_label(key[1], key[0]), shown))
     columns = [
-        Column("n", "n", decimals=0),
-        Column("difference", "Difference", measure.unit.replace("%", "points"), measure.decimals, True),
-        Column("sd", "SD", "", measure.decimals),
-        Column("interval", "95 % interval", "", measure.decimals, True, "interval"),
+        Column("n", "n", "sets", 0),
+        Column("difference", "Difference", measure.unit_of_scores, 2, True),
+        Column("sd", "SD", "between sets", 2),
+        Column("interval", "95 % interval", "", 2, True, "interval"),
         Column("p", "p", "", 3, kind="p"),
         Column("p_holm", "p", "Holm", 3, kind="p"),
         Column("better", "Better", kind="text"),
     ]
-    unit = "perplexity" if measure.lower_is_better else "percentage points"
-    better = "negative" if measure.lower_is_better else "positive"
-    caption = (
-        f"Paired by seed, in {unit}; {better} means that self-generated text did better. Intervals and p-values are "
-        f"Student t. '{TOGETHER}' averages over just these sources with the spread between seeds pooled (n counts "
-        f"pairs); '{AS_SAMPLE}' takes each source's mean as one observation, and speaks of sources like them (n counts "
-        "sources). Holm's correction covers the source rows of this table. 'Better' names a side only where p is below "
-        "0.05, for a source after the correction; the rows over sources are not corrected."
+    scale = "per cent of the perplexity, 100 ln of the ratio" if measure.lower_is_better else "percentage points"
+    words = (
+        f"In {scale}; positive means that self-generated text did better. Sets of the two texts share nothing: "
+        "Welch's t "
+        f"over sets (n counts both). '{TOGETHER}' averages over just these sources, each counting the same. '{REACH}' "
+        "takes each source's mean as one observation: what to expect of sources like them, an interval and no verdict. "
+        "Holm's correction covers the source rows of this table; a question that the conclusions of this page "
+        "decide, too, "
+        "has their p. 'Better' names a side only where p is below 0.05 after it, and never at chance."
     )
-    if guessing:
-        caption += " The dense model only guesses on this task: no difference is read here."
-    return Table(f"Self-generated minus real: {measure.name}", caption, "Source", columns, sections)
+    if not next(iter(decided.values())).contrast.readable and data.guesses(measure):
+        words += " The dense model only guesses on this task: no difference is read here."
+    return Table(f"Self-generated minus real: {measure.name}", words, "Source", columns, sections)
 
 
-def verdict(difference: Estimate, measure: Measure, p: float | None) -> str:
-    """`self-generated`, `real`, or `undecided` where p (None: no test) is not below 0.05."""
-    if p is None or p >= ALPHA:
-        return "undecided"
-    return "self-generated" if (difference.mean < 0) == measure.lower_is_better else "real"
+def _difference_row(label: str, decided: Decided | None, e: Estimate, role: str = "plain") -> Row:
+    p: list[Value] = [None, None, None] if decided is None else [e.p, decided.p_holm, side(decided)]
+    return Row(label, [e.n, e.mean, e.sd, e, *p], role)
+
+
+def side(decided: Decided) -> str:
+    """`self-generated`, `real`, `undecided`, or `at chance` where no side may be named."""
+    if not decided.contrast.readable:
+        return "at chance"
+    return {1: "self-generated", -1: "real", 0: "undecided"}[decided.side]
 
 
 def items_table(data: StudyResults) -> list[Table]:
@@ -142,22 +129,20 @@ def items_table(data: StudyResults) -> list[Table]:
         Column("pruned_error", "Error over items", "pruned, SE", 2),
         Column("seed_sd", "Spread over seeds", "pruned, SD", 2),
     ]
-    sections = []
-    for sparsity in data.sparsities:
-        rows = [_item_row(data, sparsity, m) for m in [*data.perplexities, *data.accuracies]]
-        sections.append(Section(sparsity_label(sparsity), rows))
+    sections = [
+        Section(sparsity_label(s), [_item_row(data, s, m) for m in [*data.perplexities, *data.accuracies]])
+        for s in data.sparsities
+    ]
+    words = (
+        "The error over items says how well these items (or windows of text) stand for the task; it is shared by all "
+        "models, which answer the same items, and does not shrink with more seeds. The spread over seeds says how much "
+        "another draw of the calibration set changes the result; only it enters the intervals of the other tables. "
+        "Pruned: averages over all calibration sets at that sparsity. Chance: what the best constant answer scores. A "
+        "task is above chance when the dense model exceeds it by more than two standard errors."
+    )
+    definitions = [f"{m.label}: {m.definition}." for m in data.perplexities if m.definition]
     return [
-        Table(
-            "Error over items and spread over seeds",
-            "The error over items says how well these items (or windows of text) stand for the task; it is shared by "
-            "all models, which answer the same items, and does not shrink with more seeds. The spread over seeds says "
-            "how much another draw of the calibration set changes the result; only it enters the intervals of the "
-            "other tables. Pruned: averages over all calibration sets at that sparsity. A task is above chance when "
-            "the dense model exceeds guessing by more than two standard errors.",
-            "Task",
-            columns,
-            sections,
-        )
+        Table("Error over items and spread over seeds", rows.caption(words, *definitions), "Task", columns, sections)
     ]
 
 
@@ -169,7 +154,7 @@ def _item_row(data: StudyResults, sparsity: str, measure: Measure) -> Row:
     groups = [[i.value * measure.scale for i in group] for group in found if group]
     counts = [i.n for group in found for i in group if i.n is not None] + ([dense.n] if dense and dense.n else [])
     known = dense is not None and measure.chance is not None and dense.error(measure.chance) is not None
-    above = ("no" if data.is_at_chance(DENSE, measure) else "yes") if known else None
+    above = ("no" if data.guesses(measure) else "yes") if known else None
     return Row(
         measure.label,
         [
@@ -179,6 +164,6 @@ def _item_row(data: StudyResults, sparsity: str, measure: Measure) -> Row:
             None if dense is None or dense.stderr is None else dense.stderr * measure.scale,
             above,
             sum(errors) / len(errors) if errors else None,
-            statistics.pooled(groups).sd if groups else None,
+            statistics.pooled_deviation(groups) if groups else None,
         ],
     )

@@ -1,9 +1,13 @@
-"""What the tables of the paper share: columns of measures, rows of cells, differences, marks for the best."""
+"""What the tables share: columns of measures, rows of cells, differences with their marks, marks for the best."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import combinations
+from typing import TypeVar
 
-from calibrant.reporting.inference.best import Seeds, best_rows
-from calibrant.reporting.inference.cell_differences import cell_estimate
+from calibrant.reporting.inference.cell_estimates import cell_estimate
+from calibrant.reporting.inference.contrasts import Contrast, contrast
+from calibrant.reporting.inference.decisions import Decided, Decisions
+from calibrant.reporting.inference.sentences import shared_note
 from calibrant.reporting.inference.statistics import Estimate
 from calibrant.reporting.results.cells import DENSE, Cell, method_label, share, sparsity_label
 from calibrant.reporting.results.measures import AVERAGE, Measure
@@ -11,18 +15,18 @@ from calibrant.reporting.results.numbers import number
 from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables.table import MARK, Column, Row, Value
 
+Key = TypeVar("Key", bound=Hashable)
 BEST = (
-    f"{MARK} the best of its method in that column: better than each of the others in a paired t test over seeds, "
+    f"{MARK} the best of its method in that column: better than each of the others by Welch's t test over sets, "
     "p < 0.05 after Holm's correction over all pairs of the column; where no value has it, none is held apart."
 )
-
-
-SPREAD = "Mean ± standard deviation over the seeds of the calibration set; ↓ lower is better, ↑ higher is better."
-
-
+SPREAD = "Mean ± standard deviation over calibration sets; ↓ lower is better, ↑ higher is better."
+DELTA = (
+    "positive means better, in points or in per cent of the perplexity (100 ln of the ratio), with its 95 % interval "
+    "over "
+    f"sets; {MARK} p < 0.05 after Holm's correction over that column"
+)
 DRIFT = 0.005  # of all weights; rounding down in every row leaves less than that in real models
-
-
 CHANCE = "On {} the dense model only guesses: nothing is marked there, nor on an average with it."
 
 
@@ -41,9 +45,10 @@ def direction(measure: Measure) -> str:
     return "ppl ↓" if measure.lower_is_better else "% ↑"
 
 
-def chance_note(data: StudyResults) -> str:
-    """A sentence on the tasks on which nothing is read, empty where there is none."""
-    return CHANCE.format(", ".join(m.label for m in data.at_chance)) if data.at_chance else ""
+def notes(data: StudyResults) -> str:
+    """What a reader of a table must know beside its numbers: tasks at chance, sparsities not met, rows shared."""
+    chance = CHANCE.format(", ".join(m.label for m in data.at_chance)) if data.at_chance else ""
+    return caption(chance, sparsity_note(data), shared_note(data) or "")
 
 
 def sparsity_note(data: StudyResults) -> str:
@@ -55,11 +60,6 @@ def sparsity_note(data: StudyResults) -> str:
             pruned = number(100 * sum(achieved) / len(achieved), 1)
             found.append(f"{method_label(method)} {pruned} % for {sparsity_label(sparsity)}")
     return f"Pruned otherwise than asked, which helps or harms by itself: {', '.join(found)}." if found else ""
-
-
-def notes(data: StudyResults) -> str:
-    """What a reader of a table must know beside its numbers: tasks at chance, sparsities that were not met."""
-    return caption(chance_note(data), sparsity_note(data))
 
 
 def caption(*sentences: str) -> str:
@@ -74,7 +74,7 @@ def references(data: StudyResults, sparsity: str, measures: Sequence[Measure], b
     return [
         Row(label, [None, *(cell_estimate(data, cell, m) for m in measures), *[None] * blanks], cell.method)
         for cell, label in zip(cells, labels, strict=True)
-        if cell in data.cells
+        if data.has(cell)
     ]
 
 
@@ -84,7 +84,7 @@ def seeds_of(estimates: Sequence[Estimate | None]) -> int:
 
 
 def best_cells(
-    data: StudyResults, sections: Sequence[Sequence[Cell]], measures: Sequence[Measure]
+    data: StudyResults, decisions: Decisions, sections: Sequence[Sequence[Cell]], measures: Sequence[Measure]
 ) -> dict[Cell, frozenset[int]]:
     """For each cell the positions of the measures in which it is the best of its section, by test."""
     found: dict[Cell, set[int]] = {}
@@ -92,12 +92,20 @@ def best_cells(
         # An average with tasks at chance in it is left to the one without them.
         if measure in data.at_chance or (measure.task == AVERAGE and data.at_chance):
             continue
-        values: list[list[Seeds]] = [[data.values(cell, measure) for cell in cells] for cells in sections]
-        best = best_rows(values, lower_is_better=measure.lower_is_better)
-        for cells, row in zip(sections, best, strict=True):
-            if row is not None:
-                found.setdefault(cells[row], set()).add(position)
+        pairs = {(a, b): _pair(data, measure, a, b) for cells in sections for a, b in combinations(cells, 2)}
+        decided = decisions.family(pairs)
+        for cells in sections:
+            known = [cell for cell in cells if data.values(cell, measure)]
+            for cell in known if len(known) > 1 else []:
+                won = [(k, d) for k, d in decided.items() if cell in k and k[0] in known and k[1] in known]
+                if len(won) == len(known) - 1 and all(d.side == (1 if k[0] == cell else -1) for k, d in won):
+                    found.setdefault(cell, set()).add(position)
     return {cell: frozenset(positions) for cell, positions in found.items()}
+
+
+def _pair(data: StudyResults, measure: Measure, first: Cell, second: Cell) -> Contrast | None:
+    texts = {first.text: 1.0, second.text: -1.0}
+    return contrast(data, measure, {(first.method, first.sparsity): 1.0}, texts, "")
 
 
 def cell_row(
@@ -105,14 +113,15 @@ def cell_row(
     cell: Cell,
     label: str,
     measures: Sequence[Measure],
-    marked: Mapping[Cell, frozenset[int]],
-    more: Sequence[Value] = (),
+    marked: Mapping[Cell, frozenset[int]] | None = None,
+    deltas: Sequence[Decided | None] = (),
 ) -> Row:
-    """Seeds, then an estimate for each measure, then `more`; marks are moved past the column of seeds."""
+    """Seeds, then an estimate for each measure, then two cells for each difference; marks moved to their columns."""
     estimates = [cell_estimate(data, cell, m) for m in measures]
     seeds = seeds_of(estimates)
-    marks = frozenset(i + 1 for i in marked.get(cell, frozenset()))
-    return Row(label, [seeds or None, *estimates, *more], str(cell.origin), seeds, marks)
+    marks = {i + 1 for i in (marked or {}).get(cell, frozenset())}
+    marks |= {1 + len(measures) + 2 * i for i, d in enumerate(deltas) if d is not None and d.side}
+    return Row(label, [seeds or None, *estimates, *delta_cells(deltas)], str(cell.origin), seeds, frozenset(marks))
 
 
 def delta_columns(measures: Sequence[Measure]) -> list[Column]:
@@ -121,17 +130,13 @@ def delta_columns(measures: Sequence[Measure]) -> list[Column]:
         column
         for m in measures
         for column in (
-            Column(f"delta_{m.key}", f"Δ {short(m)}", direction(m), m.decimals, signed=True),
-            Column(f"delta_{m.key}_interval", "95 % interval", "", m.decimals, signed=True, kind="interval"),
+            Column(f"delta_{m.key}", f"Δ {short(m)}", f"{m.unit_of_scores}, + better", 2, signed=True),
+            Column(f"delta_{m.key}_interval", "95 % interval", "", 2, signed=True, kind="interval"),
         )
     ]
 
 
-def delta_cells(differences: Sequence[Estimate | None]) -> list[Value]:
+def delta_cells(deltas: Sequence[Decided | None]) -> list[Value]:
     """The cells of `delta_columns`: the mean alone, then the estimate for its interval."""
-    return [value for d in differences for value in (None if d is None else d.mean, d)]
-
-
-def signed(value: float, measure: Measure) -> str:
-    """A difference with its sign: `+0.61`."""
-    return number(value, measure.decimals, signed=True)
+    estimates = [None if d is None else d.contrast.estimate for d in deltas]
+    return [value for e in estimates for value in (None if e is None else e.mean, e)]

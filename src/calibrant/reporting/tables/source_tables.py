@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from calibrant.reporting.inference.cell_differences import cell_estimate
+from calibrant.reporting.inference.cell_estimates import cell_estimate
+from calibrant.reporting.inference.decisions import Decisions
 from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
@@ -37,22 +38,27 @@ def syn_note(data: StudyResults) -> str:
     return f"{SYN}: text that the model wrote from prefixes of {data.source_label(written[0])}."
 
 
-def by_method(data: StudyResults, published: pl.DataFrame | None = None) -> list[Table]:
+def by_method(data: StudyResults, decisions: Decisions, published: pl.DataFrame | None = None) -> list[Table]:
     """Table 1: a row per method, a column per kind of text; a table for each sparsity and outcome."""
     tables = []
     for sparsity in data.sparsities:
         methods = [m for s, m in data.combinations() if s == sparsity]
         for measure in data.headline if methods else []:
-            tables.append(_by_method(data, sparsity, methods, measure, published))
+            tables.append(_by_method(data, decisions, sparsity, methods, measure, published))
     return tables
 
 
 def _by_method(
-    data: StudyResults, sparsity: str, methods: Sequence[str], measure: Measure, published: pl.DataFrame | None
+    data: StudyResults,
+    decisions: Decisions,
+    sparsity: str,
+    methods: Sequence[str],
+    measure: Measure,
+    published: pl.DataFrame | None,
 ) -> Table:
     lines = {method: kinds(data, method, sparsity) for method in methods}
     labels = list(dict.fromkeys(label for found in lines.values() for label, _ in found))
-    best = rows.best_cells(data, [[cell for _, cell in found] for found in lines.values()], [measure])
+    best = rows.best_cells(data, decisions, [[cell for _, cell in found] for found in lines.values()], [measure])
     shown: list[Row] = []
     for method, found in lines.items():
         cells = dict(found)
@@ -75,11 +81,14 @@ def _by_method(
     )  # fmt: skip
 
 
-def by_measure(data: StudyResults, published: pl.DataFrame | None = None, *, perplexity: bool = True) -> list[Table]:
+def by_measure(
+    data: StudyResults, decisions: Decisions, published: pl.DataFrame | None = None, *, perplexity: bool = True
+) -> list[Table]:
     """Tables 6 and 7: a section per method, a row per kind of text, a column per measure; a table per sparsity.
 
     Args:
-        data: results at one setting of samples, prefix length and filter rate.
+        data: the study; its main setting is shown.
+        decisions: of the page.
         published: the paper's numbers for this model.
         perplexity: whether perplexities are shown beside accuracies (Table 7 has none); alone they always are.
     """
@@ -90,7 +99,7 @@ def by_measure(data: StudyResults, published: pl.DataFrame | None = None, *, per
         if not methods:
             continue
         lines = {method: kinds(data, method, sparsity) for method in methods}
-        best = rows.best_cells(data, [[cell for _, cell in found] for found in lines.values()], measures)
+        best = rows.best_cells(data, decisions, [[cell for _, cell in found] for found in lines.values()], measures)
         sections = []
         for method, found in lines.items():
             shown: list[Row] = []
@@ -112,18 +121,18 @@ def by_measure(data: StudyResults, published: pl.DataFrame | None = None, *, per
     return tables
 
 
-def by_sparsity(data: StudyResults, published: pl.DataFrame | None = None) -> list[Table]:
+def by_sparsity(data: StudyResults, decisions: Decisions, published: pl.DataFrame | None = None) -> list[Table]:
     """Table 3: a row per kind of text, a column per sparsity, a section per method; a table per outcome."""
-    return [_by_sparsity(data, measure, published) for measure in data.headline if data.combinations()]
+    return [_by_sparsity(data, decisions, measure, published) for measure in data.headline if data.combinations()]
 
 
-def _by_sparsity(data: StudyResults, measure: Measure, published: pl.DataFrame | None) -> Table:
+def _by_sparsity(data: StudyResults, decisions: Decisions, measure: Measure, published: pl.DataFrame | None) -> Table:
     settings = [s for s in data.sparsities if any(c == s for c, _ in data.combinations())]
     lines = {(m, s): kinds(data, m, s) for m in data.methods for s in settings}
     # A column is a sparsity: each has its own family of tests.
     best: set[Cell] = set()
     for s in settings:
-        best |= set(rows.best_cells(data, [[c for _, c in lines[m, s]] for m in data.methods], [measure]))
+        best |= set(rows.best_cells(data, decisions, [[c for _, c in lines[m, s]] for m in data.methods], [measure]))
     sections = []
     for method in data.methods:
         labels = list(dict.fromkeys(label for s in settings for label, _ in lines[method, s]))

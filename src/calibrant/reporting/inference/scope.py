@@ -1,0 +1,121 @@
+"""What a study's conclusions are read from: one outcome, the methods and sparsities that stand for it, its texts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from calibrant.reporting.inference.contrasts import Contrast, Models, Texts, contrast, over_methods
+from calibrant.reporting.results.cells import Text
+from calibrant.reporting.results.measures import EFFECT, Measure
+from calibrant.reporting.results.samples import SCORES
+from calibrant.reporting.results.study_results import StudyResults
+
+HIGH_QUALITY = ("wikipedia",)  # sources that are taken for text of high quality, as in section 3.4
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A study of one model, read on one outcome.
+
+    Attributes:
+        data: its results; samples, prefix length and filter rate may vary.
+        outcome: what scores measure.
+        scores: Min-K%++ and perplexity of the texts (`samples.read_scores`).
+        similarity: each source's similarity to the model's training data (`to_training`).
+    """
+
+    data: StudyResults
+    outcome: Measure
+    scores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCORES))
+    similarity: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def training(self) -> Sequence[str]:
+        """Sources that are the model's training data."""
+        return self.data.study.trained_on
+
+    @property
+    def effect(self) -> float:
+        """The smallest difference worth finding: 2 % of the perplexity, 0.3 points."""
+        return effect_of(self.outcome)
+
+    @cached_property
+    def sets(self) -> dict[tuple[str, str], int]:
+        """The largest number of sets of a text, for each method and sparsity that use data."""
+        found: dict[tuple[str, str], int] = {}
+        for cell in self.data.cells:
+            if cell.source is not None and (n := len(self.data.items(cell, self.outcome))):
+                key = (cell.method, cell.sparsity)
+                found[key] = max(n, found.get(key, 0))
+        return found
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """Methods that use data; where some were run with two seeds or more, only these.
+
+        A method that was tried once on some sources would weigh as much as the study's own in every mean.
+        """
+        run = [m for m in self.data.methods if any(method == m for method, _ in self.sets)]
+        return [m for m in run if any(n > 1 for (method, _), n in self.sets.items() if method == m)] or run
+
+    @cached_property
+    def sparsities(self) -> list[str]:
+        """Sparsities at which methods with data were run, in the order of `cells.in_order`."""
+        return [s for s in self.data.sparsities if any(sparsity == s for _, sparsity in self.sets)]
+
+    def sparsity(self, *preferred: str) -> str | None:
+        """The first of these that was run, else the harshest ratio, else the strictest pattern.
+
+        Sparsities that were run with two seeds or more come before those that were not.
+        """
+        run = self.sparsities
+        ratios = [s for s in run if ":" not in s]
+        order = [s for s in (*preferred, *reversed(ratios), *reversed(run)) if s in run]
+        repeated = {sparsity for (_, sparsity), n in self.sets.items() if n > 1}
+        return next((s for s in order if s in repeated), order[0] if order else None)
+
+    def methods_at(self, *sparsities: str) -> list[str]:
+        """The methods that were run at all of these sparsities."""
+        return [m for m in self.methods if all((m, s) in self.sets for s in sparsities)]
+
+    def models(self, sparsity: str) -> dict[tuple[str, str], float]:
+        """The mean of the methods at a sparsity."""
+        return over_methods(self.methods_at(sparsity), sparsity)
+
+    def texts(self, models: Models, origin: str, **other: Any) -> dict[str, Text]:
+        """The texts, by source, on which all these models were calibrated."""
+        found = {s: self.data.text(s, origin, **other) for s in self.data.sources}
+        return {s: text for s, text in found.items() if models and self.complete(models, text)}
+
+    def complete(self, models: Models, text: Text) -> bool:
+        """Whether a text has a set on which all these models were calibrated."""
+        each = [set(self.data.items(text.cell(*model), self.outcome)) for model in models]
+        return bool(set.intersection(*each))
+
+    def contrast(self, models: Models, texts: Texts, label: str, **options: Any) -> Contrast | None:
+        """A contrast on the outcome (`contrasts.contrast`)."""
+        return contrast(self.data, self.outcome, models, texts, label, **options)
+
+
+def effect_of(measure: Measure) -> float:
+    """The smallest difference worth finding, in scores: 2 % of the perplexity, 0.3 points."""
+    return 100 * EFFECT["perplexity"] if measure.kind == "perplexity" else EFFECT["accuracy"]
+
+
+def to_training(similarity: pl.DataFrame | None, training: Sequence[str]) -> dict[str, float]:
+    """Each source's largest Jaccard similarity to a source of training data: exact where that was computed.
+
+    Rows of the first unit and n only, since word and character shingles do not compare.
+    """
+    found: dict[str, float] = {}
+    if similarity is None or similarity.is_empty():
+        return found
+    kinds = similarity.select("unit", "n").rows()
+    for row in similarity.iter_rows(named=True):
+        if row["reference"] in training and row["source"] not in training and (row["unit"], row["n"]) == kinds[0]:
+            value = row["jaccard"] if row["exact"] is None else row["exact"]
+            found[row["source"]] = max(value, found.get(row["source"], 0.0))
+    return found
