@@ -254,5 +254,7 @@ def would_decide(scope: Scope, answer: Answer) -> str:
         return ""
     what = f"hold no difference within ± {effect:.2g}" if equal else f"find {effect:.2g}"
     more = f"; {number(needed, 0)} sets of each text would have 80 %" if needed else ""
+    if chance >= statistics.POWER:
+        more = ", so that it may be near that size" if not equal else ", so that it may be near that limit"
     each = " in the difference shown" if len(answer.contrasts) > 1 else ""
     return f"power to {what} {shown.unit}{each}: {100 * chance:.0f} % with {shown.sets}{more}"

@@ -10,7 +10,7 @@ from calibrant.reporting.inference.conclusions import Judged, Judgement
 from calibrant.reporting.inference.contrasts import Contrast, set_values
 from calibrant.reporting.inference.generated_claims import gains
 from calibrant.reporting.inference.scope import Scope
-from calibrant.reporting.inference.words import interval, shown, with_unit
+from calibrant.reporting.inference.words import interval, of_measure, shown, with_unit
 from calibrant.reporting.results.cells import DENSE, Cell, method_label, sparsity_label
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.numbers import listed, number, p_told
@@ -32,10 +32,18 @@ def found(judged: Judged) -> list[Statement]:
     first = by_name["generated_beats_real"] if "generated_beats_real" in by_name else None
     said = [generated_or_real(judged.scope, first)] if first and first.answer.shown else []
     said += [which_text(judged.scope, j) for j in judged.own if j.claim.name.startswith("alike real")][:1]
-    methods = [j for j in judged.own if j.claim.name.startswith("method") and j.answer.shown]
-    if methods:
-        said.append(methods_compared(judged.scope, methods))
-    return said
+    methods = methods_by_sparsity(judged)
+    main = judged.scope.sparsity("0.6")
+    return [*said, methods_compared(judged.scope, methods[main])] if main in methods else said
+
+
+def methods_by_sparsity(judged: Judged) -> dict[str | None, list[Judgement]]:
+    """The comparisons of methods, by sparsity."""
+    found_: dict[str | None, list[Judgement]] = {}
+    for j in judged.own:
+        if j.claim.name.startswith("method") and j.answer.shown:
+            found_.setdefault(j.answer.shown.cells[0].sparsity, []).append(j)
+    return found_
 
 
 def further(judged: Judged, scores: pl.DataFrame) -> list[Statement]:
@@ -44,6 +52,8 @@ def further(judged: Judged, scores: pl.DataFrame) -> list[Statement]:
     said = [
         generated_or_real(judged.scope, j) for j in judged.own if j.claim.name.startswith("gain") and j.answer.shown
     ]
+    main = judged.scope.sparsity("0.6")
+    said += [methods_compared(judged.scope, js) for s, js in methods_by_sparsity(judged).items() if s != main]
     said += [s for sparsity in reversed(data.sparsities) if (s := against_magnitude(data, sparsity))]
     said += [s for s in (predictability(data, scores), at_chance(data)) if s]
     return said + pruned_at_chance(data)
@@ -66,11 +76,10 @@ def generated_or_real(scope: Scope, judgement: Judgement) -> Statement:
     over = f"averaged over these {sources} sources" if sources > 1 else "on the one source of the study"
     p = "" if judgement.p_holm is None else f", {p_told(judgement.p_holm)} after Holm's correction"
     if side:
-        size = with_unit(abs(contrast.estimate.mean), contrast.unit, signed=False)
+        size = of_measure(contrast.estimate.mean, measure)
         text = (
             f"{place}, text that the model wrote itself calibrates {side} than the real text that it continues: by "
-            f"{size} in "
-            f"{measure.name}, {over}."
+            f"{size}, {over}."
         )
     else:
         text = (
@@ -110,7 +119,7 @@ def which_text(scope: Scope, judgement: Judgement) -> Statement:
         for s, t in texts.items()
     }
     best, worst = max(means, key=lambda s: means[s]), min(means, key=lambda s: means[s])
-    gap = with_unit(means[best] - means[worst], shown_one.unit, signed=False)
+    gap = of_measure(means[best] - means[worst], scope.outcome)
     best_label, worst_label = data.source_label(best), data.source_label(worst)
     ends = f"between {best_label}, the best in these runs, and {worst_label}, the worst, lie {gap}"
     at = where(shown_one.cells)
@@ -133,18 +142,17 @@ def which_text(scope: Scope, judgement: Judgement) -> Statement:
 
 
 def methods_compared(scope: Scope, judgements: list[Judgement]) -> Statement:
-    """Each method against the baseline on the same sets, sources as the observations."""
-    parts = []
-    for judgement in judgements:
-        contrast = judgement.answer.shown
-        assert contrast is not None
-        verdict = {HOLDS: "better", FAILS: "worse"}.get(judgement.verdict, "undecided")
-        parts.append(f"{contrast.label}: {shown(contrast)}, {verdict}")
-    first = judgements[0].answer.shown
-    assert first is not None
+    """Each method against the baseline at one sparsity, on the same sets, sources as the observations."""
+    contrasts = [(j, j.answer.shown) for j in judgements if j.answer.shown]
+    first = contrasts[0][1]
+    baseline = method_label(first.cells[1].method)
+    words = {HOLDS: "better than", FAILS: "worse than", UNDECIDED: "not told apart from"}
+    parts = [f"{method_label(c.cells[0].method)} is {words[j.verdict]} {baseline}" for j, c in contrasts]
+    details = "; ".join(f"{method_label(c.cells[0].method)} {shown(c)}" for _, c in contrasts)
     return Statement(
-        f"On the same calibration sets, in {measure_of(scope, first).name}: {'; '.join(parts)}.",
-        "Each source is one observation, since sets of one source go together.",
+        f"At {sparsity_label(first.cells[0].sparsity)} sparsity, on the same calibration sets, {listed(parts)}, in "
+        f"{measure_of(scope, first).name}.",
+        f"Minus {baseline}: {details}. Each source is one observation, since sets of one source go together.",
     )
 
 

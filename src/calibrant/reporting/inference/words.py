@@ -3,6 +3,7 @@
 from calibrant.reporting.inference.contrasts import Contrast
 from calibrant.reporting.inference.ranges import Range
 from calibrant.reporting.inference.statistics import Estimate
+from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.numbers import number
 
 NO_INTERVAL = "no interval: one set, or no spread"
@@ -16,6 +17,13 @@ def decimals(unit: str) -> int:
 def with_unit(value: float, unit: str, *, signed: bool = True) -> str:
     """`+0.61 points`, `+7.4 % of perplexity`."""
     return f"{number(value, decimals(unit), signed)} {unit}"
+
+
+def of_measure(value: float, measure: Measure) -> str:
+    """`7.4 % of the perplexity on fiction`, `0.61 points of mean accuracy`: a difference of scores without a sign."""
+    unit = measure.unit_of_scores
+    size = number(abs(value), decimals(unit))
+    return f"{size} % of the {measure.name}" if measure.kind == "perplexity" else f"{size} points of {measure.name}"
 
 
 def interval(found: Estimate | Range, unit: str, *, signed: bool = True) -> str:

@@ -10,7 +10,7 @@ import polars as pl
 from calibrant.artefacts.atomic import read_json
 from calibrant.errors import InputError
 from calibrant.reporting.inference.decisions import Decisions
-from calibrant.reporting.results.cells import Text
+from calibrant.reporting.results.cells import Cell, Text
 from calibrant.reporting.results.index import Index, Study, default_label
 from calibrant.reporting.results.published import published_for
 from calibrant.reporting.results.records import Record, brief
@@ -53,6 +53,11 @@ class Inputs:
     def data(self) -> StudyResults:
         """The results by cell and measure, with the self-generated text that the experiment names (`syn_source`)."""
         return StudyResults(self.one_written(self.frame), self.study, self.shared)
+
+    @property
+    def evaluations(self) -> int:
+        """How many models were evaluated."""
+        return self.frame.select("model", *Cell._fields, "seed").n_unique()
 
     @property
     def parameters(self) -> Mapping[str, Any]:

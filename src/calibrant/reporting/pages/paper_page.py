@@ -83,7 +83,7 @@ def paper_report(inputs: Inputs, parts: Mapping[Target, Index], *, real_text: bo
                 else [],
             ),
         ],
-        len(inputs.index.runs),
+        inputs.evaluations,
     )
     return Report(made, figures, page)
 

@@ -123,7 +123,7 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
         ),
     ]
     title = study.title or f"On which text should {study.model_id} be calibrated?"
-    page = Page(study, title, said or [Statement(NOTHING)], facts(inputs), sections, len(inputs.index.runs))
+    page = Page(study, title, said or [Statement(NOTHING)], facts(inputs), sections, inputs.evaluations)
     return Report(made, drawings(inputs, labels), page)
 
 
@@ -153,7 +153,7 @@ def facts(inputs: Inputs) -> list[tuple[str, str]]:
         ("Methods", ", ".join(method_label(m) for m in data.methods)),
         ("Sparsity", ", ".join(sparsity_label(s) for s in data.sparsities)),
         ("Seeds a source", " to ".join(str(s) for s in dict.fromkeys([*seeds[:1], *seeds[-1:]]))),
-        ("Evaluations", str(len(inputs.index.runs))),
+        ("Evaluations", str(inputs.evaluations)),
     ]
     return [(name, value) for name, value in found if value]
 

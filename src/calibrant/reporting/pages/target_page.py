@@ -40,7 +40,7 @@ def target_report(inputs: Inputs) -> Report:
         [],
         facts(inputs),
         [Section("results", "Results", "", [*note, *shown]), *closing(inputs)],
-        len(inputs.index.runs),
+        inputs.evaluations,
     )
     return Report(products.tables, products.figures, page)
 
@@ -54,6 +54,6 @@ def facts(inputs: Inputs) -> list[tuple[str, str]]:
         ("Sources", ", ".join(label for _, label in study.sources)),
         ("Seeds", str(seeds) if seeds else ""),
         ("Variant", dict(study.settings).get("Variant", "")),
-        ("Evaluations", str(len(inputs.index.runs)) if inputs.index.runs else ""),
+        ("Evaluations", str(inputs.evaluations) if inputs.evaluations else ""),
     ]
     return [(name, value) for name, value in found if value]
