@@ -47,6 +47,7 @@ class Contrast:
         cells: the runs behind it.
         reach: the same with sources as a sample of sources: a second interval, never a verdict.
         readable: false where the measure is at chance, so that no side may be named.
+        turned: whether the question is put the other way round.
     """
 
     label: str
@@ -58,6 +59,7 @@ class Contrast:
     cells: tuple[Cell, ...] = ()
     reach: Estimate | None = None
     readable: bool = True
+    turned: bool = False
 
 
 def over_methods(methods: Sequence[str], sparsity: str) -> dict[Model, float]:
@@ -113,28 +115,31 @@ def contrast(
         told = _told(values, paired=len(groups) < len(values))
     cells = tuple(text.cell(*model) for text in texts for model in models)
     guesses = sum(data.is_at_chance(cell, measure) for cell in cells)
+    question, turned = question_of(measure, models, texts, offset)
     return Contrast(
         label,
         found,
         measure.unit_of_scores,
         told,
         min(map(len, values.values())),
-        question_of(measure, models, texts, offset),
+        question,
         cells,
         None if cluster else _reach(values, texts, offset),
         readable=not data.guesses(measure) and 2 * guesses <= len(cells),
+        turned=turned,
     )
 
 
-def question_of(measure: Measure, models: Models, texts: Texts, offset: float = 0.0) -> Question:
-    """The question of a contrast, the same for its opposite."""
+def question_of(measure: Measure, models: Models, texts: Texts, offset: float = 0.0) -> tuple[Question, bool]:
+    """The question of a contrast, the same for its opposite, and whether this contrast is the opposite."""
     first = [(m, round(w, 9)) for m, w in sorted(models.items())]
     second = [(t, round(w, 9)) for t, w in sorted(texts.items(), key=lambda item: str(item[0]))]
+    turned = (first[0][1] < 0) != (second[0][1] < 0)
     if first[0][1] < 0:
         first = [(m, -w) for m, w in first]
     if second[0][1] < 0:
-        second, offset = [(t, -w) for t, w in second], -offset
-    return Question(measure.key, tuple(first), tuple(second), round(offset, 9))
+        second = [(t, -w) for t, w in second]
+    return Question(measure.key, tuple(first), tuple(second), round(-offset if turned else offset, 9)), turned
 
 
 def _independent(values: Mapping[Text, Seeds], texts: Texts) -> list[tuple[list[float], float]] | None:

@@ -58,6 +58,8 @@ class StudyResults:
 
     def __init__(self, frame: pl.DataFrame, study: Study, shared: Mapping[Text, float] | None = None) -> None:
         self._items: dict[tuple[Cell, str, str], dict[int | None, Item]] = {}
+        self._scores: dict[tuple[Cell, str], Seeds] = {}
+        self._chance: dict[tuple[Cell, str], bool] = {}
         achieved: dict[Cell, set[float | None]] = {}
         seeds: dict[Cell, set[int | None]] = {}
         for row in frame.iter_rows(named=True):
@@ -183,9 +185,12 @@ class StudyResults:
         """Values by seed; an average needs every one of its tasks (its error: of a mean of independent tasks)."""
         if measure.kind != "average":
             return self._items.get((cell, measure.task, measure.metric), {})
-        members = [self._items.get((cell, task, metric), {}) for task, metric in measure.members]
-        seeds = [seed for seed in members[0] if all(seed in member for member in members)]
-        return {seed: _mean_item([member[seed] for member in members]) for seed in seeds}
+        key = (cell, measure.task, str(measure.members))
+        if key not in self._items:
+            members = [self._items.get((cell, task, metric), {}) for task, metric in measure.members]
+            seeds = [seed for seed in members[0] if all(seed in member for member in members)]
+            self._items[key] = {seed: _mean_item([member[seed] for member in members]) for seed in seeds}
+        return self._items[key]
 
     def values(self, cell: Cell, measure: Measure) -> Seeds:
         """Shown values (perplexity, or per cent) by seed."""
@@ -193,7 +198,11 @@ class StudyResults:
 
     def scores(self, cell: Cell, measure: Measure) -> Seeds:
         """Scores by seed: higher is better, a difference of 1 is a point or one per cent of the perplexity."""
-        return {seed: measure.score(item.value) for seed, item in self.items(cell, measure).items()}
+        key = (cell, measure.key)
+        if key not in self._scores:
+            items = self.items(cell, measure).items()
+            self._scores[key] = {seed: measure.score(item.value) for seed, item in items}
+        return self._scores[key]
 
     def is_at_chance(self, cell: Cell, measure: Measure) -> bool:
         """Whether the mean accuracy is within two standard errors (over items) of guessing.
@@ -202,12 +211,14 @@ class StudyResults:
         """
         if measure.chance is None:
             return False
-        items = list(self.items(cell, measure).values())
-        errors = [error for item in items if (error := item.error(measure.chance)) is not None]
-        if not errors:
-            return False
-        # The items are the same for every seed, so averaging over seeds does not shrink their error.
-        return _mean([i.value for i in items]) <= measure.chance + 2 * _mean(errors)
+        key = (cell, measure.key)
+        if key not in self._chance:
+            items = list(self.items(cell, measure).values())
+            errors = [error for item in items if (error := item.error(measure.chance)) is not None]
+            # The items are the same for every seed, so averaging over seeds does not shrink their error.
+            mean = _mean([i.value for i in items]) if items else 1.0
+            self._chance[key] = bool(errors) and mean <= measure.chance + 2 * _mean(errors)
+        return self._chance[key]
 
     def guesses(self, measure: Measure) -> bool:
         """Whether even the dense model only guesses: no side is named on such a measure."""
