@@ -25,8 +25,8 @@ from calibrant.scoring.shingles import NAMES, Corpus, Hashes, check_shingles, co
 PERMUTATIONS = 4096
 EXACT_LIMIT = 20_000_000  # distinct shingles of both sets together; 160 MB of hashes
 SCALE_NOTE = (
-    "Similarity depends on how much text of each corpus is taken, so values compare at one amount only. The paper does not "
-    "state its amount: its values can be set beside these for their order, not for their size."
+    "Similarity depends on how much text of each corpus is taken, so values compare at one amount only. The paper does "
+    "not state its amount: its values can be set beside these for their order, not for their size."
 )
 _BATCH = 1000  # shingles per step: bounds the [batch, permutations] table
 
