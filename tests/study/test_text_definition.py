@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from calibrant.study.config import resolve_config
+from calibrant.study.report_index import study_index
 from calibrant.study.text_definition import text_definition
 
 ALPACA = {"hub": "tatsu-lab/alpaca", "text_key": "text"}
@@ -53,3 +54,14 @@ def test_what_windows_begin_with_where_that_does_not_follow_the_tokenizer() -> N
 )
 def test_every_setting_that_changes_the_number_changes_the_words(changes: dict[str, Any]) -> None:
     assert said(**changes) != said()
+
+
+@pytest.mark.parametrize("preset", ["dclm-7b", "smollm2-135m", "tiny"])
+def test_the_index_has_every_text_behind_the_tasks_with_its_definition(preset: str) -> None:
+    config = resolve_config({"preset": preset, "experiment": "sources"})
+    index = study_index(config, {"id": "m"})
+    entries = index["study"]["tasks"]
+    assert [entry["name"] for entry in entries] == [*config["tasks"], *config["texts"]]
+    assert {e["name"]: e["definition"] for e in entries if "definition" in e} == {
+        name: text_definition(config, name) for name in config["texts"]
+    }

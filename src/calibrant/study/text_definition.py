@@ -35,6 +35,11 @@ def text_definition(config: Mapping[str, Any], name: str) -> str:
     return "; ".join([*parts, *([BOS[chosen["bos"]]] if chosen["bos"] in BOS else [])])
 
 
+def text_tasks(config: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The texts of a configuration as entries of the index's tasks."""
+    return [{"name": name, "definition": text_definition(config, name)} for name in config["texts"]]
+
+
 def _amounts(spec: Mapping[str, Any], tokens: int, *, apart: bool) -> list[str]:
     """What of a text is read, and what of that is used; nothing where all of it is."""
     documents, characters = spec.get("max_documents"), spec.get("max_characters")
