@@ -15,6 +15,7 @@ from calibrant.cli.main import main
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.loading import load_tokenizer
 from calibrant.scoring.corpus_similarity import (
+    SCALE_NOTE,
     common_amount,
     exact_jaccard,
     signature,
@@ -236,3 +237,13 @@ def test_command_refuses(
     assert words in message
     assert message.count("\n") == 1
     assert not output.exists()
+
+
+def test_what_corpora_share_depends_on_the_amount_of_text_and_a_note_says_so() -> None:
+    """Two corpora of one vocabulary: the more of each, the larger the share of 3-grams that both have."""
+    pair = [corpus(name, random_texts(seed, documents=200)) for name, seed in (("a", 1), ("b", 2))]
+    rows = [similarity_rows(pair[0], pair[1:], unit="word", amount=amount)[0] for amount in (500, 2000, 8000)]
+    shared = [row["exact"] for row in rows]
+    assert shared == sorted(set(shared))
+    assert "amount" in SCALE_NOTE
+    assert not any(letter.isdigit() for letter in SCALE_NOTE)

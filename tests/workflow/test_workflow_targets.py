@@ -84,6 +84,19 @@ def test_a_preset_is_chosen_by_its_file_or_by_its_name(workspace: Workspace, arg
     assert found["sample"] == found["draw"] == 4 * 20
 
 
+def test_a_study_that_says_what_its_model_was_trained_on_compares_its_sources_with_it(
+    make_workspace: Callable[[], Workspace],
+) -> None:
+    workspace = make_workspace()
+    assert dry_run(workspace, "--config", "preset=tiny", "--", "all")["compare_sources"] == 1
+    assert dry_run(workspace, "--config", "preset=tiny", "trained_on=[]", "--", "all")["compare_sources"] == 0
+    table = "data/tiny/similarity/harbour.parquet"
+    workspace.run("-m", "snakemake", "--cores", "1", "--quiet", "all", "--config", "preset=tiny", "--", table)
+    rows = pl.read_parquet(workspace.folder / table)
+    assert set(rows["reference"]) == {"harbour"}
+    assert sorted(rows["source"]) == ["orchard", "quarry"]
+
+
 def test_make_study_takes_a_presets_name(workspace: Workspace) -> None:
     """Its Snakemake plans what Snakemake plans by itself for that preset."""
     result = workspace.run("workflow/study.py", "--config", "tiny", "--target", "figure5", "--", "-n", "-q", "rules")

@@ -1,4 +1,5 @@
-# Stage similarity: how alike the sources are (paper, section 3.4), and which documents two of them share.
+# Stage similarity: how alike the sources are (paper, section 3.4), and which documents two of them share. Made for the target
+# similarity, each source as reference, and for the report of a study that has `trained_on`, with those as references.
 
 
 rule compare_sources:

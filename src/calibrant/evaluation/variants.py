@@ -2,7 +2,7 @@
 
 import contextlib
 import importlib.metadata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from calibrant.calibration.documents import SEPARATOR
 from calibrant.calibration.first_token import first_token
 from calibrant.errors import InputError
 from calibrant.evaluation.likelihood.tree_scorer import Scorer
+from calibrant.evaluation.tasks.constant_answer import ACCURACIES, RightPositions, constant_accuracy, right_positions
 from calibrant.evaluation.tasks.group_error import group_stderr
 from calibrant.evaluation.tasks.lm_eval_model import TreeLM
 from calibrant.evaluation.tasks.lm_eval_tasks import TaskSet, load_tasks, undisturbed
@@ -50,7 +51,8 @@ class Evaluation:
     """Results of one variant.
 
     Attributes:
-        rows: task, metric, value, stderr, n, num_fewshot, task_version, split.
+        rows: task, metric, value, stderr, n, num_fewshot, task_version, split; of an accuracy also chance, what the
+            best constant answer scores, None where there is none.
         record: model, masks, settings, versions, hashes: what the provenance sidecar holds.
     """
 
@@ -103,6 +105,7 @@ def evaluate_many(
         read(file, tokenizer, name=name, tokens=settings.text_tokens, least=least, **settings.reading)
         for name, file in texts
     ]
+    right = right_positions(tasks, settings.limit)
     checkpoint.check_numbers()
     network = load_model(checkpoint, dtype=settings.dtype, device=settings.device)
     place = next(network.parameters()).device.type
@@ -139,13 +142,23 @@ def evaluate_many(
     }
     for index, file in enumerate(masks):
         with _masked(network, file, restore=index + 1 < len(masks)):
-            found = task_rows(lm, tasks, settings.limit) if tasks.tasks else []
+            found = task_rows(lm, tasks, settings.limit, right) if tasks.tasks else []
             found += [text_row(scorer, text, length or DEFAULT_LENGTH, first) for text in read_texts]
         yield Evaluation(found, {**record, "masks_sha256": None if file is None else sha256_file(file)})
 
 
-def task_rows(lm: TreeLM, tasks: TaskSet, limit: int | None = None) -> list[ResultRow]:
-    """Run lm-eval on loaded tasks: rows of groups, then of tasks, each metric with lm-eval's standard error."""
+def task_rows(
+    lm: TreeLM, tasks: TaskSet, limit: int | None = None, right: Mapping[str, RightPositions | None] | None = None
+) -> list[ResultRow]:
+    """Run lm-eval on loaded tasks: rows of groups, then of tasks, each metric with lm-eval's standard error.
+
+    Args:
+        lm: the model.
+        tasks: loaded tasks.
+        limit: at most so many items of each task, from the start.
+        right: `right_positions` of these tasks and limit, where several models are asked the same; None finds them.
+    """
+    right = right_positions(tasks, limit) if right is None else right
     # bootstrap_iters must not be 0, which turns off standard errors; those of means are in closed form anyway.
     with undisturbed():
         results = lm_eval_evaluate(lm, tasks.as_lm_eval(), limit=limit, log_samples=False, bootstrap_iters=1000)
@@ -172,6 +185,7 @@ def task_rows(lm: TreeLM, tasks: TaskSet, limit: int | None = None) -> list[Resu
                     "num_fewshot": min(shots) if len(shots) == 1 else None,
                     "task_version": str(results["versions"][name]),
                     "split": "+".join(sorted(splits)),
+                    **({"chance": constant_accuracy(name, metric, tasks, right)} if metric in ACCURACIES else {}),
                 }
             )
     return rows

@@ -13,9 +13,12 @@ RESERVED = ("tiny-material", "kept", "benchmarks", "readme.md", "slurm-jobs.md")
 def reads(config: dict[str, Any], what: str) -> bool:
     """Whether the report draws from `scores`, `similarity` or `contamination`: a layout as it says.
 
-    The general report draws from scores and from contamination.
+    The general report draws from scores and contamination, and from similarity where the study says what the model was
+    trained on.
     """
-    return bool(what in config["layout"]["reads"] if "layout" in config else what in ("scores", "contamination"))
+    if "layout" in config:
+        return what in config["layout"]["reads"]
+    return bool(config["trained_on"]) if what == "similarity" else what in ("scores", "contamination")
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,14 @@ class StudyPaths:
         return f"{self.data}/similarity/{reference}.parquet"
 
     def similarities(self, config: dict[str, Any]) -> list[str]:
-        """Those that the report of a configuration draws: each source as reference, where there are two."""
-        wanted = reads(config, "similarity") and len(config["sources"]) > 1
-        return [self.similarity(source) for source in config["sources"]] if wanted else []
+        """Those that the report of a configuration draws, none where there is no second source to compare.
+
+        A layout's have each source as reference, the general report's each that the model was trained on.
+        """
+        if not reads(config, "similarity") or len(config["sources"]) < 2:
+            return []
+        references = config["sources"] if "layout" in config else config["trained_on"]
+        return [self.similarity(source) for source in config["sources"] if source in references]
 
     def contamination(self) -> str:
         """Evaluation items that occur in the sources."""

@@ -11,6 +11,7 @@ from calibrant.study.grid import Run, SetKey, calibration_sets, format_number, r
 from calibrant.study.inspected_masks import compared, inspections
 from calibrant.study.paths import StudyPaths, reads
 from calibrant.study.targets import PAPER, target_files
+from calibrant.study.text_definition import text_tasks
 
 
 def study_index(
@@ -39,7 +40,7 @@ def study_index(
             "settings": settings(config, keys, resolved),
             "sources": [{"name": name} for name in config["sources"]],
             "trained_on": config["trained_on"],
-            "tasks": [_task(name, spec) for name, spec in config["tasks"].items()],
+            "tasks": [_task(name, spec) for name, spec in config["tasks"].items()] + text_tasks(config),
             "machine": machine(config, packages),
         },
         "runs": [_run(run, paths, str(model_record.get("id", "model"))) for run in found],

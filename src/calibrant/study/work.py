@@ -60,20 +60,19 @@ def work(configs: Sequence[dict[str, Any]]) -> Work:
     found: dict[Run, None] = {}
     sets: dict[SetKey, None] = {}
     scored: set[str] = set()
-    references = inspected = 0
-    items = False
+    references: set[str] = set()
+    inspected, items = 0, False
     for config in configs:
         keys = calibration_sets(config)
         found |= dict.fromkeys(runs(config))
         sets |= dict.fromkeys(keys)
         shown = reads(config, "scores")
         scored |= {key.pool if key.origin == "synthetic" else key.name for key in keys if shown or key.origin != "real"}
-        if reads(config, "similarity") and len(config["sources"]) > 1:
-            references = len(config["sources"])
         files = report_files(config)
+        references |= set(files["similarity"])
         items |= bool(files["contamination"])
         inspected += sum(len(files.get(kind, ())) for kind in ("inspections", "overlap"))
-    return Work(configs[0], list(found), list(sets), frozenset(scored), references, items, inspected, len(configs))
+    return Work(configs[0], list(found), list(sets), frozenset(scored), len(references), items, inspected, len(configs))
 
 
 def jobs(work: Work) -> dict[str, int]:
