@@ -60,6 +60,7 @@ class StudyResults:
         self._items: dict[tuple[Cell, str, str], dict[int | None, Item]] = {}
         self._scores: dict[tuple[Cell, str], Seeds] = {}
         self._chance: dict[tuple[Cell, str], bool] = {}
+        self._settings: dict[Setting, list[Any]] = {}
         achieved: dict[Cell, set[float | None]] = {}
         seeds: dict[Cell, set[int | None]] = {}
         for row in frame.iter_rows(named=True):
@@ -150,8 +151,10 @@ class StudyResults:
 
     def values_of(self, setting: Setting) -> list[Any]:
         """The values of a setting where the others are the main ones, smallest first."""
-        found = {getattr(c, setting) for c in self.cells if c == self._like(c, setting)}
-        return sorted(found - {None})
+        if setting not in self._settings:
+            found = {getattr(c, setting) for c in self.cells if c == self._like(c, setting)}
+            self._settings[setting] = sorted(found - {None})
+        return self._settings[setting]
 
     def _like(self, cell: Cell, setting: Setting) -> Cell:
         return self.at(cell.method, cell.sparsity, cell.source, cell.origin)._replace(
