@@ -1,4 +1,4 @@
-"""The claims on the report's page: first where one could be tested, absent otherwise, the same bytes each time."""
+"""The claims on the report's page: there where one could be tested, absent otherwise, the same bytes each time."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,27 +6,27 @@ from typing import Any
 
 import polars as pl
 
-from calibrant.reporting.inference import CLAIMS
+from calibrant.reporting.inference.conclusions import CLAIMS
 from calibrant.reporting.pages.summarize import summarize
 from calibrant.reporting.results.index import read_index
 
 HEADING = "The paper's conclusions, judged by these runs"
 
 
-def test_the_page_begins_with_the_claims(study: Any, tmp_path: Path) -> None:
+def test_the_page_has_the_claims_behind_the_findings(study: Any, tmp_path: Path) -> None:
     index = read_index(study.write())
     for folder in ("one", "two"):
         summarize(index, tmp_path / folder, rows=0)
     page, again = ((tmp_path / folder / "index.html").read_text() for folder in ("one", "two"))
     assert page == again
-    assert page.index('id="claims"') < page.index('id="findings"') < page.index('id="tables"')
+    assert page.index('id="findings"') < page.index('id="claims"') < page.index('id="tables"')
     # What is too long for a column stands below its row: the table fits a narrow window.
     table = page[page.index('id="claims"') :].split("</table>")[0]
     assert "Read from" not in table.split("</thead>")[0]
     assert table.count('<tr class="below">') == table.count('<th scope="row">') == len(CLAIMS)
     assert table.count("<b>Rule, or why undecided</b>") == len(CLAIMS)
     summary = (tmp_path / "one" / "summary.md").read_text()
-    assert summary.index(HEADING) < summary.index("## What the numbers say")
+    assert summary.index("## What else the numbers say") < summary.index(f"## {HEADING}") < summary.index("## Tables")
     frame = pl.read_csv(tmp_path / "one" / "tables" / "claims.csv")
     decided = frame.filter(pl.col("section") != "Not tested in this study")
     assert decided["interval_low"].null_count() == 0

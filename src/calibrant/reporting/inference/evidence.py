@@ -59,7 +59,7 @@ class Evidence:
 
     def at(self, method: str, sparsity: str, source: str, origin: str, **other: Any) -> Cell:
         """The cell of a text in the main setting, but for `samples`, `prefix_length` or `drop` if given."""
-        return self.data.at(method, sparsity, source, origin, **other)
+        return self.data.in_main_setting(method, sparsity, source, origin)._replace(**other)
 
     def sources(self, method: str, sparsity: str, origin: str, **other: Any) -> list[str]:
         """Sources that have such a cell."""

@@ -119,11 +119,23 @@ class StudyResults:
     # Which cells.
 
     def at(self, method: str, sparsity: str, source: str | None, origin: str | None, **other: Any) -> Cell:
-        """The cell of a text in the main setting, but for `samples`, `prefix_length` or `drop` if given."""
+        """The cell of a text in the main setting, but for `samples`, `prefix_length` or `drop` if given.
+
+        In a study that varies none of them for one text, the cell of that text, whatever its setting.
+        """
         if source is None:
             return Cell(method, sparsity)
+        only = self._only.get((method, sparsity, source, origin))
+        return (only or self.in_main_setting(method, sparsity, source, origin))._replace(**other)
+
+    def in_main_setting(self, method: str, sparsity: str, source: str, origin: str | None) -> Cell:
+        """The cell of a text in exactly the main setting, run or not."""
         prefix, drop = (None, None) if origin == "real" else (self.main.prefix_length, self.main.drop)
-        return Cell(method, sparsity, source, origin, self.main.samples, prefix, drop)._replace(**other)
+        return Cell(method, sparsity, source, origin, self.main.samples, prefix, drop)
+
+    @cached_property
+    def _only(self) -> dict[tuple[Any, ...], Cell]:
+        return {} if self.varied else {cell[:4]: cell for cell in self.cells}
 
     @cached_property
     def main_cells(self) -> list[Cell]:
