@@ -1,10 +1,13 @@
 """The claims on the report's page: there where one could be tested, absent otherwise, the same bytes each time."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
+from support import ROOT
 
 from calibrant.reporting.inference.conclusions import CLAIMS
 from calibrant.reporting.pages.summarize import summarize
@@ -35,6 +38,18 @@ def test_the_page_has_the_claims_behind_the_findings(study: Any, tmp_path: Path)
     every = frame.filter(pl.col("row").str.starts_with("Self-generated text beats its source"))
     assert every["verdict"].item() != "holds"
     assert "paper" not in frame.columns  # another model than the paper's
+
+
+def test_the_example_of_the_page_of_claims_runs(
+    study: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/claims.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(study.folder)
+    place = Path("data/STUDY/index.json")
+    place.parent.mkdir(parents=True)
+    study.write().rename(place)
+    exec(compile(block, "docs/claims.md", "exec"), {})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [claim.name for claim in CLAIMS]
 
 
 def test_a_study_that_tests_no_claim_has_no_such_section(make_study: Callable[..., Any], tmp_path: Path) -> None:

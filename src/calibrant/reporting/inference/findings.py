@@ -184,13 +184,15 @@ def pruned_at_chance(data: StudyResults) -> list[Finding]:
 
 def seeds_for_next_time(data: StudyResults) -> Finding | None:
     """How many seeds would find a small difference, given the spread of the paired differences seen here."""
+    paired = [key for key in data.combinations() if any(by_source(data, *key, m) for m in data.outcomes)]
+    if not paired:
+        return None
+    sparsity, method = paired[-1]
     said = []
     for measure in data.outcomes:
-        combinations = [key for key in data.combinations() if by_source(data, *key, measure)]
-        if not combinations:
-            continue
-        sparsity, method = combinations[-1]
         groups = list(by_source(data, sparsity, method, measure).values())
+        if not groups:
+            continue
         together = statistics.pooled(groups)
         if together.sd is None or together.low is None:
             continue
@@ -206,7 +208,6 @@ def seeds_for_next_time(data: StudyResults) -> Finding | None:
         said.append(f"{shown} would need about {number(needed, 0)} seeds a source")
     if not said:
         return None
-    sparsity = data.combinations()[-1][0]
     return Finding(
         f"To find in one source, with 80 % power at {sparsity_label(sparsity)} sparsity, a difference of "
         f"{'; one of '.join(said)}.",

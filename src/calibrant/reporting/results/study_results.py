@@ -174,9 +174,10 @@ class StudyResults:
         """Whether the cell was run."""
         return cell in self._known
 
-    def combinations(self) -> list[tuple[str, str]]:
-        """(sparsity, method) of the runs with data, mildest sparsity first."""
-        run = {(c.sparsity, c.method) for c in self.cells if c.source is not None}
+    def combinations(self, *, anywhere: bool = False) -> list[tuple[str, str]]:
+        """(sparsity, method) of the runs with data in the main setting (`anywhere`: in any), mildest sparsity first."""
+        cells = self.cells if anywhere else self.main_cells
+        run = {(c.sparsity, c.method) for c in cells if c.source is not None}
         return [(s, m) for s in self.sparsities for m in self.methods if (s, m) in run]
 
     def source_label(self, source: str) -> str:
