@@ -1,4 +1,4 @@
-"""Result frames with known values, as `reporting.results.collect` gives them, for the layouts of tables and figures."""
+"""Result frames with known values, as `result_frame.collect` gives them, for the layouts of tables and figures."""
 
 import itertools
 from collections.abc import Callable, Iterable

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from calibrant.reporting.inference.evidence import Cell
+from calibrant.reporting.results.cells import DENSE, Cell
 from calibrant.reporting.results.index import Study
 from calibrant.reporting.results.result_frame import COLUMNS
 from calibrant.reporting.results.samples import SCORES
@@ -69,9 +69,9 @@ class World:
         spread: Truth = lambda cell: self.sd  # noqa: E731
         if self.deviations is not None:
             spread = self.deviations[truth != "holds"]
-        rows = _rows(Cell("dense", "0", None, None, None, None, None), None, 75.0)
+        rows = _rows(DENSE, None, 75.0)
         if self.magnitude is not None:
-            rows += _rows(Cell("magnitude", "0.6", None, None, None, None, None), None, self.magnitude)
+            rows += _rows(Cell("magnitude", "0.6"), None, self.magnitude)
         for cell in self.cells:
             for seed in range(self.seeds if seeds is None else seeds):
                 rows += _rows(cell, seed, mean(cell) + noise * spread(cell) * float(rng.standard_normal()))

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrant.errors import InputError
-from calibrant.reporting.inference import CLAIMS, Claim, Judgement, gather, judge
-from calibrant.reporting.inference.evidence import Cell, Evidence, to_training
+from calibrant.reporting.inference.conclusions import CLAIMS, Claim, Judgement, judge
+from calibrant.reporting.inference.evidence import Evidence, gather, to_training
 from calibrant.reporting.results import published
-from calibrant.reporting.tables import claims_table
-from calibrant.reporting.tables.table import to_csv, to_latex, to_markdown
+from calibrant.reporting.results.cells import Cell
+from calibrant.reporting.results.study_results import StudyResults
+from calibrant.reporting.tables.claims_table import claims_table
+from calibrant.reporting.tables.table_files import to_csv, to_latex, to_markdown
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 FROM_RUNS = [claim for claim in CLAIMS if not claim.from_scores]
@@ -26,7 +28,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def evidence(world: World, frame: pl.DataFrame, outcome: str | None = None) -> Evidence:
-    found = gather(frame, STUDY, outcome=outcome, **world.options)
+    found = gather(StudyResults(frame, STUDY), outcome=outcome, **world.options)
     assert found is not None
     return found
 
@@ -123,19 +125,19 @@ def test_nothing_is_read_from_a_task_on_which_the_dense_model_guesses() -> None:
     )
     found = judged(BY_NAME["generated_beats_real"], world, frame, outcome="arc_easy")
     assert (found.verdict, found.reason) == ("undecided", "the dense model only guesses: accuracy on ARC-e")
-    chosen = gather(frame, STUDY)
+    chosen = gather(StudyResults(frame, STUDY))
     assert chosen is not None
-    assert chosen.outcome.measure.task == "fiction"  # one readable task is no average
+    assert chosen.outcome.task == "fiction"  # one readable task is no average
 
 
 def test_outcomes_are_chosen_by_name() -> None:
     world = WORLDS["generated_beats_real"]
     frame = world.frame("holds", rng(), seeds=2)
     for name, task in ((None, "average"), ("average", "average"), ("fiction", "fiction"), ("hellaswag", "hellaswag")):
-        assert evidence(world, frame, name).outcome.measure.task == task
+        assert evidence(world, frame, name).outcome.task == task
     with pytest.raises(InputError, match="outcome mmlu: the study has no such measure; it has average, fiction"):
-        gather(frame, STUDY, outcome="mmlu")
-    assert gather(frame.clear(), STUDY) is None
+        gather(StudyResults(frame, STUDY), outcome="mmlu")
+    assert gather(StudyResults(frame.clear(), STUDY)) is None
 
 
 def test_scores_are_per_cent_and_logarithms() -> None:
@@ -225,10 +227,10 @@ def test_training_data_of_two_sources_must_both_be_beaten() -> None:
         lifted = World(
             world.cells, lambda c, b=best: b if (c.source, c.origin) == ("c4", "real") else world.holds(c), world.fails
         )
-        study = gather(lifted.frame("holds", rng()), replace(STUDY, trained_on=("dclm", "c4")))
+        study = gather(StudyResults(lifted.frame("holds", rng()), replace(STUDY, trained_on=("dclm", "c4"))))
         assert study is not None
         assert judge(study, "a-model", [claim])[0].verdict == verdict
-    untrained = gather(frame, replace(STUDY, trained_on=()))
+    untrained = gather(StudyResults(frame, replace(STUDY, trained_on=())))
     assert untrained is not None
     assert "is known to be the model's training data" in judge(untrained, "a-model", [claim])[0].reason
 
@@ -250,7 +252,7 @@ def test_a_gap_that_is_not_there_cannot_fail_to_close() -> None:
 @pytest.mark.parametrize(("shift", "verdict"), [(0.5, "holds"), (-0.5, "does not hold"), (0.0, "undecided")])
 def test_min_k(shift: float, verdict: str) -> None:
     world = World([], lambda c: 0, lambda c: 0)
-    found = gather(world.frame("holds", rng()), STUDY, scores=text_scores(rng(2), shift))
+    found = gather(StudyResults(world.frame("holds", rng()), STUDY), scores=text_scores(rng(2), shift))
     assert found is not None
     judgement = judge(found, "a-model", [BY_NAME["generated_has_higher_min_k"]])[0]
     assert judgement.verdict == verdict
@@ -262,7 +264,7 @@ def test_rows_that_several_sets_share_count_once() -> None:
     scores = text_scores(rng(2), 0.5)
     twice = pl.concat([scores.with_columns(pl.lit(s, dtype=pl.Int64).alias("seed")) for s in (0, 1)])
     world = World([], lambda c: 0, lambda c: 0)
-    found = gather(world.frame("holds", rng()), STUDY, scores=twice)
+    found = gather(StudyResults(world.frame("holds", rng()), STUDY), scores=twice)
     assert found is not None
     assert "60 and 60 rows" in judge(found, "a-model", [BY_NAME["generated_has_higher_min_k"]])[0].test
 
@@ -331,8 +333,8 @@ def nothing(name: str, generator: np.random.Generator, seeds: int, mean: dict[st
         }
         for cell in world.cells
     }
-    cells[Cell("magnitude", "0.6", None, None, None, None, None)] = {None: 60.0}
-    return Evidence(base.outcome, cells, frozenset(), base.main, similarity=base.similarity, training=base.training)
+    cells[Cell("magnitude", "0.6")] = {None: 60.0}
+    return replace(base, cells=cells, guessing=frozenset())
 
 
 EVIDENCE: dict[str, Evidence] = {}
@@ -357,7 +359,7 @@ def test_differences_of_a_whole_margin_are_rarely_called_alike(name: str) -> Non
         study = nothing(name, generator, 6, {"wikipedia": 60.0 - margin} if name != "amount_does_not_matter" else None)
         if name == "amount_does_not_matter":
             cells = {c: {s: v + margin * (c.samples == 2048) for s, v in x.items()} for c, x in study.cells.items()}
-            study = Evidence(study.outcome, cells, frozenset(), study.main)
+            study = replace(study, cells=cells)
         wrong += judge(study, "a-model", [BY_NAME[name]])[0].verdict == "holds"
     assert wrong <= 19
 

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from scipy import stats
 from calibrant.errors import InputError
 from calibrant.reporting.figures import style
 from calibrant.reporting.inference.statistics import Estimate, holm
-from calibrant.reporting.pages.layouts import LAYOUTS, Inputs, Products
-from calibrant.reporting.results.published import published_for
+from calibrant.reporting.pages.inputs import Inputs
+from calibrant.reporting.pages.layouts import LAYOUTS, Products
+from calibrant.reporting.results.index import Index, LayoutChoice
 from calibrant.reporting.results.samples import SCORES
-from calibrant.reporting.tables.table import Row, Table, to_markdown, write_tables
+from calibrant.reporting.tables.table import Row, Table
+from calibrant.reporting.tables.table_files import to_markdown, write_tables
 from calibrant.scoring.corpus_similarity import SCHEMA as SIMILARITY
 from calibrant.scoring.item_contamination import SCHEMA as CONTAMINATION
 
@@ -90,24 +93,15 @@ def test_the_table_of_items_names_those_that_were_found() -> None:
     assert "share of 0.5 or more" in table.caption
 
 
-def make_inputs(frame: pl.DataFrame, *, published: pl.DataFrame | None = None, **parameters: Any) -> Inputs:
-    none = published_for("no such model")
-    study = make_study()
-    return Inputs(
-        frame,
-        study,
-        make_scores(),
-        make_similarity(),
-        make_items(),
-        parameters,
-        none if published is None else published,
-    )
+def make_inputs(frame: pl.DataFrame, *, model: str = "m", **parameters: Any) -> Inputs:
+    index = Index(replace(make_study(), model_id=model), (), layout=LayoutChoice("any", parameters))
+    return Inputs(index, frame, make_scores(), make_similarity(), make_items(), {})
 
 
-def build(name: str, *, published: pl.DataFrame | None = None, parameters: dict[str, Any] | None = None,
+def build(name: str, *, model: str = "m", parameters: dict[str, Any] | None = None,
           **options: Any) -> tuple[Products, pl.DataFrame]:  # fmt: skip
     frame = make_frame(**{**FRAMES[name], **options})
-    return LAYOUTS[name].build(make_inputs(frame, published=published, **(parameters or {}))), frame
+    return LAYOUTS[name].build(make_inputs(frame, model=model, **(parameters or {}))), frame
 
 
 def seeds_of(frame: pl.DataFrame, task: str, **cell: Any) -> np.ndarray:
@@ -151,14 +145,14 @@ def test_every_layout_gives_what_it_promises(name: str, tmp_path: Path) -> None:
             assert all(len(row.cells) == len(table.columns) for _, row in rows_of(table))
     for drawing in products.figures:
         assert drawing.name == name
-        assert drawing.draw is not None
+        assert drawing.figure is not None
         assert len(drawing.data)
         assert not re.search(r"nan|None|inf\b", drawing.caption)
-        style.save(drawing.draw(), tmp_path / "one" / f"{name}.svg")
+        style.save(drawing.figure, tmp_path / "one" / f"{name}.svg")
         again, _ = build(name)
-        second = next(d for d in again.figures if d.name == drawing.name).draw
+        second = next(d for d in again.figures if d.name == drawing.name).figure
         assert second is not None
-        style.save(second(), tmp_path / "two" / f"{name}.svg")
+        style.save(second, tmp_path / "two" / f"{name}.svg")
         assert (tmp_path / "one" / f"{name}.svg").read_bytes() == (tmp_path / "two" / f"{name}.svg").read_bytes()
 
 
@@ -176,8 +170,8 @@ def test_a_smaller_preset_uses_what_there_is(name: str, options: dict[str, Any],
         write_tables(tmp_path, key, tables)
     for drawing in products.figures:
         assert not re.search(r"nan|None|inf\b", drawing.caption)
-        if drawing.draw is not None:
-            style.save(drawing.draw(), tmp_path / f"{name}.svg")
+        if drawing.figure is not None:
+            style.save(drawing.figure, tmp_path / f"{name}.svg")
     if options == {"seeds": 1} or options == {"noise": 0.0}:
         assert not any(row.marked for tables in products.tables.values() for t in tables for _, row in rows_of(t))
 
@@ -337,8 +331,7 @@ def test_table_4_leaves_out_methods_of_which_there_is_one_rate() -> None:
 
 
 def test_published_values_stand_below_ours_and_only_for_their_model() -> None:
-    llama = published_for("meta-llama/Llama-2-7b-hf")
-    (table,) = build("table5", published=llama)[0].tables["table5"]
+    (table,) = build("table5", model="meta-llama/Llama-2-7b-hf")[0].tables["table5"]
     found = [row for heading, row in rows_of(table) if heading == "OWL"]
     position = next(i for i, row in enumerate(found) if row.label == "Wikipedia")
     real, paper, written, paper_written = found[position : position + 4]
@@ -348,12 +341,11 @@ def test_published_values_stand_below_ours_and_only_for_their_model() -> None:
     assert cell(table, paper_written, "hellaswag_acc_norm").mean == 62.86
     assert cell(table, paper_written, "delta_average") == pytest.approx(0.83)
     assert real.role == "real"
-    (table,) = build("table7", published=published_for("meta-llama/Meta-Llama-3-8B"))[0].tables["table7"]
+    (table,) = build("table7", model="meta-llama/Meta-Llama-3-8B")[0].tables["table7"]
     syn = [row for _, row in rows_of(table)][-1]
     assert syn.label == "as published, method not stated"
     assert cell(table, syn, "average").mean == 52.11
-    dclm = published_for("apple/DCLM-7B")
-    table = build("table1", published=dclm)[0].tables["table1"][1]
+    table = build("table1", model="apple/DCLM-7B")[0].tables["table1"][1]
     wanda = rows_of(table)[1][1]
     assert [(cell(table, wanda, s).mean, cell(table, wanda, s).sd) for s in ("c4", "wikipedia")] == [
         (62.52, 0.21), (61.03, 0.21)]  # fmt: skip
@@ -362,8 +354,7 @@ def test_published_values_stand_below_ours_and_only_for_their_model() -> None:
 
 
 def test_a_published_average_of_seven_tasks_is_not_set_beside_one_of_fewer() -> None:
-    llama = published_for("meta-llama/Llama-2-7b-hf")
-    (table,) = build("table5", published=llama, tasks=TASKS[:4])[0].tables["table5"]
+    (table,) = build("table5", model="meta-llama/Llama-2-7b-hf", tasks=TASKS[:4])[0].tables["table5"]
     papers = [row for _, row in rows_of(table) if row.role == "published"]
     assert papers
     assert all(cell(table, row, "average") is None for row in papers)
@@ -437,8 +428,8 @@ def test_figure_5_counts_pairs() -> None:
     other = scores.filter(pl.col("source") == "c4")["min_k_plus_plus"].to_numpy()
     share = 100 * np.mean(own[:, None] > other[None, :])
     assert f"C4 in {share:.1f} % of the pairs" in products.figures[0].caption
-    assert products.figures[0].draw is not None
-    assert products.figures[0].draw().axes[0].get_xlabel().startswith("Min-50%++ score")
+    assert products.figures[0].figure is not None
+    assert products.figures[0].figure.axes[0].get_xlabel().startswith("Min-50%++ score")
     (table,) = products.tables["figure5"]
     c4 = next(row for _, row in rows_of(table) if row.label == "C4")
     assert c4.cells[:3] == pytest.approx([40, np.median(other), share])
@@ -450,21 +441,13 @@ def test_figure_5_counts_pairs() -> None:
 def test_figure_5_has_a_panel_a_source_where_several_were_written() -> None:
     scores = make_scores(("c4", "wikipedia"))
     inputs = make_inputs(make_frame(**FRAMES["figure5"]))
-    both = Inputs(inputs.frame, inputs.study, scores, inputs.similarity, inputs.contamination, {}, inputs.published)
+    both = replace(inputs, scores=scores)
     (drawing,) = LAYOUTS["figure5"].build(both).figures
-    assert drawing.draw is not None
-    titles = [axes.get_title("left") for axes in drawing.draw().axes if axes.get_visible()]
+    assert drawing.figure is not None
+    titles = [axes.get_title("left") for axes in drawing.figure.axes if axes.get_visible()]
     assert titles == ["C4", "Wikipedia", "SlimPajama"]
     assert drawing.caption.count("% of the pairs") == 2  # each against the text it continues
-    picked = Inputs(
-        inputs.frame,
-        inputs.study,
-        scores,
-        inputs.similarity,
-        inputs.contamination,
-        {"syn_source": "c4"},
-        inputs.published,
-    )
+    picked = replace(make_inputs(inputs.frame, syn_source="c4"), scores=scores)
     assert LAYOUTS["figure5"].build(picked).figures[0].caption.count("% of the pairs") == 3
 
 
@@ -483,8 +466,7 @@ def test_similarity_shows_the_paper_only_beside_its_model() -> None:
     inputs = make_inputs(make_frame(**FRAMES["similarity"]))
     ours = LAYOUTS["similarity"].build(inputs).tables["similarity"][0]
     assert "published" not in {c.key for c in ours.columns}
-    study = inputs.study.__class__(name="x", model_id="apple/DCLM-7B", sources=inputs.study.sources)
-    theirs = Inputs(inputs.frame, study, inputs.scores, inputs.similarity, inputs.contamination, {}, inputs.published)
+    theirs = make_inputs(inputs.frame, model="apple/DCLM-7B")
     table = LAYOUTS["similarity"].build(theirs).tables["similarity"][0]
     found = {row.label: cell(table, row, "published") for h, row in rows_of(table) if h == "Similarity to DCLM"}
     assert found == {"C4": 0.070, "SlimPajama": 0.016, "Wikipedia": 0.008}
@@ -493,8 +475,8 @@ def test_similarity_shows_the_paper_only_beside_its_model() -> None:
 @pytest.mark.parametrize("name", ["figure1", "figure3", "figure6"])
 def test_sources_are_told_apart_without_colour(name: str) -> None:
     drawing = build(name)[0].figures[0]
-    assert drawing.draw is not None
-    figure = drawing.draw()
+    figure = drawing.figure
+    assert figure is not None
     handles = [h for h in figure.legends[0].legend_handles if h.get_label() in LABELS.values()]
     assert len(handles) == 4
     assert len({h.get_marker() for h in handles}) == 4
@@ -503,8 +485,8 @@ def test_sources_are_told_apart_without_colour(name: str) -> None:
 
 def test_a_source_has_its_colour_though_others_were_not_run() -> None:
     drawing = build("figure3", sources=("slimpajama", "dclm"))[0].figures[0]
-    assert drawing.draw is not None
-    colours = {h.get_label(): h.get_color() for h in drawing.draw().legends[0].legend_handles}
+    assert drawing.figure is not None
+    colours = {h.get_label(): h.get_color() for h in drawing.figure.legends[0].legend_handles}
     assert colours == {"SlimPajama": style.PALETTE[2], "DCLM": style.PALETTE[3]}
 
 
@@ -517,10 +499,10 @@ def test_the_words_of_a_figure_do_not_run_into_each_other(name: str) -> None:
         value=pl.when(pl.col("task") == "boolq").then(0.5).otherwise(pl.col("value"))
     )
     drawing = LAYOUTS[name].build(make_inputs(frame)).figures[0]
-    assert drawing.draw is not None
+    figure = drawing.figure
+    assert figure is not None
     assert "tasks above chance" in drawing.caption
     with style.context():
-        figure = drawing.draw()
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         renderer = canvas.get_renderer()
@@ -536,7 +518,7 @@ def test_the_words_of_a_figure_do_not_run_into_each_other(name: str) -> None:
 
 def test_a_method_that_was_not_run_has_no_figure_or_is_refused() -> None:
     products, _ = build("figure7", methods=("wanda",))
-    assert products.figures[0].draw is None
+    assert products.figures[0].figure is None
     with pytest.raises(InputError, match=r"layout.parameters.methods has owl; the runs have wanda"):
         build("figure2", parameters={"methods": ["owl"]})
 
@@ -544,8 +526,8 @@ def test_a_method_that_was_not_run_has_no_figure_or_is_refused() -> None:
 def test_a_target_without_data_says_so() -> None:
     inputs = make_inputs(make_frame(methods=(), sparsities=()))
     for name in LAYOUTS:
-        nothing = (each.clear() for each in (inputs.scores, inputs.similarity, inputs.contamination))
-        empty = Inputs(inputs.frame, inputs.study, *nothing, {}, inputs.published)
+        tables = ("scores", "similarity", "contamination")
+        empty = replace(inputs, **{each: getattr(inputs, each).clear() for each in tables})
         products = LAYOUTS[name].build(empty)
-        assert all(drawing.draw is None for drawing in products.figures), name
+        assert all(drawing.figure is None for drawing in products.figures), name
         assert not any(products.tables.values()), name

@@ -4,18 +4,18 @@ import itertools
 
 import numpy as np
 import pytest
-from calibrant.reporting.results.comparison import Cell, Comparison
-from calibrant.reporting.results.slices import headline, in_order, slices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layout_frames import make_frame, make_study
 from scipy import stats
 
 from calibrant.reporting.figures import amount_figure as amount
-from calibrant.reporting.figures import methods_figure
-from calibrant.reporting.figures.min_k_figure import superiority
 from calibrant.reporting.inference.best import best_rows
+from calibrant.reporting.inference.effects import effects
 from calibrant.reporting.inference.ranges import value_range
+from calibrant.reporting.inference.superiority import superiority
+from calibrant.reporting.results.cells import in_order
+from calibrant.reporting.results.study_results import StudyResults
 
 numbers = st.floats(-100, 100).map(lambda x: round(x, 3))
 
@@ -149,11 +149,11 @@ def test_superiority_without_overlap_has_no_certainty() -> None:
 
 def test_effects_are_ranges_of_averages_over_the_other_factor() -> None:
     frame = make_frame(origins=("real",), seeds=4)
-    data = Comparison(frame, make_study())
+    data = StudyResults(frame, make_study())
     measure = data.perplexities[0]
-    found = methods_figure.effects(data, "0.6", measure)
+    found = effects(data, "0.6", measure)
     values = {
-        (m, s): np.array(list(data.values(Cell(m, "0.6", s, "real"), measure).values()))
+        (m, s): np.array(list(data.values(data.at(m, "0.6", s, "real"), measure).values()))
         for m in data.methods
         for s in data.sources
     }
@@ -175,17 +175,16 @@ def test_effects_are_undecided_where_the_ranges_are_alike() -> None:
         return 0.6 + 0.005 * (cell["source"] == "c4") + 0.005 * (cell["method"] == "owl")
 
     frame = make_frame(origins=("real",), true=alike, noise=0.006, seeds=4)
-    data = Comparison(frame, make_study())
-    assert methods_figure.effects(data, "0.6", data.averages[0]).verdict == "undecided"
-    one = Comparison(make_frame(origins=("real",), seeds=1), make_study())
-    assert methods_figure.effects(one, "0.6", one.averages[0]).verdict == "unknown"
+    data = StudyResults(frame, make_study())
+    assert effects(data, "0.6", data.averages[0]).verdict == "undecided"
+    one = StudyResults(make_frame(origins=("real",), seeds=1), make_study())
+    assert effects(one, "0.6", one.averages[0]).verdict == "unknown"
 
 
 def test_the_ratio_of_spreads_is_that_of_pooled_deviations() -> None:
     frame = make_frame(methods=("wanda",), sparsities=("2:4",), origins=("real",), samples=(64, 256, 2048), seeds=6)
-    amounts = slices(frame, make_study(), "samples")
-    measure = headline(amounts[64])[0]
-    found = amount.spread_ratio(amounts, ("2:4", "wanda", "real"), measure)
+    data = StudyResults(frame, make_study())
+    found = amount.spread_ratio(data, amount.Panel("2:4", "wanda", "real"), data.headline[0])
     variances = []
     for n in (64, 2048):
         chosen = frame.filter((frame["samples"] == n) & (frame["task"] == "alpaca"))

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from calibrant.reporting.results.comparison import Comparison
 from scipy import stats
 
 from calibrant.reporting.figures import performance_figure
@@ -16,16 +15,17 @@ from calibrant.reporting.inference.finding import Finding
 from calibrant.reporting.results.index import Index, read_index
 from calibrant.reporting.results.result_frame import collect
 from calibrant.reporting.results.samples import SCORES, read_scores
+from calibrant.reporting.results.study_results import StudyResults
 
 NO_SCORES = pl.DataFrame(schema=SCORES)
 
 
-def load(study: Any) -> tuple[Index, Comparison]:
+def load(study: Any) -> tuple[Index, StudyResults]:
     index = read_index(study.write())
-    return index, Comparison(collect(index.runs), index.study)
+    return index, StudyResults(collect(index.runs), index.study)
 
 
-def with_differences(study: Any, differences: dict[str, list[float]]) -> Comparison:
+def with_differences(study: Any, differences: dict[str, list[float]]) -> StudyResults:
     """The study with perplexities at 60 % set so that generated minus real is as given."""
     index = read_index(study.write())
     frame = collect(index.runs)
@@ -34,10 +34,10 @@ def with_differences(study: Any, differences: dict[str, list[float]]) -> Compari
         if row["task"] == "fiction" and row["sparsity"] == "0.6" and row["source"] is not None:
             shift = differences[row["source"]][row["seed"]] if row["origin"] == "synthetic" else 0.0
             values[i] = 60.0 + shift
-    return Comparison(frame.with_columns(pl.Series("value", values)), index.study)
+    return StudyResults(frame.with_columns(pl.Series("value", values)), index.study)
 
 
-def headline(data: Comparison) -> Finding:
+def headline(data: StudyResults) -> Finding:
     found = findings.real_against_generated(data, "0.6", "wanda", data.perplexities[0])
     assert found is not None
     return found
@@ -112,7 +112,7 @@ def test_no_difference_is_read_where_most_pruned_models_guess(study: Any) -> Non
     for guessed in (False, True):
         pruned = pl.col("source").is_not_null() & (pl.col("task") == "next_sentence_web")
         value = pl.when(pruned & guessed).then(0.25).otherwise(pl.col("value"))
-        data = Comparison(frame.with_columns(value.alias("value")), index.study)
+        data = StudyResults(frame.with_columns(value.alias("value")), index.study)
         assert not data.at_chance  # the dense model knows the task either way
         texts = [f.text for f in findings.findings(data, NO_SCORES)]
         assert any("accuracy on" in text and "than real text" in text for text in texts) != guessed
@@ -132,9 +132,9 @@ def test_the_headline_is_the_best_replicated_method(make_study: Callable[..., An
     index = read_index(make_study(methods=("wanda", "dsnot"), sparsities=("0.6",)).write())
     frame = collect(index.runs)
     kept = frame.filter((pl.col("method") != "dsnot") | (pl.col("seed") == 0) & (pl.col("source") == "web"))
-    found = findings.findings(Comparison(kept, index.study), NO_SCORES)
+    found = findings.findings(StudyResults(kept, index.study), NO_SCORES)
     assert "(Wanda)" in found[0].text
-    positions, labels = performance_figure._rows(Comparison(kept, index.study))
+    positions, labels = performance_figure._rows(StudyResults(kept, index.study))
     assert list(positions)[-1] == ("dsnot", "web")
     assert len(labels) == 5  # a row for what was run
 
@@ -154,7 +154,7 @@ def test_methods_are_compared_on_the_same_sets(make_study: Callable[..., Any]) -
                 given.append(noise)
         # DSnoT was run on the sets of two sources only
         kept.append(row["method"] != "dsnot" or row["source"] in ("web", "news"))
-    data = Comparison(frame.with_columns(pl.Series("value", values)).filter(pl.Series(kept)), index.study)
+    data = StudyResults(frame.with_columns(pl.Series("value", values)).filter(pl.Series(kept)), index.study)
     found = method_findings.methods_compared(data, "0.6")
     assert found is not None
     interval = stats.ttest_1samp(given, 0).confidence_interval(0.95)
@@ -164,7 +164,7 @@ def test_methods_are_compared_on_the_same_sets(make_study: Callable[..., Any]) -
     assert "OWL by −2.00 (16 sets)" in found.text  # no spread at all, so no interval
     assert "the order is not settled" in found.hedge
     assert (
-        method_findings.methods_compared(Comparison(frame.filter(pl.col("method") == "wanda"), index.study), "0.6")
+        method_findings.methods_compared(StudyResults(frame.filter(pl.col("method") == "wanda"), index.study), "0.6")
         is None
     )
 
@@ -179,10 +179,8 @@ def test_spread_between_sources(study: Any) -> None:
     assert f"by {max(means.values()) - min(means.values()):.2f} for real text" in found.text
 
 
-def _values(data: Comparison, source: str) -> list[float]:
-    from calibrant.reporting.results.comparison import Cell
-
-    return list(data.values(Cell("wanda", "0.6", source, "real"), data.perplexities[0]).values())
+def _values(data: StudyResults, source: str) -> list[float]:
+    return list(data.values(data.at("wanda", "0.6", source, "real"), data.perplexities[0]).values())
 
 
 def test_predictability_from_medians(study: Any) -> None:

@@ -18,12 +18,26 @@ from calibrant.artefacts.parquet import read_table
 from calibrant.cli.main import main
 from calibrant.reporting.figures import style
 from calibrant.reporting.figures.distribution_figure import density
-from calibrant.reporting.pages.summarize import FIGURES, TABLES, summarize
+from calibrant.reporting.pages.render import every_block
+from calibrant.reporting.pages.sections import FigurePlace
+from calibrant.reporting.pages.summarize import summarize
 from calibrant.reporting.results.index import read_index
 from calibrant.reporting.results.samples import excerpts, read_pools, read_scores
 
 ROOT = Path(__file__).resolve().parents[2]
 VOID = {"meta", "link", "br", "hr", "img", "input"}
+FIGURES = ("performance", "differences", "perplexity", "min_k", "amount", "prefix", "layers", "overlap")
+TABLES = (
+    "claims",
+    "performance",
+    "filtering",
+    "differences",
+    "differences_by_task",
+    "documents",
+    "data",
+    "contamination",
+    "items",
+)
 
 
 class Checker(html.parser.HTMLParser):
@@ -145,10 +159,12 @@ def test_real_text_can_be_left_out(small: Any, tmp_path: Path) -> None:
 )
 def test_studies_of_other_shapes(make_study: Callable[..., Any], tmp_path: Path, options: dict[str, Any]) -> None:
     study = make_study(**options)
-    shown = summarize(read_index(study.write()), tmp_path / "out")
+    page = summarize(read_index(study.write()), tmp_path / "out")
     text = (tmp_path / "out" / "index.html").read_text()
     check(text)
-    assert ("differences" in shown.figures) == ("synthetic" in study.origins)
+    assert {block.name for block in every_block(page.sections) if isinstance(block, FigurePlace)} == set(FIGURES)
+    drawn = set(re.findall(r'aria-labelledby="(\w+)-title', text))
+    assert ("differences" in drawn) == ("synthetic" in study.origins)
     for name in (*TABLES, *FIGURES):
         folder, suffix = ("tables", ".md") if name in TABLES and name != "performance" else ("figures", ".svg")
         assert (tmp_path / "out" / folder / f"{name}{suffix}").stat().st_size > 0

@@ -8,16 +8,18 @@ from typing import Any
 import polars as pl
 import pytest
 from artefact_files import write_mask_file
-from calibrant.reporting.results.comparison import Cell, Comparison, share
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table, write_table
 from calibrant.errors import InputError
+from calibrant.reporting.inference.cell_differences import differences
+from calibrant.reporting.results.cells import share
 from calibrant.reporting.results.index import Study, Task, default_label, parse_index, read_index
 from calibrant.reporting.results.measures import find_measures, in_sentence
 from calibrant.reporting.results.records import brief
 from calibrant.reporting.results.result_frame import COLUMNS, achieved_sparsity, collect, read_evaluation, write_results
 from calibrant.reporting.results.samples import check_scores
+from calibrant.reporting.results.study_results import StudyResults
 
 
 def test_tidy_rows(study: Any, tmp_path: Path) -> None:
@@ -161,17 +163,17 @@ def test_without_an_error_the_number_of_items_tells_what_is_chance(study: Any) -
             pl.when(piqa).then(None).otherwise(pl.col("stderr")).alias("stderr"),
             pl.when(piqa).then(pl.lit(items, pl.Int64)).otherwise(pl.col("n")).alias("n"),
         )
-        assert ("piqa" in [m.task for m in Comparison(no_error, whole).at_chance]) == chance
+        assert ("piqa" in [m.task for m in StudyResults(no_error, whole).at_chance]) == chance
 
 
-def test_comparison_orders_pairs_and_averages(study: Any) -> None:
+def test_results_order_sparsities_and_average_tasks(study: Any) -> None:
     frame = collect(read_index(study.write()).runs)
-    data = Comparison(frame, Study("s", "m", tasks=(Task("piqa"),)))
+    data = StudyResults(frame, Study("s", "m", tasks=(Task("piqa"),)))
     assert data.sparsities == ["0.5", "0.6"]
     assert data.accuracies[0].task == "piqa"
     assert [m.task for m in data.at_chance] == ["piqa"]
     average = data.averages[0]
-    cell = Cell("wanda", "0.6", "web", "real")
+    cell = data.at("wanda", "0.6", "web", "real")
     direct = (
         frame.filter((pl.col("source") == "web") & (pl.col("origin") == "real") & (pl.col("sparsity") == "0.6")
                      & (pl.col("metric") == "acc"))
@@ -180,25 +182,31 @@ def test_comparison_orders_pairs_and_averages(study: Any) -> None:
     assert data.values(cell, average) == {r["seed"]: pytest.approx(r["value"]) for r in direct.iter_rows(named=True)}
     # The average needs every task: a run without one has none.
     incomplete = frame.filter(~((pl.col("task") == "piqa") & (pl.col("source") == "web") & (pl.col("seed") == 1)))
-    assert list(Comparison(incomplete, Study("s", "m")).values(cell, average)) == [0]
-    assert data.values(Cell("wanda", "0.7", "web", "real"), average) == {}
+    assert list(StudyResults(incomplete, Study("s", "m")).values(cell, average)) == [0]
+    assert data.values(data.at("wanda", "0.7", "web", "real"), average) == {}
 
 
 def test_differences_are_paired_by_seed(study: Any) -> None:
     frame = collect(read_index(study.write()).runs)
     keep = ~((pl.col("origin") == "real") & (pl.col("source") == "web") & (pl.col("seed") == 0))
-    data = Comparison(frame.filter(keep), Study("s", "m"))
+    data = StudyResults(frame.filter(keep), Study("s", "m"))
     perplexity = data.perplexities[0]
-    real = data.values(Cell("wanda", "0.6", "web", "real"), perplexity)
-    synthetic = data.values(Cell("wanda", "0.6", "web", "synthetic"), perplexity)
-    assert data.differences("0.6", "wanda", "web", perplexity) == [synthetic[1] - real[1]]
+    real = data.values(data.at("wanda", "0.6", "web", "real"), perplexity)
+    synthetic = data.values(data.at("wanda", "0.6", "web", "synthetic"), perplexity)
+    assert differences(data, "0.6", "wanda", "web", perplexity) == [synthetic[1] - real[1]]
 
 
-def test_runs_that_vary_something_else_are_refused(study: Any) -> None:
+def test_runs_that_vary_something_else_are_cells_of_their_own(study: Any) -> None:
     index = study.index()
+    plain = StudyResults(collect(parse_index(index).runs), Study("s", "m"))
     index["runs"].append({**index["runs"][2], "samples": 64})
-    with pytest.raises(InputError, match=r"wanda 0.5 web real differ in samples, prefix_length or drop \(2 variants\)"):
-        Comparison(collect(parse_index(index).runs), Study("s", "m"))
+    data = StudyResults(collect(parse_index(index).runs), Study("s", "m"))
+    assert (plain.varied, data.varied) == ([], ["samples"])
+    assert data.values_of("samples") == [16, 64]
+    assert data.main_cells == plain.main_cells  # what tables show: the setting of most runs
+    cell, perplexity = data.at("wanda", "0.5", "web", "real"), data.perplexities[0]
+    assert data.values(cell, perplexity) == plain.values(cell, perplexity)
+    assert list(data.values(cell._replace(samples=64), perplexity)) == [0]
 
 
 def test_records_in_brief() -> None:

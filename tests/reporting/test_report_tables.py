@@ -10,34 +10,25 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from calibrant.reporting.results.comparison import Comparison
 from scipy import stats
 
+from calibrant.reporting.inference.cell_differences import by_source
 from calibrant.reporting.inference.statistics import Estimate, estimate
 from calibrant.reporting.results.index import read_index
+from calibrant.reporting.results.numbers import number, p_value
 from calibrant.reporting.results.result_frame import collect
 from calibrant.reporting.results.samples import Pool, read_scores
+from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables import result_tables
 from calibrant.reporting.tables.data_table import data_table, documents_table, why_dropped
-from calibrant.reporting.tables.table import (
-    Column,
-    Row,
-    Section,
-    Table,
-    escape_latex,
-    number,
-    p_value,
-    to_csv,
-    to_latex,
-    to_markdown,
-    write_tables,
-)
+from calibrant.reporting.tables.table import Column, Row, Section, Table
+from calibrant.reporting.tables.table_files import escape_latex, to_csv, to_latex, to_markdown, write_tables
 
 
-def compare(study: Any) -> tuple[pl.DataFrame, Comparison]:
+def compare(study: Any) -> tuple[pl.DataFrame, StudyResults]:
     index = read_index(study.write())
     frame = collect(index.runs)
-    return frame, Comparison(frame, index.study)
+    return frame, StudyResults(frame, index.study)
 
 
 def cells_of(markdown: str, label: str) -> list[str]:
@@ -47,7 +38,7 @@ def cells_of(markdown: str, label: str) -> list[str]:
 
 def test_performance_numbers(study: Any) -> None:
     frame, data = compare(study)
-    table = result_tables.performance(data)[1]
+    table = result_tables.performance_tables(data)[1]
     assert table.title == "Performance at 60 % sparsity"
     text = to_markdown(table)
 
@@ -72,8 +63,8 @@ def test_performance_numbers(study: Any) -> None:
 
 def test_differences_table_numbers(study: Any) -> None:
     _, data = compare(study)
-    table = result_tables.differences(data, data.perplexities)[0]
-    groups = data.by_source("0.6", "wanda", data.perplexities[0])
+    table = result_tables.difference_tables(data, data.perplexities)[0]
+    groups = by_source(data, "0.6", "wanda", data.perplexities[0])
     row = table.sections[1].rows[0]
     test = stats.ttest_1samp(groups["web"], 0)
     assert row.cells[1] == pytest.approx(np.mean(groups["web"]))
@@ -99,13 +90,13 @@ def test_no_side_is_named_without_a_test() -> None:
 def test_no_difference_is_read_at_chance(study: Any) -> None:
     _, data = compare(study)
     piqa = next(m for m in data.accuracies if m.task == "piqa")
-    table = result_tables.differences(data, [piqa])[0]
+    table = result_tables.difference_tables(data, [piqa])[0]
     assert {row.cells[-1] for section in table.sections for row in section.rows} == {"at chance"}
 
 
 def test_items_keep_their_error_apart(study: Any) -> None:
     frame, data = compare(study)
-    table = result_tables.items(data)[0]
+    table = result_tables.items_table(data)[0]
     row = next(r for r in table.sections[0].rows if r.label == "PIQA")
     dense = frame.filter((pl.col("method") == "dense") & (pl.col("task") == "piqa") & (pl.col("metric") == "acc"))
     assert row.cells[:5] == [200, 50.0, pytest.approx(51.0), pytest.approx(100 * dense["stderr"][0]), "no"]
@@ -119,10 +110,10 @@ def test_items_keep_their_error_apart(study: Any) -> None:
 
 def test_one_seed_has_no_spread_and_no_interval(make_study: Callable[..., Any]) -> None:
     _, data = compare(make_study(seeds=1))
-    performance = to_markdown(result_tables.performance(data)[0])
+    performance = to_markdown(result_tables.performance_tables(data)[0])
     assert "±" not in performance.split("\n\n")[1]
     assert cells_of(performance, "Web, real")[0] == "1"
-    differences = to_markdown(result_tables.differences(data, data.perplexities)[0])
+    differences = to_markdown(result_tables.difference_tables(data, data.perplexities)[0])
     assert cells_of(differences, "Web")[2:6] == ["–"] * 4
     assert cells_of(differences, "Web")[6] == "undecided"
 
@@ -131,13 +122,13 @@ def test_what_was_not_run_is_a_dash_never_zero(study: Any) -> None:
     frame, _ = compare(study)
     missing = (pl.col("source") == "web") & (pl.col("origin") == "synthetic") & (pl.col("task") == "fiction")
     index = read_index(study.write())
-    data = Comparison(frame.filter(~missing), index.study)
-    text = to_markdown(result_tables.performance(data)[0])
+    data = StudyResults(frame.filter(~missing), index.study)
+    text = to_markdown(result_tables.performance_tables(data)[0])
     assert cells_of(text, "Web, self-generated")[1] == "–"
     assert cells_of(text, "Web, difference")[1] == "–"
-    row = next(csv.DictReader(io.StringIO(to_csv(result_tables.performance(data)))))
+    row = next(csv.DictReader(io.StringIO(to_csv(result_tables.performance_tables(data)))))
     assert row["fiction_perplexity_sd"] == ""  # dense: one value
-    absent = [r for r in csv.DictReader(io.StringIO(to_csv(result_tables.performance(data))))
+    absent = [r for r in csv.DictReader(io.StringIO(to_csv(result_tables.performance_tables(data))))
               if r["row"] == "Web, self-generated"]  # fmt: skip
     assert {r["fiction_perplexity_mean"] for r in absent} == {""}
 
@@ -145,8 +136,8 @@ def test_what_was_not_run_is_a_dash_never_zero(study: Any) -> None:
 def test_fewer_seeds_in_one_cell_are_told(study: Any) -> None:
     frame, _ = compare(study)
     gone = (pl.col("source") == "web") & (pl.col("seed") == 1) & (pl.col("task") == "fiction")
-    data = Comparison(frame.filter(~gone), read_index(study.write()).study)
-    assert cells_of(to_markdown(result_tables.performance(data)[0]), "Web, real")[1].endswith("(n = 1)")
+    data = StudyResults(frame.filter(~gone), read_index(study.write()).study)
+    assert cells_of(to_markdown(result_tables.performance_tables(data)[0]), "Web, real")[1].endswith("(n = 1)")
 
 
 def test_data_table() -> None:

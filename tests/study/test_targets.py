@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
-from calibrant.reporting.pages.target import chosen_layout
 
 from calibrant.errors import InputError
 from calibrant.reporting.pages.layouts import LAYOUTS
+from calibrant.reporting.pages.target_page import chosen_layout
 from calibrant.reporting.results.index import parse_index
 from calibrant.study.config import resolve_config
 from calibrant.study.config_layers import along_axes, layer_folder, presets

@@ -32,7 +32,7 @@ def panels_of(data: StudyResults) -> list[Panel]:
     """The panels, mildest sparsity first; those that vary, where some do."""
     found = [
         Panel(sparsity, method, origin)
-        for sparsity, method in data.combinations()
+        for sparsity, method in data.combinations(anywhere=True)
         for origin in data.origins
         if amounts_of(data, Panel(sparsity, method, origin))
     ]

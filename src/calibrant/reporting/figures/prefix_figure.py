@@ -35,7 +35,7 @@ def panels_of(data: StudyResults) -> list[Panel]:
     """The panels with self-generated text, mildest sparsity first; those that vary, where some do."""
     found = [
         Panel(sparsity, method, source)
-        for sparsity, method in data.combinations()
+        for sparsity, method in data.combinations(anywhere=True)
         for source in data.sources
         if written(data, Panel(sparsity, method, source))
     ]

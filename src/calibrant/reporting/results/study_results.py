@@ -124,15 +124,29 @@ class StudyResults:
     # Which cells.
 
     def at(self, method: str, sparsity: str, source: str | None, origin: str | None, **other: Any) -> Cell:
-        """The cell of a text in the main setting, but for `samples`, `prefix_length` or `drop` if given."""
+        """The cell of a text in the main setting, but for `samples`, `prefix_length` or `drop` if given.
+
+        In a study that varies none of them for one text, the cell of that text, whatever its setting.
+        """
         if source is None:
             return Cell(method, sparsity)
+        only = self._only.get((method, sparsity, source, origin))
+        return (only or self.in_main_setting(method, sparsity, source, origin))._replace(**other)
+
+    def in_main_setting(self, method: str, sparsity: str, source: str, origin: str | None) -> Cell:
+        """The cell of a text in exactly the main setting, run or not."""
         prefix, drop = (None, None) if origin == "real" else (self.main.prefix_length, self.main.drop)
-        return Cell(method, sparsity, source, origin, self.main.samples, prefix, drop)._replace(**other)
+        return Cell(method, sparsity, source, origin, self.main.samples, prefix, drop)
+
+    @cached_property
+    def _only(self) -> dict[tuple[Any, ...], Cell]:
+        return {} if self.varied else {cell[:4]: cell for cell in self.cells}
 
     def text(self, source: str, origin: str, **other: Any) -> Text:
-        """A text in the main setting, but for `samples`, `prefix_length` or `drop` if given."""
-        return self.at("", "", source, origin, **other).text
+        """A text in the main setting, but for `samples`, `prefix_length` or `drop` if given (as `at`)."""
+        cells = {} if self.varied else {cell[2:4]: cell for cell in self.cells}
+        cell = cells.get((source, origin)) or self.in_main_setting("", "", source, origin)
+        return cell._replace(**other).text
 
     @cached_property
     def main_cells(self) -> list[Cell]:
@@ -173,9 +187,10 @@ class StudyResults:
         """Whether the cell was run."""
         return cell in self._known
 
-    def combinations(self) -> list[tuple[str, str]]:
-        """(sparsity, method) of the runs with data, mildest sparsity first."""
-        run = {(c.sparsity, c.method) for c in self.cells if c.source is not None}
+    def combinations(self, *, anywhere: bool = False) -> list[tuple[str, str]]:
+        """(sparsity, method) of the runs with data in the main setting (`anywhere`: in any), mildest sparsity first."""
+        cells = self.cells if anywhere else self.main_cells
+        run = {(c.sparsity, c.method) for c in cells if c.source is not None}
         return [(s, m) for s in self.sparsities for m in self.methods if (s, m) in run]
 
     def source_label(self, source: str) -> str:

@@ -17,7 +17,8 @@ def filter_table(data: StudyResults, decisions: Decisions) -> list[Table]:
     Δ is that rate minus real text.
     """
     measures, changed = data.measures, data.headline
-    found = {(*key, s): len(rates_of(data, (*key, s))) for key in data.combinations() for s in data.sources}
+    combinations = data.combinations(anywhere=True)
+    found = {(*key, s): len(rates_of(data, (*key, s))) for key in combinations for s in data.sources}
     # Methods and sparsities of which the study has one rate only stand in the tables of performance.
     keys = [key for key, count in found.items() if count > 1] or [key for key, count in found.items() if count]
     if not keys:

@@ -105,7 +105,7 @@ def by_measure(
             shown: list[Row] = []
             for label, cell in found:
                 shown.append(rows.cell_row(data, cell, label, measures, best))
-                paper = data.at(cell.method, cell.sparsity, None, "synthetic") if label == SYN else cell
+                paper = Cell(cell.method, cell.sparsity, None, "synthetic") if label == SYN else cell
                 shown += published_row(published, paper, measures)
             sections.append(Section(method_label(method), shown))
         reference = rows.references(data, sparsity, measures)
