@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from calibrant.calibration.perplexity_filter import drop_count
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
-from calibrant.study.grid import calibration_sets, full_rows, kept
-from calibrant.study.pool import rows_for
+from calibrant.study.grid import calibration_sets, full_rows
+from calibrant.study.row_counts import kept, rows_for
 from calibrant.study.targets import target_config
 from calibrant.study.work import counts, work
 

@@ -74,14 +74,26 @@ class SourceSettings(ReadingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleSettings(SourceSettings, BosSettings):
+class SeedSettings(Settings):
+    """How the sets of different seeds come from one text or generation."""
+
+    seed: int = setting(0, "number of the set's block; with --sets pool, seed of the draw", least=0, wanted="0 or more")
+    sets: str = setting(
+        "blocks",
+        "blocks: set k of m rows is the k-th block of m, so that the sets of different seeds share no row while there "
+        "are enough; pool: each is drawn at random from all rows, as the paper's are",
+        choices=("blocks", "pool"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings(SourceSettings, SeedSettings, BosSettings):
     """How windows of text are drawn from documents."""
 
     samples: int = setting(
         128, "sequences in a set (the paper uses 128)", least=1, most=MOST_ROWS, wanted="between 1 and 10,000,000"
     )
     length: int = setting(2048, "tokens in a sequence (the paper uses 2048)", least=2, wanted="2 or more tokens")
-    seed: int = setting(0, "seed of the draw", least=0, wanted="0 or more")
     packing: str = setting(
         "stream",
         "stream draws windows of the joined documents; document draws them from single documents longer than the "
@@ -188,8 +200,11 @@ class GenerateSettings(DecodingSettings, SourceSettings, BosSettings, ComputeSet
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterSettings(Settings):
-    """Which generated samples are dropped, and how many of the rest are drawn."""
+class FilterSettings(SeedSettings):
+    """Which generated samples are dropped, and how many of the rest are drawn.
+
+    With `take` and `sets` blocks, set k has the rows of which the k-th block of samples keeps `take`.
+    """
 
     drop: float = setting(
         0.2,
@@ -199,9 +214,8 @@ class FilterSettings(Settings):
         wanted="at least 0 and below 1 (0.2 drops a fifth)",
     )
     take: int | None = setting(
-        None, "draw so many of the rest without replacement; default: keep all", least=1, wanted="1 or more"
+        None, "a set of so many that are left, without replacement; default: keep all", least=1, wanted="1 or more"
     )
-    seed: int = setting(0, "seed of that draw", least=0, wanted="0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
