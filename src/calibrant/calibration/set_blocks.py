@@ -80,6 +80,6 @@ def overlap_note(found: Block, what: str, remedy: str) -> str:
     size = len(found.places)
     fit = found.available // size
     return (
-        f"note: --seed {found.number}: {found.available:,} {what} give {fit:,} set{'s' * (fit > 1)} of {size:,} without "
-        f"common ones, so this set shares some with those of earlier seeds; {remedy}"
+        f"note: --seed {found.number}: {found.available:,} {what} give {fit:,} set{'s' * (fit > 1)} of {size:,} "
+        f"without common ones, so this set shares some with those of earlier seeds; {remedy}"
     )

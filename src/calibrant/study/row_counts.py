@@ -18,8 +18,8 @@ def rows_for(needed: int, drop: float) -> int:
 
 
 def block_rows(needed: int, drop: float) -> int:
-    """The rows of a block of which filtering leaves exactly `needed`: the most, so that it drops the share that it says.
+    """The rows of a block of which filtering leaves exactly `needed`: the most, so that the share is dropped.
 
-    Of the fewest it would drop less: 8 of 9 rows are left at 0.2, as of 10.
+    Of the fewest, less is: filtering leaves 8 of 10 rows at 0.2, but of 9 rows too.
     """
     return rows_for(needed + 1, drop) - 1
