@@ -44,7 +44,6 @@ localrules:
     number_format,
     download_source,
     download_text,
-    filter,
     index,
     target_index,
 

@@ -3,13 +3,15 @@
 import json
 from fractions import Fraction
 from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_from_disk
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrant.artefacts.digest import sha256_file
@@ -20,6 +22,8 @@ from calibrant.cli.main import main
 from calibrant.errors import InputError
 from calibrant.scoring.score_table import SCORES
 from calibrant.settings.text_settings import FilterSettings
+from calibrant.stages.filtering import filter as filter_stage
+from calibrant.study.row_counts import block_rows, kept
 
 
 def make_table(n: int, length: int = 4) -> pa.Table:
@@ -116,16 +120,20 @@ def test_stage_records_what_was_dropped(tmp_path: Path, capsys: pytest.CaptureFi
     write_samples(samples, make_table(10), {"model": "tiny", "tokenizer_sha256": "7" * 64, "seed": 0})
     write_scores(scores, samples, [float(i) for i in range(10)])
     common = ["filter", "--samples", str(samples), "--output", str(output)]
-    assert main([*common, "--scores", str(scores), "--drop", "0.25", "--take", "4", "--seed", "1"]) == 0
-    kept = read_calibration_set(output)
-    assert len(kept) == 4
-    assert kept.table.schema.remove_metadata() == SCHEMA
-    assert kept.table["perplexity"].to_pylist() == kept.table["sample_id"].to_pylist()
-    assert kept.metadata["tokenizer_sha256"] == "7" * 64
-    assert kept.metadata["inputs"] == {"samples": sha256_file(samples), "scores": sha256_file(scores)}
+    drawn = ["--drop", "0.25", "--take", "4", "--seed", "1", "--sets", "pool"]
+    assert main([*common, "--scores", str(scores), *drawn]) == 0
+    taken = read_calibration_set(output)
+    assert len(taken) == 4
+    assert taken.table.schema.remove_metadata() == SCHEMA
+    assert taken.table["perplexity"].to_pylist() == taken.table["sample_id"].to_pylist()
+    assert taken.metadata["tokenizer_sha256"] == "7" * 64
+    assert taken.metadata["inputs"] == {"samples": sha256_file(samples), "scores": sha256_file(scores)}
     dropped = pq.read_table(tmp_path / "set.dropped.parquet")
     assert dropped["sample_id"].to_pylist() == [8, 9]
     assert dropped.column_names == [*SCHEMA.names, "reason"]
+
+    assert taken.metadata["settings"] == {"drop": 0.25, "take": 4}
+    assert "block" not in taken.metadata
 
     write_samples(samples, make_table(9), {})
     assert main([*common, "--scores", str(scores), "--drop", "0.2"]) == 2
@@ -134,6 +142,51 @@ def test_stage_records_what_was_dropped(tmp_path: Path, capsys: pytest.CaptureFi
     assert "needs --scores" in capsys.readouterr().err
     assert main([*common, "--drop", "0"]) == 0
     assert len(read_calibration_set(output)) == 9
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 9), st.integers(1, 4), st.sampled_from([0, 0.1, 0.2, 0.5, 0.9]), st.integers(0, 20), st.randoms())
+def test_blocks_of_rows_are_filtered_each_by_itself(take: int, seeds: int, drop: float, more: int, rng: Random) -> None:
+    size = block_rows(take, drop)
+    assert kept(size, drop) == take < kept(size + 1, drop)
+    rows = size * seeds + more
+    values = [float(rng.randrange(20)) for _ in range(rows)]
+    with TemporaryDirectory() as folder:
+        samples, scores, output = (Path(folder) / f"{name}.parquet" for name in ("gen", "scores", "set"))
+        write_samples(samples, make_table(rows), {})
+        write_scores(scores, samples, values)
+        for seed in range(seeds + more):
+            filter_stage(samples, output, FilterSettings(drop=drop, take=take, seed=seed), scores=scores)
+            found = read_calibration_set(output)
+            ids = found.table["sample_id"].to_pylist()
+            overlaps = (seed + 1) * size > rows
+            if not overlaps:
+                own = range(seed * size, (seed + 1) * size)
+                assert ids == sorted(sorted(own, key=lambda i: (values[i], i))[:take])
+            assert len(set(ids)) == take
+            dropped = pq.read_table(output.with_suffix(".dropped.parquet"))
+            assert dropped.num_rows == size - take
+            assert not set(dropped["sample_id"].to_pylist()) & set(ids)
+            assert found.metadata["settings"] == {"drop": drop, "take": take, "sets": "blocks"}
+            assert found.metadata["block"] == {
+                "number": seed,
+                "rows": size,
+                "available": rows,
+                "overlaps_earlier": overlaps,
+            }
+
+
+def test_one_set_fits_where_filtering_leaves_just_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples, scores, output = tmp_path / "gen.parquet", tmp_path / "scores.parquet", tmp_path / "set.parquet"
+    write_samples(samples, make_table(9), {})
+    write_scores(scores, samples, [float(i) for i in range(9)])
+    filter_stage(samples, output, FilterSettings(drop=0.2, take=8, seed=0), scores=scores)  # a block has 10 rows
+    assert read_calibration_set(output).table["sample_id"].to_pylist() == list(range(8))
+    assert capsys.readouterr().err == ""
+    filter_stage(samples, output, FilterSettings(drop=0.2, take=8, seed=1), scores=scores)
+    assert "note: --seed 1: 9 samples give 1 set of 9 without common ones" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"^--take 9: only 8 samples are left"):
+        filter_stage(samples, output, FilterSettings(drop=0.2, take=9), scores=scores)
 
 
 def test_another_programs_file_can_be_filtered(tmp_path: Path) -> None:

@@ -92,6 +92,15 @@ def test_single_document_windows(lengths: list[int], n: int, length: int, seed: 
         assert window.ids == list(range(start, start + length))
 
 
+def test_sets_of_one_pool_are_what_they_were() -> None:
+    """Drawn by the code before there were blocks: the presets of the paper's models draw so."""
+    encoded = [(i, [100 * i + j for j in range(size)]) for i, size in enumerate([12, 30, 7, 25])]
+    stream = sample_stream(encoded, [-1, -2], 4, 5, generator(3))
+    assert [(w.ids[0], w.documents) for w in stream] == [(306, [3]), (101, [1]), (5, [0]), (109, [1])]
+    single = sample_single(encoded, 3, 5, generator(3))
+    assert [(w.ids[0], w.documents) for w in single] == [(6, [0]), (102, [1]), (200, [2])]
+
+
 @pytest.mark.parametrize("packing", ["stream", "document"])
 def test_a_set_depends_on_its_seed_alone(tiny_model_dir: Path, packing: str) -> None:
     tokenizer = load_tokenizer(tiny_model_dir)
@@ -132,6 +141,7 @@ def test_stage_writes_a_described_set(tiny_model_dir: Path, tmp_path: Path) -> N
         "packing": "stream",
         "separator": "\n\n",
         "bos": False,
+        "sets": "blocks",
     }
     assert samples.metadata["tokenizer_sha256"] == tokenizer_sha256(tiny_model_dir)
     assert samples.table["origin"].to_pylist() == ["real"] * 5

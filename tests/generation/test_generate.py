@@ -186,6 +186,26 @@ def test_a_killed_run_resumes_to_the_same_bytes(
     assert whole.read_bytes() == cut.read_bytes()
 
 
+def test_more_samples_begin_with_the_same_rows_and_take_up_finished_ones(
+    tiny_model_dir: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set that is a block of rows is the same whatever comes behind it."""
+    few, many, fresh = (tmp_path / f"{name}.parquet" for name in ("few", "many", "fresh"))
+    with monkeypatch.context() as patch:
+        patch.setattr(PartialRows, "remove", lambda self: None)
+        assert main(stage(corpus, tiny_model_dir, few, samples=40)) == 0  # of 12 documents
+    few.with_name("few.parquet.partial").rename(tmp_path / "many.parquet.partial")
+    waves: list[int] = []
+    save = PartialRows.save
+    with monkeypatch.context() as patch:
+        patch.setattr(PartialRows, "save", lambda self, wave, rows: (waves.append(wave), save(self, wave, rows)))
+        assert main(stage(corpus, tiny_model_dir, many, samples=80)) == 0
+    assert waves == list(range(13, 27))  # waves of three: the 14th had one row of three
+    assert main(stage(corpus, tiny_model_dir, fresh, samples=80)) == 0
+    assert many.read_bytes() == fresh.read_bytes()
+    assert pq.read_table(few).to_pylist() == pq.read_table(many).slice(0, 40).to_pylist()
+
+
 def test_partial_work_for_other_inputs_or_damaged_is_not_taken_up(tmp_path: Path) -> None:
     rows = [Generated(0, (1, 2), "length", None), Generated(1, (1, 3), "end_of_text", 2)]
     store = PartialRows(tmp_path / "x.parquet", {"seed": 0})

@@ -1,5 +1,6 @@
 """Pools that are large enough: against brute force and by hand."""
 
+import math
 from typing import Any
 
 import pytest
@@ -7,13 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibrant.calibration.perplexity_filter import drop_count
+from calibrant.calibration.set_blocks import block
 from calibrant.errors import InputError
 from calibrant.study.config import resolve_config
-from calibrant.study.grid import calibration_sets, full_rows, kept
-from calibrant.study.pool import rows_for
+from calibrant.study.config_layers import preset_names
+from calibrant.study.grid import calibration_sets, full_rows
+from calibrant.study.pool import filtered_first
+from calibrant.study.row_counts import block_rows, kept, rows_for
 from calibrant.study.targets import target_config
-from calibrant.study.work import counts, work
+from calibrant.study.work import counts, jobs, work
 
+POOL = {"length": 512, "sets": "pool"}
 GRID = {"methods": ["wanda"], "sparsities": ["0.6"], "origins": ["synthetic"], "samples": [8, 32], "drops": [0, 0.29]}
 
 
@@ -29,8 +34,62 @@ def test_the_smallest_pool_of_which_enough_is_left(needed: int, drop: float) -> 
     assert rows == 1 or (rows - 1) - drop_count(drop, rows - 1) < needed
 
 
+@given(needed=st.integers(1, 3000), drop=st.sampled_from([0.0, 0.01, 0.2, 0.29, 0.5, 0.97]))
+def test_a_block_drops_the_share_that_is_asked_for(needed: int, drop: float) -> None:
+    rows = block_rows(needed, drop)
+    assert kept(rows, drop) == needed < kept(rows + 1, drop)
+    assert drop * (rows + 1) - 1 <= rows - needed <= drop * rows  # to a row
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=3),
+    drops=st.lists(st.sampled_from([0, 0.1, 0.29, 0.5, 0.9]), min_size=1, max_size=3),
+    seeds=st.lists(st.integers(1, 6), min_size=1, max_size=2),
+    end=st.sampled_from(["suppress", "stop"]),
+)
+def test_there_are_rows_for_the_blocks_of_all_seeds(
+    sizes: list[int], drops: list[float], seeds: list[int], end: str
+) -> None:
+    grids = [{**GRID, "samples": sizes, "drops": drops, "seeds": count} for count in seeds]
+    config = resolve_config(study(grids=grids, generation={"samples": "enough", "end_of_text": end}))
+    rows = full_rows(config)
+    needed = []
+    for key in calibration_sets(config):
+        if end == "stop":  # windows of the filtered pool, and a tenth more
+            assert kept(rows, key.drop) >= 1.1 * (key.seed + 1) * key.samples
+            needed.append(rows_for(math.ceil(1.1 * (key.seed + 1) * key.samples), key.drop))
+        else:
+            needed.append((key.seed + 1) * block_rows(key.samples, key.drop))
+            assert not block(key.seed, block_rows(key.samples, key.drop), rows).overlaps
+    assert rows == max(needed)
+
+
+def test_pools_are_filtered_whole_unless_sets_are_blocks_of_their_rows() -> None:
+    for changes, filtered in (
+        ({}, False),
+        ({"calibration": {"sets": "pool"}}, True),
+        ({"generation": {"end_of_text": "stop"}}, True),
+        ({"generation": {"retokenise": True}}, True),
+    ):
+        config = resolve_config({"preset": "smollm2-135m", "experiment": "sources", **changes})
+        assert ("filter" in jobs(work([config]))) == filtered_first(config) == filtered
+
+
+def test_who_draws_from_a_pool() -> None:
+    sets = {
+        name: resolve_config({"preset": name, "experiment": "sources"})["calibration"]["sets"]
+        for name in preset_names()
+    }
+    blocks = {"smollm2-135m", "small", "tiny"}
+    assert sets == {name: "blocks" if name in blocks else "pool" for name in sets}
+    authors = resolve_config({"preset": "tiny", "experiment": "sources", "compat": "authors"})
+    assert authors["calibration"]["sets"] == "pool"
+    default = resolve_config({"preset": "smollm2-135m", "experiment": "sources"})
+    assert default["generation"]["samples"] == 2 * 10  # of 10 rows 8 are left
+
+
 def test_the_sets_of_all_seeds_fit_into_a_pool_side_by_side() -> None:
-    config = resolve_config(study())
+    config = resolve_config(study(calibration=POOL))
     by_hand = next(n for n in range(1, 1000) if n - drop_count(0.29, n) >= 3 * 32)
     assert (config["generation"]["samples"], config["generation"]["tokens"]) == (by_hand, 0)
     found = counts(work([config]))
@@ -41,8 +100,10 @@ def test_the_sets_of_all_seeds_fit_into_a_pool_side_by_side() -> None:
 
 
 def test_more_seeds_in_one_grid_and_several_grids() -> None:
-    config = resolve_config(study(grids=[{**GRID, "drops": [0]}, {**GRID, "drops": [0], "samples": [4], "seeds": 5}]))
+    grids = [{**GRID, "drops": [0]}, {**GRID, "drops": [0], "samples": [4], "seeds": 5}]
+    config = resolve_config(study(grids=grids, calibration=POOL))
     assert config["generation"]["samples"] == 3 * 32 + 2 * 4  # of seeds 3 and 4 there are only the small sets
+    assert resolve_config(study(grids=grids))["generation"]["samples"] == 3 * 32  # blocks of 4 lie among those of 32
 
 
 def test_rows_that_end_early_are_written_until_they_hold_enough_tokens() -> None:
@@ -54,9 +115,10 @@ def test_rows_that_end_early_are_written_until_they_hold_enough_tokens() -> None
     assert counts(work([config]))["samples in each pool"] == rows
 
 
-def test_a_study_without_generated_text_needs_none() -> None:
+def test_a_study_without_generated_text_has_enough_for_a_target() -> None:
     config = resolve_config(study(grids=[{**GRID, "origins": ["real"]}]))
-    assert config["generation"]["samples"] == 1
+    assert config["generation"]["samples"] == 3 * 10  # 3 seeds of the preset's 8, of which a fifth is dropped
+    assert counts(work([target_config(study(grids=[{**GRID, "origins": ["real"]}]), "table2")]))["masks"] > 0
     assert "samples in each pool" not in counts(work([config]))
 
 

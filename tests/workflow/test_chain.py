@@ -30,11 +30,7 @@ CHAIN = [
     ),
     (
         "filter --samples hand/generated/stories-p4.parquet --scores hand/scores/generated/stories-p4.parquet"
-        " --drop 0.2",
-        "filtered/stories-p4-d0.2.parquet",
-    ),
-    (
-        "filter --samples hand/filtered/stories-p4-d0.2.parquet --drop 0 --take 4 --seed 0",
+        " --drop 0.2 --take 4 --seed 0",
         "sets/stories-p4-d0.2-n4-s0.parquet",
     ),
     (

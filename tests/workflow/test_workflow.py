@@ -47,7 +47,7 @@ def test_touched_files_rerun_nothing(finished_study: Workspace) -> None:
     ("module", "reruns", "keeps"),
     [
         ("reporting/inference/statistics.py", {"summarize"}, {"evaluate", "prune", "generate"}),
-        ("pruning/methods/selection.py", {"prune", "evaluate"}, {"generate", "score", "sample", "filter"}),
+        ("pruning/methods/selection.py", {"prune", "evaluate"}, {"generate", "score", "sample", "draw"}),
         ("calibration/windows.py", {"sample"}, {"generate", "download_model"}),
         ("sources/cleaning.py", {"download_source"}, set()),
     ],
@@ -69,7 +69,8 @@ def test_editing_a_module_reruns_the_stages_that_use_it(
 @pytest.mark.parametrize(
     ("change", "reruns", "keeps"),
     [
-        ({"filter": {"drop": 0.5}}, {"filter", "draw", "dense_statistics", "prune"}, {"generate", "score", "sample"}),
+        ({"filter": {"drop": 0.5}}, {"draw", "dense_statistics", "prune"}, {"generate", "score", "sample"}),
+        ({"calibration": {"sets": "pool"}}, {"sample", "filter", "draw", "prune"}, {"generate"}),
         (
             {
                 "grids": [
@@ -78,11 +79,11 @@ def test_editing_a_module_reruns_the_stages_that_use_it(
                 ]
             },
             {"prune", "evaluate"},
-            {"generate", "score", "sample", "filter", "draw", "dense_statistics", "evaluate_dense"},
+            {"generate", "score", "sample", "draw", "dense_statistics", "evaluate_dense"},
         ),
         ({"generation": {"temperature": 0.9}}, {"generate", "score"}, {"sample", "evaluate_dense"}),
         ({"evaluation": {"text_tokens": 256}}, {"evaluate", "evaluate_dense"}, {"prune", "generate"}),
-        ({"seeds": 2}, {"sample", "draw", "prune"}, {"generate", "filter"}),
+        ({"seeds": 2}, {"sample", "draw", "prune"}, {"generate"}),
     ],
 )
 def test_changing_a_setting_reruns_what_it_concerns(

@@ -2,6 +2,9 @@
 # Whether generated rows are of other lengths than a set's, or are to be tokenised anew: sets are windows of them then.
 REPACKED = repacked(config)
 
+# Whether pools are filtered as a whole: a set that is a block of its rows filters those alone.
+FILTERED_FIRST = filtered_first(config)
+
 
 rule sample:
     """Draw {wildcards.n} windows of real text from {wildcards.source}, seed {wildcards.seed}."""
@@ -29,23 +32,26 @@ rule sample:
         " --source {wildcards.source:q} --output {output:q} &> {log:q}"
 
 
-rule filter:
-    """Drop the share {wildcards.drop} of the generated samples of {wildcards.source}, those of highest perplexity."""
-    input:
-        samples=f"{DATA}/generated/{{source}}-p{{prefix}}.parquet",
-        scores=f"{DATA}/scores/generated/{{source}}-p{{prefix}}.parquet",
-    output:
-        kept=f"{DATA}/filtered/{{source}}-p{{prefix}}-d{{drop}}.parquet",
-        dropped=f"{DATA}/filtered/{{source}}-p{{prefix}}-d{{drop}}.dropped.parquet",
-    log:
-        f"{DATA}/logs/filter/{{source}}-p{{prefix}}-d{{drop}}.log",
-    conda:
-        "../../envs/cpu.yaml"
-    params:
-        code=code("filter"),
-    shell:
-        "python workflow/scripts/filter.py --samples {input.samples:q} --scores {input.scores:q}"
-        " --drop {wildcards.drop:q} --output {output.kept:q} &> {log:q}"
+if FILTERED_FIRST:
+
+    rule filter:
+        """Drop the share {wildcards.drop} of the generated samples of {wildcards.source}, those of highest perplexity."""
+        input:
+            samples=f"{DATA}/generated/{{source}}-p{{prefix}}.parquet",
+            scores=f"{DATA}/scores/generated/{{source}}-p{{prefix}}.parquet",
+        output:
+            kept=f"{DATA}/filtered/{{source}}-p{{prefix}}-d{{drop}}.parquet",
+            dropped=f"{DATA}/filtered/{{source}}-p{{prefix}}-d{{drop}}.dropped.parquet",
+        log:
+            f"{DATA}/logs/filter/{{source}}-p{{prefix}}-d{{drop}}.log",
+        localrule: True
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            code=code("filter"),
+        shell:
+            "python workflow/scripts/filter.py --samples {input.samples:q} --scores {input.scores:q}"
+            " --drop {wildcards.drop:q} --output {output.kept:q} &> {log:q}"
 
 
 if REPACKED:
@@ -73,7 +79,7 @@ if REPACKED:
             " --samples {wildcards.n:q} --seed {wildcards.seed:q} {params.options:q}"
             " --source {wildcards.source:q} --output {output:q} &> {log:q}"
 
-else:
+elif FILTERED_FIRST:
 
     rule draw:
         """Draw {wildcards.n} of the generated samples of {wildcards.source} that are left, seed {wildcards.seed}."""
@@ -87,7 +93,31 @@ else:
         conda:
             "../../envs/cpu.yaml"
         params:
+            options=literal(flags("filter", sets="pool")),
             code=code("filter"),
         shell:
             "python workflow/scripts/filter.py --samples {input:q} --drop 0 --take {wildcards.n:q}"
-            " --seed {wildcards.seed:q} --output {output:q} &> {log:q}"
+            " --seed {wildcards.seed:q} {params.options:q} --output {output:q} &> {log:q}"
+
+else:
+
+    rule draw:
+        """Filter block {wildcards.seed} of the generated samples of {wildcards.source}, of which {wildcards.n} are left."""
+        input:
+            samples=f"{DATA}/generated/{{source}}-p{{prefix}}.parquet",
+            scores=f"{DATA}/scores/generated/{{source}}-p{{prefix}}.parquet",
+        output:
+            kept=f"{DATA}/sets/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.parquet",
+            dropped=f"{DATA}/sets/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.dropped.parquet",
+        log:
+            f"{DATA}/logs/draw/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.log",
+        localrule: True
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            options=literal(flags("filter", sets="blocks")),
+            code=code("filter"),
+        shell:
+            "python workflow/scripts/filter.py --samples {input.samples:q} --scores {input.scores:q}"
+            " --drop {wildcards.drop:q} --take {wildcards.n:q} --seed {wildcards.seed:q} {params.options:q}"
+            " --output {output.kept:q} &> {log:q}"

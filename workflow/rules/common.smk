@@ -31,7 +31,7 @@ from calibrant.study.inspected_masks import compared, heldout_set
 from calibrant.study.paths import StudyPaths
 from calibrant.study.local_files import local_files
 from calibrant.study.report_inputs import report_files
-from calibrant.study.pool import repacked
+from calibrant.study.pool import filtered_first, repacked
 from calibrant.study.resources import gpus, request, shape_for_requests
 from calibrant.study.targets import PAPER, target_config, target_files
 from calibrant.study.validation import suggest
@@ -260,7 +260,8 @@ def statistics_output(path):
 def window_options(**others):
     """The options of windows of text, real or generated."""
     chosen = config["calibration"]
-    return flags("sample", length=chosen["length"], joining=chosen["joining"], bos=chosen["bos"], **others)
+    shared = {name: chosen[name] for name in ("length", "sets", "joining", "bos")}
+    return flags("sample", **shared, **others)
 
 
 def packing(source):

@@ -67,16 +67,25 @@ def take_samples(table: pa.Table, n: int, seed: int) -> pa.Table:
     Raises:
         InputError: fewer rows are there, or rows differ in length (they end early and have to be packed first).
     """
-    if n > table.num_rows:
-        raise InputError(f"--take {n}: only {table.num_rows} samples are left; generate more or drop fewer")
+    check_takable(table, n, table.num_rows)
+    rows = np.sort(generator(seed).choice(table.num_rows, size=n, replace=False, shuffle=False))
+    return table.take(pa.array(rows))
+
+
+def check_takable(table: pa.Table, n: int, left: int) -> None:
+    """Refuse to take `n` rows where only `left` are left of a table, or where its rows differ in length.
+
+    Raises:
+        InputError: says how many there are, or which lengths, and what to do.
+    """
+    if n > left:
+        raise InputError(f"--take {n}: only {left} samples are left; generate more or drop fewer")
     lengths = np.unique(table["input_ids"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False))
     if len(lengths) > 1:
         raise InputError(
             f"--take {n}: rows have {lengths.min()} to {lengths.max()} tokens, as --end-of-text stop makes them; "
             "filter without --take, then pack them with calibrant sample --documents"
         )
-    rows = np.sort(generator(seed).choice(table.num_rows, size=n, replace=False, shuffle=False))
-    return table.take(pa.array(rows))
 
 
 def complete(table: pa.Table) -> pa.Table:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from calibrant.artefacts.metadata_forms import keys, number, optional, sha256, text, whole
+from calibrant.artefacts.metadata_forms import keys, number, optional, sha256, text, truth, whole
 from calibrant.artefacts.parquet import read_table, write_table
 from calibrant.artefacts.table_form import Column, TableForm
 from calibrant.errors import InputError, shown
@@ -46,6 +46,7 @@ SAMPLES = TableForm(
             "settings": keys({}),
             "inputs": keys({}),
             "seed": optional(whole()),
+            "block": keys({"number": whole(), "rows": whole(1), "available": whole(1), "overlaps_earlier": truth}),
             "model_ends": optional(keys({}, {"share": optional(number(0, 1))})),
         },
     ),

@@ -1,11 +1,13 @@
-"""Draw n windows of L tokens from documents: from their concatenation, or from single long documents.
+"""Draw n windows of L tokens at random from documents: from their concatenation, or from single long documents.
 
-The published pruning codes use both (Wanda concatenates for WikiText-2 and takes single documents for C4), which
-confounds the source with the sampler; here the sampler is a recorded setting, the same for every source.
+Every seed draws from the whole text; `window_blocks` cuts sets that share nothing. The published pruning codes use both
+(Wanda concatenates for WikiText-2 and takes single documents for C4), which confounds the source with the sampler; here
+the sampler is a recorded setting, the same for every source.
 """
 
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +52,52 @@ def window_offsets(total: int, n: int, length: int, rng: np.random.Generator) ->
     return rng.permutation(offsets)
 
 
+@dataclass(frozen=True)
+class Stream:
+    """Documents joined: their token ids, and where each document lies in them (start, end, index)."""
+
+    ids: "array[int]"
+    bounds: list[tuple[int, int, int]]
+
+    def window(self, offset: int, length: int) -> Window:
+        """The `length` tokens from `offset` on, and the documents of which it holds a token."""
+        first = max(bisect_right(self.bounds, offset, key=lambda bound: bound[0]) - 1, 0)
+        last = bisect_right(self.bounds, offset + length - 1, key=lambda bound: bound[0])
+        touched = [d for start, end, d in self.bounds[first:last] if end > offset and start < offset + length]
+        return Window(self.ids[offset : offset + length].tolist(), touched)
+
+
+def read_stream(encoded: Iterable[tuple[int, list[int]]], separator: Sequence[int], enough: int) -> Stream:
+    """Join documents by `separator` until they hold `enough` tokens or end; empty documents are passed over.
+
+    `encoded` yields (document index, token ids) in the order of the stream.
+    """
+    stream = Stream(array("i"), [])
+    for index, tokens in encoded:
+        if not tokens:
+            continue
+        if stream.ids:
+            stream.ids.extend(separator)
+        stream.bounds.append((len(stream.ids), len(stream.ids) + len(tokens), index))
+        stream.ids.extend(tokens)
+        if len(stream.ids) >= enough:
+            break
+    return stream
+
+
+def check_stream(stream: Stream, n: int, length: int, where: str) -> None:
+    """Refuse a stream that holds fewer than `n` windows of `length` tokens.
+
+    Raises:
+        InputError: the message gives both counts of tokens.
+    """
+    if len(stream.ids) < n * length:
+        raise InputError(
+            f"{where}: too little text: {len(stream.ids):,} tokens in {len(stream.bounds):,} documents, but {n:,} "
+            f"samples of {length:,} tokens need {n * length:,}; lower --samples or --length, or give more documents"
+        )
+
+
 def sample_stream(
     encoded: Iterable[tuple[int, list[int]]],
     separator: Sequence[int],
@@ -66,30 +114,9 @@ def sample_stream(
     Raises:
         InputError: the documents hold fewer than n·length tokens; the message gives both counts.
     """
-    ids: list[int] = []
-    bounds: list[tuple[int, int, int]] = []  # start, end, document
-    for index, tokens in encoded:
-        if not tokens:
-            continue
-        if ids:
-            ids.extend(separator)
-        bounds.append((len(ids), len(ids) + len(tokens), index))
-        ids.extend(tokens)
-        if len(ids) >= OVERSAMPLE * n * length:
-            break
-    if len(ids) < n * length:
-        raise InputError(
-            f"{where}: too little text: {len(ids):,} tokens in {len(bounds):,} documents, but {n:,} samples of "
-            f"{length:,} tokens need {n * length:,}; lower --samples or --length, or give more documents"
-        )
-    starts = [b[0] for b in bounds]
-    windows = []
-    for offset in window_offsets(len(ids), n, length, rng).tolist():
-        first = max(bisect_right(starts, offset) - 1, 0)
-        last = bisect_right(starts, offset + length - 1)
-        touched = [d for start, end, d in bounds[first:last] if end > offset and start < offset + length]
-        windows.append(Window(ids[offset : offset + length], touched))
-    return windows
+    stream = read_stream(encoded, separator, OVERSAMPLE * n * length)
+    check_stream(stream, n, length, where)
+    return [stream.window(offset, length) for offset in window_offsets(len(stream.ids), n, length, rng).tolist()]
 
 
 def sample_single(
@@ -122,6 +149,26 @@ def sample_single(
     )
 
 
+def encoded_text(
+    documents: Documents,
+    tokenizer: Any,
+    tokenizer_hash: str,
+    order: Sequence[int],
+    packing: str,
+    separator: str,
+    joining: str,
+) -> tuple[Iterator[tuple[int, list[int]]], list[int]]:
+    """The tokens of documents in `order`, tokenised as they are read, and those of the separator between them.
+
+    Raises:
+        InputError: the documents were tokenised with another tokenizer.
+    """
+    joined = packing == "stream" and joining == "text"
+    encoded = encode_documents(tokenizer, tokenizer_hash, documents, order, joined=joined)
+    needed = packing == "stream" and separator
+    return encoded, (encode_following if joined else encode)(tokenizer, [separator])[0] if needed else []
+
+
 def sample_documents(
     documents: Documents,
     tokenizer: Any,
@@ -149,25 +196,34 @@ def sample_documents(
     """
     rng = generator(seed)
     order = rng.permutation(len(documents)).tolist()
-    joined = packing == "stream" and joining == "text"
-    encoded = encode_documents(tokenizer, tokenizer_hash, documents, order, joined=joined)
-    where = f"documents {documents.path}" if documents.path else "documents"
-    head = [] if first is None else [first]
-    own = length - len(head)
+    encoded, between = encoded_text(documents, tokenizer, tokenizer_hash, order, packing, separator, joining)
+    where = documents_shown(documents)
+    own = length - (first is not None)
     if packing == "stream":
-        between = (encode_following if joined else encode)(tokenizer, [separator])[0] if separator else []
         windows = sample_stream(encoded, between, samples, own, rng, where)
     else:
         windows = sample_single(encoded, samples, own, rng, where)
+    return window_table(windows, documents, tokenizer, first)
+
+
+def window_table(windows: Sequence[Window], documents: Documents, tokenizer: Any, first: int | None) -> pa.Table:
+    """Windows as the rows of a calibration set (columns as `sample_set.SCHEMA`), behind the token `first` if any."""
+    n = len(windows)
+    head = [] if first is None else [first]
     return pa.table(
         {
-            "sample_id": pa.array(range(samples), pa.int64()),
+            "sample_id": pa.array(range(n), pa.int64()),
             "input_ids": pa.array([head + w.ids for w in windows], pa.list_(pa.int32())),
             "text": pa.array([decode(tokenizer, w.ids) for w in windows], pa.string()),
-            "source": pa.array([documents.source] * samples, pa.string()),
-            "origin": pa.array([documents.origin] * samples, pa.string()),
+            "source": pa.array([documents.source] * n, pa.string()),
+            "origin": pa.array([documents.origin] * n, pa.string()),
             "doc_ids": pa.array([[documents.ids[d] for d in w.documents] for w in windows], pa.list_(pa.string())),
-            "prefix_length": pa.array([0] * samples, pa.int32()),
-            "perplexity": pa.nulls(samples, pa.float32()),
+            "prefix_length": pa.array([0] * n, pa.int32()),
+            "perplexity": pa.nulls(n, pa.float32()),
         }
     )
+
+
+def documents_shown(documents: Documents) -> str:
+    """How messages call the documents: by their file, where they have one."""
+    return f"documents {documents.path}" if documents.path else "documents"

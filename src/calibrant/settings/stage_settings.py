@@ -12,9 +12,9 @@ from calibrant.settings.batches import EVALUATION_TOKENS, EVALUATION_TOKENS_GPU,
 from calibrant.settings.compute_settings import ComputeSettings, PassSettings
 from calibrant.settings.method_options import METHODS
 from calibrant.settings.setting import Settings, setting
+from calibrant.settings.shared_settings import BosSettings
 from calibrant.settings.sparsity import parse_sparsity
 from calibrant.settings.text_settings import (
-    BosSettings,
     ContaminationSettings,
     FilterSettings,
     GenerateSettings,

@@ -1,49 +1,13 @@
 """The settings of stages that make or compare text: how it is read, drawn, generated, filtered."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from calibrant.errors import InputError, shown
 from calibrant.settings.compute_settings import ComputeSettings
-from calibrant.settings.setting import Settings, described, setting
+from calibrant.settings.setting import Settings, setting
+from calibrant.settings.shared_settings import BosSettings, ReadingSettings, SeedSettings, SourceSettings
 
 MOST_ROWS = 10_000_000  # of a set, or words in a shingle: far beyond use, within memory
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadingSettings(Settings):
-    """How files of documents are read."""
-
-    text_key: str = setting("text", "column, or key of JSONL, that holds the text", metavar="NAME")
-    paragraphs: bool = setting(
-        False, "divide plain text files (.txt, .md) into documents at blank lines; each is one document by default"
-    )
-
-    @property
-    def reading(self) -> dict[str, Any]:
-        """These settings alone, as `read_documents` takes them."""
-        return {each.name: getattr(self, each.name) for each in described(ReadingSettings)}
-
-    @property
-    def unusual_reading(self) -> dict[str, Any]:
-        """Those of them that differ from the default, for an artefact's record."""
-        usual = {each.name: each.default for each in described(ReadingSettings)}
-        return {name: value for name, value in self.reading.items() if value != usual[name]}
-
-
-@dataclass(frozen=True, kw_only=True)
-class BosSettings(Settings):
-    """Whether windows and rows begin with the token that some tokenizers put before every text.
-
-    It is no token of the text or of a prefix, and none to predict; a window of a length holds one token of text less.
-    """
-
-    bos: str = setting(
-        "auto",
-        "beginning-of-text token at the head of every window or row, as one of its tokens: auto, where the model's "
-        "tokenizer itself puts one; always; never",
-        choices=("auto", "always", "never"),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,25 +27,13 @@ class TaskSettings(ReadingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceSettings(ReadingSettings):
-    """How documents are read and what their source is called."""
-
-    source: str | None = setting(
-        None,
-        "name of the text source; default: the rows' own, else the file's name (its folder's where that is just "
-        "documents, data, text or train)",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleSettings(SourceSettings, BosSettings):
+class SampleSettings(SourceSettings, SeedSettings, BosSettings):
     """How windows of text are drawn from documents."""
 
     samples: int = setting(
         128, "sequences in a set (the paper uses 128)", least=1, most=MOST_ROWS, wanted="between 1 and 10,000,000"
     )
     length: int = setting(2048, "tokens in a sequence (the paper uses 2048)", least=2, wanted="2 or more tokens")
-    seed: int = setting(0, "seed of the draw", least=0, wanted="0 or more")
     packing: str = setting(
         "stream",
         "stream draws windows of the joined documents; document draws them from single documents longer than the "
@@ -188,8 +140,11 @@ class GenerateSettings(DecodingSettings, SourceSettings, BosSettings, ComputeSet
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterSettings(Settings):
-    """Which generated samples are dropped, and how many of the rest are drawn."""
+class FilterSettings(SeedSettings):
+    """Which generated samples are dropped, and how many of the rest are drawn.
+
+    With `take` and `sets` blocks, set k has the rows of which the k-th block of samples keeps `take`.
+    """
 
     drop: float = setting(
         0.2,
@@ -199,9 +154,8 @@ class FilterSettings(Settings):
         wanted="at least 0 and below 1 (0.2 drops a fifth)",
     )
     take: int | None = setting(
-        None, "draw so many of the rest without replacement; default: keep all", least=1, wanted="1 or more"
+        None, "a set of so many that are left, without replacement; default: keep all", least=1, wanted="1 or more"
     )
-    seed: int = setting(0, "seed of that draw", least=0, wanted="0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

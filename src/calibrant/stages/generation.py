@@ -38,7 +38,7 @@ def generate(
     """Let a model continue the beginnings of documents; returns what the file records about itself.
 
     Finished rows lie in `<output>.partial/`; the same call after an interruption goes on there and ends with the same
-    bytes.
+    bytes. So does one that asks for more rows or fewer, since rows are what they are, however many there will be.
 
     Raises:
         InputError: a file, a model or an engine that cannot be used, or rows longer than the model has positions.
@@ -88,7 +88,8 @@ def generate(
     vocabulary = Vocabulary(tuple(drawable), len(tokenizer))
     bos = begins(prompts.rows[0].prefix, tokenizer)
     metadata = _metadata(checkpoint, found, settings, bos, engine, dtype, device.type, batch_size)
-    store = PartialRows(output, metadata)
+    decides = {key: value for key, value in metadata["settings"].items() if key not in ("samples", "tokens")}
+    store = PartialRows(output, {**metadata, "settings": decides})
     meter = Meter(prompts.rows, show=not settings.quiet)
     if (beginnings := len({row.prefix for row in prompts.rows})) < settings.samples and prompts.passes > 1:
         print(

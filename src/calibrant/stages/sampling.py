@@ -1,6 +1,7 @@
 """Stage sample: documents in, calibration set out."""
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ def sample(
 ) -> dict[str, Any]:
     """Draw a calibration set of windows of text; returns what the file records about itself.
 
+    A set that shares windows with those of earlier seeds, since the text has too few, is noted on standard error.
+
     Raises:
         InputError: a file or a tokenizer that cannot be used, or too little text.
     """
@@ -36,6 +39,8 @@ def sample(
     from calibrant.calibration.first_token import first_token
     from calibrant.calibration.following_text import joins_by_token
     from calibrant.calibration.sample_set import write_samples
+    from calibrant.calibration.set_blocks import overlap_note
+    from calibrant.calibration.window_blocks import sample_block
     from calibrant.calibration.windows import sample_documents
     from calibrant.models.checkpoint.checkpoint import open_checkpoint
     from calibrant.models.checkpoint.loading import load_tokenizer
@@ -49,18 +54,21 @@ def sample(
     if settings.retokenise:
         found = dataclasses.replace(found, token_ids=None)
     first = first_token(tokenizer, settings.bos, checkpoint.vocabulary)
-    table = sample_documents(
-        found,
-        tokenizer,
-        tokenizer_hash,
-        samples=settings.samples,
-        length=settings.length,
-        seed=settings.seed,
-        packing=settings.packing,
-        separator=separator,
-        joining=settings.joining,
-        first=first,
-    )
+    how: dict[str, Any] = {
+        "samples": settings.samples,
+        "length": settings.length,
+        "packing": settings.packing,
+        "separator": separator,
+        "joining": settings.joining,
+        "first": first,
+    }
+    block = None
+    if settings.sets == "blocks":
+        table, block = sample_block(found, tokenizer, tokenizer_hash, number=settings.seed, **how)
+        if note := overlap_note(block, f"windows of {found.source}", "give more documents, or lower --samples"):
+            print(note, file=sys.stderr)
+    else:
+        table = sample_documents(found, tokenizer, tokenizer_hash, seed=settings.seed, **how)
     # Recorded where it makes a difference: byte-level tokens are the same either way.
     joined = settings.packing == "stream" and settings.joining == "text" and not joins_by_token(tokenizer)
     metadata = {
@@ -77,10 +85,12 @@ def sample(
             "packing": settings.packing,
             "separator": separator if settings.packing == "stream" else None,
             "bos": first is not None,
+            **({"sets": "blocks"} if block else {}),
             **({"joining": "text"} if joined else {}),
             **({"retokenise": True} if settings.retokenise else {}),
             **settings.unusual_reading,
         },
+        **({"block": block.record} if block else {}),
         "inputs": {"documents": found.sha256},
     }
     write_samples(output, table, metadata)

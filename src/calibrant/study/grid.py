@@ -4,11 +4,11 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.settings.sparsity import NM, parse_sparsity
+from calibrant.study.row_counts import kept
 
 WITHOUT_DATA = ("dense", "magnitude")
 MOST_SETS = 100_000  # of a grid; the paper's largest has some hundreds
@@ -104,11 +104,6 @@ def full_rows(config: Mapping[str, Any]) -> int:
     """What a pool of generated text amounts to in rows of full length: its samples, or the tokens at which it ends."""
     samples, tokens = int(config["generation"]["samples"]), int(config["generation"]["tokens"])
     return min(samples, math.ceil(tokens / config["calibration"]["length"])) if tokens else samples
-
-
-def kept(rows: int, drop: float) -> int:
-    """How many of `rows` filtering leaves, as `calibrant filter` counts: rows - floor(drop · rows)."""
-    return rows - math.floor(Decimal(str(drop)) * rows)
 
 
 def reads_dense_statistics(method: str, options: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from calibrant.study.grid import Run, SetKey, calibration_sets, full_rows, reads_dense_statistics, runs
 from calibrant.study.paths import reads
+from calibrant.study.pool import filtered_first
 from calibrant.study.report_inputs import report_files
 
 
@@ -87,7 +88,9 @@ def jobs(work: Work) -> dict[str, int]:
         "sample": real,
         "generate": len(work.pools),
         "score": len(work.scored),
-        "filter": len({(key.pool, key.drop) for key in work.sets if key.origin == "synthetic"}),
+        "filter": len({(key.pool, key.drop) for key in work.sets if key.origin == "synthetic"})
+        if filtered_first(config)
+        else 0,
         "draw": len(work.sets) - real,
         "dense statistics": len(work.dense_statistics),
         "prune": len(work.masks),

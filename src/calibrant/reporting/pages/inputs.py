@@ -3,15 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from calibrant.artefacts.atomic import read_json
+from calibrant.calibration.shared_rows import shared_share
 from calibrant.errors import InputError
 from calibrant.reporting.inference.decisions import Decisions
 from calibrant.reporting.results.cells import Cell, Text
-from calibrant.reporting.results.index import Index, Study, default_label
+from calibrant.reporting.results.index import Index, Run, Study, default_label
 from calibrant.reporting.results.published import published_for
 from calibrant.reporting.results.records import Record, brief
 from calibrant.reporting.results.result_frame import collect
@@ -117,7 +119,22 @@ def read_inputs(index: Index) -> Inputs:
         read_similarity(index.similarity),
         read_contamination(index.contamination),
         {(p.kind, p.name): read_sidecar(p.path) for p in index.provenance},
+        shared_rows(index.runs),
     )
+
+
+def shared_rows(runs: Sequence[Run]) -> dict[Text, float]:
+    """Of each text that has several sets, the share of rows that two of them have in common, on average.
+
+    Raises:
+        InputError: a set is missing or malformed.
+    """
+    sets: dict[Text, dict[str, Path]] = {}
+    for run in runs:
+        if run.calibration is not None and run.source is not None and run.origin is not None:
+            text = Text(run.source, run.origin, run.samples, run.prefix_length, run.drop)
+            sets.setdefault(text, {})[run.calibration] = Path(run.calibration)
+    return {text: shared_share(list(found.values())) for text, found in sets.items() if len(found) > 1}
 
 
 def read_sidecar(path: str) -> dict[str, Any]:

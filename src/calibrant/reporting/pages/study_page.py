@@ -12,7 +12,7 @@ from calibrant.reporting.figures.performance_figure import performance_drawing
 from calibrant.reporting.figures.prefix_figure import prefix_drawing
 from calibrant.reporting.inference.conclusions import judge_study
 from calibrant.reporting.inference.decisions import Decisions
-from calibrant.reporting.inference.sentences import Statement, found, further, limitations
+from calibrant.reporting.inference.statements import Statement, found, further, limitations
 from calibrant.reporting.pages.common_sections import asked, browser, calibration_text, closing, text_tables
 from calibrant.reporting.pages.inputs import Inputs
 from calibrant.reporting.pages.report import Report
