@@ -81,9 +81,13 @@ class Scope:
         """The methods that were run at all of these sparsities."""
         return [m for m in self.methods if all((m, s) in self.sets for s in sparsities)]
 
-    def models(self, sparsity: str) -> dict[tuple[str, str], float]:
-        """The mean of the methods at a sparsity."""
-        return over_methods(self.methods_at(sparsity), sparsity)
+    def models(self, sparsity: str, origin: str = "real") -> dict[tuple[str, str], float]:
+        """The mean of the methods at a sparsity that were run on texts of this origin, in the main setting.
+
+        A study may run generated text with fewer methods than real text, as the paper's Table 3 does.
+        """
+        run = [m for m in self.methods_at(sparsity) if self.texts({(m, sparsity): 1.0}, origin)]
+        return over_methods(run, sparsity)
 
     def texts(self, models: Models, origin: str, **other: Any) -> dict[str, Text]:
         """The texts, by source, on which all these models were calibrated."""

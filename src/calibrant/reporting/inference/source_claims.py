@@ -23,8 +23,8 @@ def small_below_half(scope: Scope) -> Answer:
 
 
 def pairs_alike(scope: Scope, sparsity: str, origin: str) -> Answer:
-    """Whether the texts of all sources are alike at a sparsity: the joint test of their range."""
-    models = scope.models(sparsity)
+    """Whether the texts of all sources are alike at a sparsity: each pair of them, which all must be."""
+    models = scope.models(sparsity, origin)
     texts = scope.texts(models, origin)
     label = scope.data.source_label
     contrasts = [
