@@ -1,4 +1,4 @@
-"""How often each conclusion is decided rightly, wrongly, or not at all, in simulated studies of which the truth is known.
+"""How often each conclusion is decided rightly, wrongly, or not at all, in studies that are simulated from a known truth.
 
     .venv/bin/python benchmarks/simulated_conclusions.py --replicas 100            # both designs, four worlds
     .venv/bin/python benchmarks/simulated_conclusions.py --coverage                # of 95 % intervals of the gain
@@ -204,7 +204,8 @@ def table(designs: Sequence[str], worlds: Sequence[str], replicas: int, seed: in
 def coverage(replicas: int, seed: int) -> list[list[str]]:
     """How often the interval of the gain holds the true one, in the published world of the paper's design."""
     full = world_of("paper", "published")
-    kept = {c: mean for c, mean in full.means.items() if c.sparsity == "0.6" and c[4:] in ((128, None, None), (128, 4, 0.2))}
+    main = [(128, None, None), (128, 4, 0.2)]
+    kept = {c: mean for c, mean in full.means.items() if c.sparsity == "0.6" and c[4:] in main}
     rows = []
     for sets in SETS:
         world = replace(full, means=kept, sds={c: full.sds[c] for c in kept}, language={}, seeds=sets)
@@ -216,9 +217,12 @@ def coverage(replicas: int, seed: int) -> list[list[str]]:
             outcome = choose_outcome(data)
             assert outcome is not None
             found = gain(Scope(data, outcome), "0.6")
-            assert found is not None and found.estimate.low is not None and found.estimate.high is not None
-            held += found.estimate.low <= true <= found.estimate.high
-            widths.append(found.estimate.high - found.estimate.low)
+            assert found is not None
+            low, high = found.estimate.low, found.estimate.high
+            assert low is not None
+            assert high is not None
+            held += low <= true <= high
+            widths.append(high - low)
         rows.append([str(sets), f"{100 * held / replicas:.1f}", f"{float(np.mean(widths)):.3f}"])
     return rows
 
@@ -238,7 +242,8 @@ def main() -> None:
     parser.add_argument("--coverage", action="store_true", help="of the intervals of the gain, instead")
     options = parser.parse_args()
     if options.coverage:
-        print(markdown(["sets of each text", "holds the gain, %", "mean width"], coverage(options.replicas, options.seed)))
+        rows = coverage(options.replicas, options.seed)
+        print(markdown(["sets of each text", "holds the gain, %", "mean width"], rows))
         return
     gc.disable()  # nothing here goes in circles, and it takes a tenth of the time
     rows = table(options.design, options.world, options.replicas, options.seed)

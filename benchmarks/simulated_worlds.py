@@ -9,10 +9,10 @@ A world gives every run a true mean and deviation between sets, as scores (point
 
 The deviation between sets falls with the number of samples as published, stays in `null`, and rises in the last two.
 
-Where the paper gives no number, these are chosen to agree with its words: means at 0.3 to 0.5, 0.65 and 4:8, DSnoT's and
-OWL's there, generated text besides Table 2, amounts (a wave of 0.2 points), prefixes and filter rates
-of Figure 4 and Table 4, magnitude pruning, perplexities besides Table 2, and deviations besides Table 1 (0.2 points; 0.1
-below 50 %; 0.4 % of the perplexity).
+Where the paper gives no number, these are chosen to agree with its words: means at 0.3 to 0.5, 0.65 and 4:8, DSnoT's
+and OWL's there, generated text besides Table 2, amounts (a wave of 0.2 points), the prefixes of Figure 4, the filter
+rates of Table 4, magnitude pruning, perplexities besides Table 2, and deviations besides Table 1 (0.2 points; 0.1 below
+50 %; 0.4 % of the perplexity).
 """
 
 import math
@@ -142,8 +142,8 @@ def paper() -> World:
     means |= {at._replace(prefix_length=p): means[at] + shift for p, shift in PREFIXES.items()}
     means |= {at._replace(drop=d): means[at] + shift for d, shift in DROPS.items()}
     for cell, mean in means.items():
-        base = sds.get(cell._replace(samples=128), 0.1 if ":" not in cell.sparsity and share(cell.sparsity) < 0.5 else 0.2)
-        sds[cell] = base * math.sqrt(128 / (cell.samples or 128))
+        plausible = 0.1 if share(cell.sparsity) < 0.5 else 0.2
+        sds[cell] = sds.get(cell._replace(samples=128), plausible) * math.sqrt(128 / (cell.samples or 128))
         language.setdefault(cell, -100 * math.log(9.6) + 1.5 * (mean - 64))
     rows = [("dclm", source, "word", 3, value, None) for source, value in JACCARD.items()]
     columns = ["reference", "source", "unit", "n", "jaccard", "exact"]
