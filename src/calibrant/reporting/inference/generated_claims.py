@@ -15,7 +15,7 @@ NONE = "no real and generated text of one source at that sparsity"
 
 
 def gain(scope: Scope, sparsity: str, *, methods: Sequence[str] = (), **other: float) -> Contrast | None:
-    """Generated minus real text, mean of these methods (by default those with both) and of the sources that have both."""
+    """Generated minus real text, mean of these methods (or those with generated text) and of the sources with both."""
     models = over_methods(methods, sparsity) if methods else scope.models(sparsity, "synthetic")
     real, written = scope.texts(models, "real"), scope.texts(models, "synthetic", **other)
     both = [s for s in written if s in real]
