@@ -1,4 +1,4 @@
-"""How often each conclusion is decided rightly, wrongly, or not at all, in studies that are simulated from a known truth.
+"""How often each conclusion is decided rightly, wrongly, or not at all, in simulated studies of known truth.
 
     .venv/bin/python benchmarks/simulated_conclusions.py --replicas 100            # both designs, four worlds
     .venv/bin/python benchmarks/simulated_conclusions.py --coverage                # of 95 % intervals of the gain
@@ -245,7 +245,7 @@ def main() -> None:
         rows = coverage(options.replicas, options.seed)
         print(markdown(["sets of each text", "holds the gain, %", "mean width"], rows))
         return
-    gc.disable()  # nothing here goes in circles, and it takes a tenth of the time
+    gc.disable()  # a tenth of the time; polars' frames and the results hold no circles
     rows = table(options.design, options.world, options.replicas, options.seed)
     print(markdown(["design", "conclusion", *options.world, "reason"], rows))
 

@@ -247,7 +247,10 @@ def would_decide(scope: Scope, answer: Answer, tested: int) -> str:
     verdict: after correction for the tests of the family, and for each of the answer's differences at once.
     """
     shown = answer.shown
-    if answer.p is None or shown is None or shown.estimate.error is None:
+    if answer.p is None or shown is None:
+        return ""
+    estimate, corrected = shown.widest or (shown.estimate, 1)
+    if estimate.error is None:
         return ""
     measure = next((m for m in scope.data.measures if m.key == shown.question.measure), scope.outcome)
     equal = answer.margin is not None
@@ -255,9 +258,9 @@ def would_decide(scope: Scope, answer: Answer, tested: int) -> str:
     what = f"hold no difference within ± {effect:.2g} {shown.unit}" if equal else f"find {effect:.2g} {shown.unit}"
     if shown.unit == LOG_RATIO:
         effect, what = math.log(2), "find a deviation that is halved"
-    each_of = len(answer.contrasts)
-    chance = statistics.power(shown.estimate, effect, alike=equal, tests=tested, each_of=each_of)
-    needed = statistics.sets_needed(shown.estimate, shown.sets, effect, alike=equal, tests=tested, each_of=each_of)
+    each_of, tests = len(answer.contrasts), tested * corrected
+    chance = statistics.power(estimate, effect, alike=equal, tests=tests, each_of=each_of)
+    needed = statistics.sets_needed(estimate, shown.sets, effect, alike=equal, tests=tests, each_of=each_of)
     if chance is None:
         return ""
     more = f"; {number(needed, 0)} sets of each text would have 80 %" if needed else ""

@@ -1,6 +1,7 @@
 """How far best and worst lie apart, without the luck of having chosen them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +9,7 @@ from scipy.special import stdtr, stdtrit
 
 from calibrant.reporting.inference.contrasts import Contrast, Models, Question, over_methods, set_values
 from calibrant.reporting.inference.scope import Scope
-from calibrant.reporting.inference.statistics import ALPHA, NO_SPREAD, Estimate, estimate
+from calibrant.reporting.inference.statistics import ALPHA, NO_SPREAD, Estimate, by_t, estimate
 from calibrant.reporting.results.cells import Cell, Text
 from calibrant.reporting.results.study_results import Seeds
 
@@ -71,12 +72,13 @@ def texts_against_methods(
         sets.append(np.array([[values[seed] for values in by_method] for seed in shared]))
     across = pairs(len(texts))[:, :, None] * np.full(len(kinds), 1 / len(kinds))
     along = np.full(len(texts), 1 / len(texts))[:, None] * pairs(len(kinds))[:, None, :]
-    found = larger_range(sets, across, along)
+    found, widest = larger_range(sets, across, along)
     fewest = min(map(len, sets))
     told = f"t of each pair of texts against each pair of methods, over {fewest} sets of each text"
     models = over_methods(methods, sparsity)
     cells = [text.cell(*model) for model in models for text in texts.values()]
-    return _contrast(scope, label, found, told, fewest, cells)
+    corrected = max(len(across), len(along))
+    return replace(_contrast(scope, label, found, told, fewest, cells), widest=(widest, corrected))
 
 
 def pairs(number: int) -> Array:
@@ -85,13 +87,14 @@ def pairs(number: int) -> Array:
     return np.array([unit[i] - unit[j] for i in range(number) for j in range(number) if i != j])
 
 
-def larger_range(sets: Sequence[Array], one: Array, other: Array) -> Estimate:
+def larger_range(sets: Sequence[Array], one: Array, other: Array) -> tuple[Estimate, Estimate]:
     """How much larger one range of true means is than another, by a union-intersection test.
 
     A range is its largest difference. The first is larger where one of its differences exceeds each of the other's:
     linear contrasts by t (Satterthwaite), all of which must lie above zero (no correction), for one of the first's
     differences (Bonferroni's correction over them). The interval is of the values that this test, either way round,
-    does not reject. It holds at least 95 %, whatever the means, and spends no seeds on choosing.
+    does not reject. It holds at least 95 %, whatever the means, and spends no seeds on choosing. Beside it the linear
+    contrast with the largest error, which says what such a study can find.
 
     Args:
         sets: of each text the values of its sets, a column for each thing that was measured on a set.
@@ -106,7 +109,8 @@ def larger_range(sets: Sequence[Array], one: Array, other: Array) -> Estimate:
     mean = float(np.einsum("atk,tk->a", one, means).max() - np.einsum("atk,tk->a", other, means).max())
     number = sum(map(len, sets))
     if (error <= NO_SPREAD * max(1.0, float(np.abs(means).max()))).any():
-        return Estimate(mean, None, number)
+        bare = Estimate(mean, None, number)
+        return bare, bare
     free = np.array([len(values) - 1 for values in sets])
     df = parts.sum(axis=2) ** 2 / (parts**2 / free).sum(axis=2)
     first, second = len(one), len(other)
@@ -114,7 +118,9 @@ def larger_range(sets: Sequence[Array], one: Array, other: Array) -> Estimate:
     high = (centre + stdtrit(df, 1 - ALPHA / second / 2) * error).max(axis=0).min()
     above = first * 2 * stdtr(df, -centre / error).max(axis=1).min()
     below = second * 2 * stdtr(df, centre / error).max(axis=0).min()
-    return Estimate(mean, None, number, float(low), float(high), min(1.0, float(above if mean > 0 else below)))
+    found = Estimate(mean, None, number, float(low), float(high), min(1.0, float(above if mean > 0 else below)))
+    last = np.unravel_index(error.argmax(), error.shape)
+    return found, by_t(float(centre[last]), float(error[last]), float(df[last]), number)
 
 
 def gaps(groups: Mapping[str, Seeds]) -> Seeds:
