@@ -1,7 +1,9 @@
 """Simulated studies of known truth: what the rules decide is right (at length: benchmarks/simulated_conclusions.py)."""
 
+import re
 import sys
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +61,22 @@ def test_a_reason_says_what_would_decide() -> None:
     found, _ = tally(world_of("five-seeds", "published"), 3, seed=8)
     assert "sets of each text would have 80 %" in found["alike_whatever_source"].reason
     assert "a deviation that is halved" in found["deviation_falls_with_amount"].reason
+
+
+def test_the_example_of_the_page_runs(study: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/claims.md").read_text(), re.DOTALL)
+    assert "data/STUDY/index.json" in block
+    exec(compile(block.replace("data/STUDY/index.json", str(study.write())), "docs/claims.md", "exec"), {})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [claim.name for claim in CLAIMS]
+
+
+def test_the_page_lists_every_conclusion_and_what_is_simulated_of_it() -> None:
+    page = (ROOT / "docs/claims.md").read_text()
+    listed = page.split("## The claims")[1].split("**Choices")[0]
+    assert listed.count("\n| ") - 1 == len(CLAIMS)
+    assert [row.split(" | ")[1] for row in listed.split("|---|---|---|---|\n")[1].splitlines() if row] == [
+        claim.section for claim in CLAIMS
+    ]
 
 
 def test_results_are_those_of_the_frame() -> None:
