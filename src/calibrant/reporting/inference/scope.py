@@ -31,6 +31,7 @@ class Scope:
     outcome: Measure
     scores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCORES))
     similarity: Mapping[str, float] = field(default_factory=dict)
+    _texts: dict[Any, dict[str, Text]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def training(self) -> Sequence[str]:
@@ -91,8 +92,11 @@ class Scope:
 
     def texts(self, models: Models, origin: str, **other: Any) -> dict[str, Text]:
         """The texts, by source, on which all these models were calibrated."""
-        found = {s: self.data.text(s, origin, **other) for s in self.data.sources}
-        return {s: text for s, text in found.items() if models and self.complete(models, text)}
+        key = (*models, origin, *other.items())
+        if key not in self._texts:  # asked again by many claims
+            found = {s: self.data.text(s, origin, **other) for s in self.data.sources}
+            self._texts[key] = {s: text for s, text in found.items() if models and self.complete(models, text)}
+        return self._texts[key]
 
     def complete(self, models: Models, text: Text) -> bool:
         """Whether a text has a set on which all these models were calibrated."""
