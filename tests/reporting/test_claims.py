@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from calibrant.reporting.inference.evidence import Evidence, gather, to_training
 from claim_worlds import SIMILARITY, SOURCES, STUDY, WORLDS, World, generated, grid, text_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrant.errors import InputError
 from calibrant.reporting.inference.conclusions import CLAIMS, Claim, Judgement, judge
-from calibrant.reporting.inference.evidence import Evidence, gather, to_training
 from calibrant.reporting.results import published
 from calibrant.reporting.results.cells import Cell
 from calibrant.reporting.results.study_results import StudyResults

@@ -4,13 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+from calibrant.reporting.inference.best import best_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layout_frames import make_frame, make_study
 from scipy import stats
 
 from calibrant.reporting.figures import amount_figure as amount
-from calibrant.reporting.inference.best import best_rows
 from calibrant.reporting.inference.effects import effects
 from calibrant.reporting.inference.ranges import value_range
 from calibrant.reporting.inference.superiority import superiority

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from calibrant.reporting.inference.finding import Finding
 from scipy import stats
 
 from calibrant.reporting.figures import performance_figure
 from calibrant.reporting.inference import findings, method_findings, statistics
-from calibrant.reporting.inference.finding import Finding
 from calibrant.reporting.results.index import Index, read_index
 from calibrant.reporting.results.result_frame import collect
 from calibrant.reporting.results.samples import SCORES, read_scores

@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 import pytest
 from artefact_files import write_mask_file
+from calibrant.reporting.inference.cell_differences import differences
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table, write_table
 from calibrant.errors import InputError
-from calibrant.reporting.inference.cell_differences import differences
 from calibrant.reporting.results.cells import share
 from calibrant.reporting.results.index import Study, Task, default_label, parse_index, read_index
 from calibrant.reporting.results.measures import find_measures, in_sentence

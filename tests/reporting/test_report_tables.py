@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from calibrant.reporting.inference.cell_differences import by_source
 from scipy import stats
 
-from calibrant.reporting.inference.cell_differences import by_source
 from calibrant.reporting.inference.statistics import Estimate, estimate
 from calibrant.reporting.results.index import read_index
 from calibrant.reporting.results.numbers import number, p_value

@@ -11,6 +11,7 @@ from calibrant.reporting.inference.source_claims import beforehand
 from calibrant.reporting.results.cells import Text, sparsity_label
 
 PLATEAU = 128  # samples
+LOG_RATIO = "log ratio"  # unit of a trend of deviations
 
 
 def does_not_matter(scope: Scope) -> Answer:

@@ -1,5 +1,6 @@
 """The paper's conclusions and a study's own comparisons, one row each, judged together by the study's runs."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from calibrant.reporting.inference import generated_claims as generated
 from calibrant.reporting.inference import setting_claims as setting
 from calibrant.reporting.inference import source_claims as source
 from calibrant.reporting.inference import statistics
+from calibrant.reporting.inference.amount_claims import LOG_RATIO
 from calibrant.reporting.inference.answers import UNDECIDED, Answer, every, without
 from calibrant.reporting.inference.scope import Scope, effect_of, to_training
 from calibrant.reporting.inference.statistics import ALPHA
@@ -225,7 +227,8 @@ def _judgement(scope: Scope, claim: Claim, answer: Answer, p_holm: float | None,
     verdict = answer.side if p_holm is not None and p_holm < ALPHA else UNDECIDED
     if verdict != UNDECIDED:
         return Judgement(claim, answer, verdict, p_holm)
-    return Judgement(claim, answer, verdict, p_holm, answer.reason or _why(answer, tested), would_decide(scope, answer))
+    reason = answer.reason or _why(answer, tested)
+    return Judgement(claim, answer, verdict, p_holm, reason, would_decide(scope, answer, tested))
 
 
 def _why(answer: Answer, tested: int) -> str:
@@ -236,25 +239,32 @@ def _why(answer: Answer, tested: int) -> str:
     return f"the intervals of {len(answer.contrasts)} differences, corrected for their number, leave both open"
 
 
-def would_decide(scope: Scope, answer: Answer) -> str:
-    """The power that a study had, uncorrected, and the sets of each text that would have 80 %; empty without a test.
+def would_decide(scope: Scope, answer: Answer, tested: int) -> str:
+    """The least power that a study had, and the sets of each text that would have 80 %; empty without a test.
 
     The power to find the smallest difference worth finding; for a claim of equivalence, to hold a true zero within the
-    margin. Never that to find the difference that was seen, which only says its p-value again.
+    margin. Never that to find the difference that was seen, which only says its p-value again. It is that of the
+    verdict: after correction for the tests of the family, and for each of the answer's differences at once.
     """
     shown = answer.shown
-    if answer.p is None or shown is None or shown.estimate.error is None:
+    if answer.p is None or shown is None:
+        return ""
+    estimate, corrected = shown.widest or (shown.estimate, 1)
+    if estimate.error is None:
         return ""
     measure = next((m for m in scope.data.measures if m.key == shown.question.measure), scope.outcome)
     equal = answer.margin is not None
     effect = answer.margin if answer.margin is not None else effect_of(measure)
-    chance = statistics.power(shown.estimate, effect, alike=equal)
-    needed = statistics.sets_needed(shown.estimate, shown.sets, effect, alike=equal)
+    what = f"hold no difference within ± {effect:.2g} {shown.unit}" if equal else f"find {effect:.2g} {shown.unit}"
+    if shown.unit == LOG_RATIO:
+        effect, what = math.log(2), "find a deviation that is halved"
+    each_of, tests = len(answer.contrasts), tested * corrected
+    chance = statistics.power(estimate, effect, alike=equal, tests=tests, each_of=each_of)
+    needed = statistics.sets_needed(estimate, shown.sets, effect, alike=equal, tests=tests, each_of=each_of)
     if chance is None:
         return ""
-    what = f"hold no difference within ± {effect:.2g}" if equal else f"find {effect:.2g}"
     more = f"; {number(needed, 0)} sets of each text would have 80 %" if needed else ""
     if chance >= statistics.POWER:
-        more = ", so that it may be near that size" if not equal else ", so that it may be near that limit"
-    each = " in the difference shown" if len(answer.contrasts) > 1 else ""
-    return f"power to {what} {shown.unit}{each}: {100 * chance:.0f} % with {shown.sets}{more}"
+        more = f", so that it may be near that {'limit' if equal else 'size'}"
+    each = f" in each of {each_of} differences" if each_of > 1 else ""
+    return f"power to {what}{each}, after correction: at least {100 * chance:.0f} % with {shown.sets} sets{more}"

@@ -46,6 +46,7 @@ class Contrast:
         question: what it is about.
         cells: the runs behind it.
         reach: the same with sources as a sample of sources: a second interval, never a verdict.
+        widest: of a test that is made of many, the least precise and the number that is corrected for.
         readable: false where the measure is at chance, so that no side may be named.
         turned: whether the question is put the other way round.
     """
@@ -58,6 +59,7 @@ class Contrast:
     question: Question
     cells: tuple[Cell, ...] = ()
     reach: Estimate | None = None
+    widest: tuple[Estimate, int] | None = None
     readable: bool = True
     turned: bool = False
 

@@ -1,63 +1,126 @@
-"""How far best and worst lie apart, without the luck of having chosen them: by split halves."""
+"""How far best and worst lie apart, without the luck of having chosen them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
-from calibrant.reporting.inference.contrasts import Contrast, Models, Question, set_values
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtr, stdtrit
+
+from calibrant.reporting.inference.contrasts import Contrast, Models, Question, over_methods, set_values
 from calibrant.reporting.inference.scope import Scope
-from calibrant.reporting.inference.statistics import estimate
-from calibrant.reporting.results.cells import Text
+from calibrant.reporting.inference.statistics import ALPHA, NO_SPREAD, Estimate, by_t, estimate
+from calibrant.reporting.results.cells import Cell, Text
 from calibrant.reporting.results.study_results import Seeds
 
-Part = tuple[Any, Mapping[str, Text], float]  # models (or models by name), texts by source, weight
+Array = npt.NDArray[np.float64]
+Part = tuple[Models, Mapping[str, Text], float]  # models, texts by source, weight
 
 
 def gap_contrast(scope: Scope, parts: Sequence[Part], label: str) -> Contrast | None:
-    """A weighted sum of gaps over seeds; None with too few.
+    """A weighted sum of gaps between texts over seeds, by split halves; None with too few.
 
     Args:
         scope: the study.
-        parts: of each gap the models, the texts and the weight. One combination of models: the gap is between texts.
-            Several by name: it is between these, each averaged over the texts.
+        parts: of each gap the models, the texts and the weight.
         label: what is compared with what.
     """
     each: list[tuple[Seeds, float]] = []
     cells, sets = [], []
     for models, texts, weight in parts:
-        by_name = all(isinstance(value, Mapping) for value in models.values())
-        kinds: Mapping[str, Models] = models if by_name else {"": models}
-        values = {
-            (k, s): set_values(scope.data, scope.outcome, m, t) for k, m in kinds.items() for s, t in texts.items()
-        }
-        groups = _means(values, kinds, texts) if by_name else {s: values["", s] for s in texts}
+        groups = {s: set_values(scope.data, scope.outcome, models, text) for s, text in texts.items()}
         each.append((gaps(groups), weight))
-        cells += [text.cell(*model) for m in kinds.values() for model in m for text in texts.values()]
-        sets += [len(v) for v in values.values()]
+        cells += [text.cell(*model) for model in models for text in texts.values()]
+        sets += [len(v) for v in groups.values()]
     shared = [seed for seed in each[0][0] if all(seed in found for found, _ in each)]
     if not shared:
         return None
     found = estimate([sum(weight * values[seed] for values, weight in each) for seed in shared])
-    question = Question(scope.outcome.key, (), (), 0.0)
+    told = f"t of gaps, chosen on one half of the seeds and measured on {len(shared)}"
+    return _contrast(scope, label, found, told, min(sets), cells)
+
+
+def _contrast(scope: Scope, label: str, found: Estimate, told: str, sets: int, cells: Sequence[Cell]) -> Contrast:
     used = tuple(dict.fromkeys(cells))
     guesses = sum(scope.data.is_at_chance(cell, scope.outcome) for cell in used)
     return Contrast(
         label,
         found,
         scope.outcome.unit_of_scores,
-        f"t of gaps, chosen on one half of the seeds and measured on {len(shared)}",
-        min(sets),
-        question._replace(models=((("gap", label), 1.0),)),
+        told,
+        sets,
+        Question(scope.outcome.key, ((("gap", label), 1.0),), ()),
         used,
         readable=not scope.data.guesses(scope.outcome) and 2 * guesses <= len(used),
     )
 
 
-def _means(
-    values: Mapping[tuple[str, str], Seeds], kinds: Mapping[str, Models], texts: Mapping[str, Text]
-) -> dict[str, Seeds]:
-    """The mean over texts of each kind, for the seeds that all have."""
-    shared = [s for s in next(iter(values.values())) if all(s in each for each in values.values())]
-    return {k: {seed: sum(values[k, s][seed] for s in texts) / len(texts) for seed in shared} for k in kinds}
+def texts_against_methods(
+    scope: Scope, methods: Sequence[str], sparsity: str, texts: Mapping[str, Text], label: str
+) -> Contrast | None:
+    """The range of the texts, each the mean of the methods, minus that of the methods, each the mean of the texts.
+
+    None where a text has fewer than two sets on which every method was calibrated.
+    """
+    kinds = [{(m, sparsity): 1.0} for m in methods]
+    sets = []
+    for text in texts.values():
+        by_method = [set_values(scope.data, scope.outcome, models, text) for models in kinds]
+        shared = [seed for seed in by_method[0] if all(seed in values for values in by_method)]
+        if len(shared) < 2:
+            return None
+        sets.append(np.array([[values[seed] for values in by_method] for seed in shared]))
+    across = pairs(len(texts))[:, :, None] * np.full(len(kinds), 1 / len(kinds))
+    along = np.full(len(texts), 1 / len(texts))[:, None] * pairs(len(kinds))[:, None, :]
+    found, widest = larger_range(sets, across, along)
+    fewest = min(map(len, sets))
+    told = f"t of each pair of texts against each pair of methods, over {fewest} sets of each text"
+    models = over_methods(methods, sparsity)
+    cells = [text.cell(*model) for model in models for text in texts.values()]
+    corrected = max(len(across), len(along))
+    return replace(_contrast(scope, label, found, told, fewest, cells), widest=(widest, corrected))
+
+
+def pairs(number: int) -> Array:
+    """The differences of each two of so many things, either way round, as rows of weights."""
+    unit = np.eye(number)
+    return np.array([unit[i] - unit[j] for i in range(number) for j in range(number) if i != j])
+
+
+def larger_range(sets: Sequence[Array], one: Array, other: Array) -> tuple[Estimate, Estimate]:
+    """How much larger one range of true means is than another, by a union-intersection test.
+
+    A range is its largest difference. The first is larger where one of its differences exceeds each of the other's:
+    linear contrasts by t (Satterthwaite), all of which must lie above zero (no correction), for one of the first's
+    differences (Bonferroni's correction over them). The interval is of the values that this test, either way round,
+    does not reject. It holds at least 95 %, whatever the means, and spends no seeds on choosing. Beside it the linear
+    contrast with the largest error, which says what such a study can find.
+
+    Args:
+        sets: of each text the values of its sets, a column for each thing that was measured on a set.
+        one, other: weights of the differences in either range: differences, texts, columns.
+    """
+    means = np.array([values.mean(axis=0) for values in sets])
+    spread = np.array([np.atleast_2d(np.cov(values, rowvar=False)) / len(values) for values in sets])
+    weights = one[:, None] - other[None]
+    centre = np.einsum("abtk,tk->ab", weights, means)
+    parts = np.einsum("abtk,tkl,abtl->abt", weights, spread, weights).clip(0)
+    error = np.sqrt(parts.sum(axis=2))
+    mean = float(np.einsum("atk,tk->a", one, means).max() - np.einsum("atk,tk->a", other, means).max())
+    number = sum(map(len, sets))
+    if (error <= NO_SPREAD * max(1.0, float(np.abs(means).max()))).any():
+        bare = Estimate(mean, None, number)
+        return bare, bare
+    free = np.array([len(values) - 1 for values in sets])
+    df = parts.sum(axis=2) ** 2 / (parts**2 / free).sum(axis=2)
+    first, second = len(one), len(other)
+    low = (centre - stdtrit(df, 1 - ALPHA / first / 2) * error).min(axis=1).max()
+    high = (centre + stdtrit(df, 1 - ALPHA / second / 2) * error).max(axis=0).min()
+    above = first * 2 * stdtr(df, -centre / error).max(axis=1).min()
+    below = second * 2 * stdtr(df, centre / error).max(axis=0).min()
+    found = Estimate(mean, None, number, float(low), float(high), min(1.0, float(above if mean > 0 else below)))
+    last = np.unravel_index(error.argmax(), error.shape)
+    return found, by_t(float(centre[last]), float(error[last]), float(df[last]), number)
 
 
 def gaps(groups: Mapping[str, Seeds]) -> Seeds:

@@ -15,8 +15,8 @@ NONE = "no real and generated text of one source at that sparsity"
 
 
 def gain(scope: Scope, sparsity: str, *, methods: Sequence[str] = (), **other: float) -> Contrast | None:
-    """Generated minus real text, mean of these methods (all by default) and of the sources that have both."""
-    models = over_methods(methods, sparsity) if methods else scope.models(sparsity)
+    """Generated minus real text, mean of these methods (or those with generated text) and of the sources with both."""
+    models = over_methods(methods, sparsity) if methods else scope.models(sparsity, "synthetic")
     real, written = scope.texts(models, "real"), scope.texts(models, "synthetic", **other)
     both = [s for s in written if s in real]
     if not both:
@@ -62,7 +62,7 @@ def beats_training_data(scope: Scope) -> Answer:
 
 def over_training(scope: Scope, sparsity: str) -> Contrast | None:
     """Generated text of all sources minus real training data, at a sparsity."""
-    models = scope.models(sparsity)
+    models = scope.models(sparsity, "synthetic")
     written = scope.texts(models, "synthetic")
     training = [text for s, text in scope.texts(models, "real").items() if s in scope.training]
     if not written or not training:
@@ -80,7 +80,7 @@ def matches_training_data(scope: Scope) -> Answer:
         return without("fewer than two sparsities with generated text and real training data")
     margins = []
     for sparsity, _ in found:
-        models = scope.models(sparsity)
+        models = scope.models(sparsity, "synthetic")
         margins.append(repeatability(scope.data, scope.outcome, models, list(scope.texts(models, "real").values())))
     known = [margin for margin in margins if margin]
     return every([c for _, c in found], min(known) if len(known) == len(margins) else 0.0)
@@ -89,7 +89,7 @@ def matches_training_data(scope: Scope) -> Answer:
 def from_wikipedia_beats_c4(scope: Scope) -> Answer:
     """Section 5.2: generated text from Wikipedia scores above real C4, the usual choice."""
     sparsity = scope.sparsity("0.6")
-    models = scope.models(sparsity) if sparsity else {}
+    models = scope.models(sparsity, "synthetic") if sparsity else {}
     written, real = scope.texts(models, "synthetic"), scope.texts(models, "real")
     if sparsity is None or "wikipedia" not in written or "c4" not in real:
         return without("no generated text from Wikipedia and real C4 at that sparsity")

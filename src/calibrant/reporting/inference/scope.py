@@ -31,6 +31,7 @@ class Scope:
     outcome: Measure
     scores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCORES))
     similarity: Mapping[str, float] = field(default_factory=dict)
+    _texts: dict[Any, dict[str, Text]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def training(self) -> Sequence[str]:
@@ -81,14 +82,21 @@ class Scope:
         """The methods that were run at all of these sparsities."""
         return [m for m in self.methods if all((m, s) in self.sets for s in sparsities)]
 
-    def models(self, sparsity: str) -> dict[tuple[str, str], float]:
-        """The mean of the methods at a sparsity."""
-        return over_methods(self.methods_at(sparsity), sparsity)
+    def models(self, sparsity: str, origin: str = "real") -> dict[tuple[str, str], float]:
+        """The mean of the methods at a sparsity that were run on texts of this origin, in the main setting.
+
+        A study may run generated text with fewer methods than real text, as the paper's Table 3 does.
+        """
+        run = [m for m in self.methods_at(sparsity) if self.texts({(m, sparsity): 1.0}, origin)]
+        return over_methods(run, sparsity)
 
     def texts(self, models: Models, origin: str, **other: Any) -> dict[str, Text]:
         """The texts, by source, on which all these models were calibrated."""
-        found = {s: self.data.text(s, origin, **other) for s in self.data.sources}
-        return {s: text for s, text in found.items() if models and self.complete(models, text)}
+        key = (*models, origin, *other.items())
+        if key not in self._texts:  # asked again by many claims
+            found = {s: self.data.text(s, origin, **other) for s in self.data.sources}
+            self._texts[key] = {s: text for s, text in found.items() if models and self.complete(models, text)}
+        return self._texts[key]
 
     def complete(self, models: Models, text: Text) -> bool:
         """Whether a text has a set on which all these models were calibrated."""

@@ -7,7 +7,7 @@ from itertools import combinations
 from calibrant.reporting.inference import statistics
 from calibrant.reporting.inference.answers import Answer, alike, every, some, without
 from calibrant.reporting.inference.contrasts import Contrast, Models, mean_of, repeatability
-from calibrant.reporting.inference.gaps import gap_contrast
+from calibrant.reporting.inference.gaps import gap_contrast, texts_against_methods
 from calibrant.reporting.inference.scope import HIGH_QUALITY, Scope
 from calibrant.reporting.results.cells import Cell, Text, method_label, run_label, share, sparsity_label
 from calibrant.reporting.results.numbers import listed
@@ -23,8 +23,8 @@ def small_below_half(scope: Scope) -> Answer:
 
 
 def pairs_alike(scope: Scope, sparsity: str, origin: str) -> Answer:
-    """Whether the texts of all sources are alike at a sparsity: the joint test of their range."""
-    models = scope.models(sparsity)
+    """Whether the texts of all sources are alike at a sparsity: each pair of them, which all must be."""
+    models = scope.models(sparsity, origin)
     texts = scope.texts(models, origin)
     label = scope.data.source_label
     contrasts = [
@@ -135,16 +135,14 @@ def data_outweighs_method(scope: Scope) -> Answer:
 
 
 def data_against_method(scope: Scope, sparsity: str) -> Answer | None:
-    """At one sparsity: the gap between texts (mean of methods) minus the gap between methods (mean of texts)."""
+    """At one sparsity: the range of texts (mean of methods) minus the range of methods (mean of texts)."""
     methods = scope.methods_at(sparsity)
-    models = scope.models(sparsity)
-    texts = scope.texts(models, "real")
+    texts = scope.texts(scope.models(sparsity), "real")
     if len(methods) < 2 or len(texts) < 2:
         return None
-    of_texts = (models, texts, 1.0)
-    of_methods = ({m: {(m, sparsity): 1.0} for m in methods}, texts, -1.0)
-    found = gap_contrast(scope, [of_texts, of_methods], f"texts against methods, {sparsity_label(sparsity)}")
-    return every([found]) if found else without(FEW)
+    label = f"texts against methods, {sparsity_label(sparsity)}"
+    found = texts_against_methods(scope, methods, sparsity, texts, label)
+    return every([found]) if found else without("too few seeds: one set of a text gives no interval")
 
 
 def similarity_ranks(scope: Scope) -> Answer:

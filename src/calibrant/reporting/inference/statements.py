@@ -29,7 +29,7 @@ class Statement:
 def found(judged: Judged) -> list[Statement]:
     """What a study found, in at most three statements: its own text or real text, which real text, which method."""
     by_name = {j.claim.name: j for j in (*judged.claims, *judged.own)}
-    first = by_name["generated_beats_real"] if "generated_beats_real" in by_name else None
+    first = by_name.get("generated_beats_real")
     said = [generated_or_real(judged.scope, first)] if first and first.answer.shown else []
     said += [which_text(judged.scope, j) for j in judged.own if j.claim.name.startswith("alike real")][:1]
     methods = methods_by_sparsity(judged)
