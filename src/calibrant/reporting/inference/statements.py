@@ -30,11 +30,22 @@ def found(judged: Judged) -> list[Statement]:
     """What a study found, in at most three statements: its own text or real text, which real text, which method."""
     by_name = {j.claim.name: j for j in (*judged.claims, *judged.own)}
     first = by_name.get("generated_beats_real")
-    said = [generated_or_real(judged.scope, first)] if first and first.answer.shown else []
+    said = []
+    if first is not None:
+        tested = first.answer.shown is not None
+        said.append(generated_or_real(judged.scope, first) if tested else not_tested(first))
     said += [which_text(judged.scope, j) for j in judged.own if j.claim.name.startswith("alike real")][:1]
     methods = methods_by_sparsity(judged)
     main = judged.scope.sparsity("0.6")
     return [*said, methods_compared(judged.scope, methods[main])] if main in methods else said
+
+
+def not_tested(judgement: Judgement) -> Statement:
+    """Why a study says nothing of self-generated against real text."""
+    return Statement(
+        "These runs do not test whether text that the model writes itself calibrates better than real text: "
+        f"{judgement.reason}."
+    )
 
 
 def methods_by_sparsity(judged: Judged) -> dict[str | None, list[Judgement]]:

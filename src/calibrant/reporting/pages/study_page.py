@@ -40,7 +40,7 @@ QUESTION = (
     "Pruning after training needs a little text to calibrate on. Does it matter which text, and does text that the "
     "model writes itself serve as well as, or better than, the real text that it continues?"
 )
-NOTHING = "These runs compare no calibration texts."
+NOTHING = "These runs have nothing that could be compared."
 
 
 def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
