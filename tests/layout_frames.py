@@ -1,7 +1,7 @@
 """Result frames with known values, as `result_frame.collect` gives them, for the layouts of tables and figures."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ SHIFT = {"c4": 0.0, "wikipedia": -0.020, "slimpajama": -0.004, "dclm": 0.004}  #
 SYNTHETIC = 0.008  # of accuracy, against DCLM
 LEVELS = {"0.3": 0.70, "0.4": 0.695, "0.5": 0.685, "0.6": 0.64, "0.65": 0.58, "4:8": 0.66, "2:4": 0.62}
 WEIGHT = {"0.3": 0.02, "0.4": 0.05, "0.5": 0.25, "0.6": 1.0, "0.65": 1.2, "4:8": 0.6, "2:4": 0.8}
+EVEN = {"boolq": 0.5, "winogrande": 0.5, "piqa": 0.5} | dict.fromkeys(TASKS[3:], 0.25)  # all tasks are above chance
 METHODS = {"wanda": 0.0, "dsnot": -0.007, "owl": 0.009}
 
 Quality = Callable[[dict[str, Any]], float]
@@ -52,9 +53,13 @@ def make_frame(
     noise: float = 0.002,
     items: int = 2000,
     true: Quality = quality,
+    chances: Mapping[str, float] | None = None,
     seed: int = 3,
 ) -> pl.DataFrame:
-    """Dense, magnitude and every combination, values drawn around `true` (less noise with more samples)."""
+    """Dense, magnitude and every combination, values drawn around `true` (less noise with more samples).
+
+    `chances`: what guessing scores on the items, where the evaluations record it (`EVEN`).
+    """
     rng = np.random.default_rng(seed)
     empty = {"source": None, "origin": None, "seed": None, "samples": None, "prefix_length": None, "drop": None}
     cells: list[dict[str, Any]] = [{"method": "dense", "sparsity": "0", **empty}]
@@ -76,7 +81,8 @@ def make_frame(
         for i, task in enumerate(tasks):
             value = level + 0.05 * (i - 3) + scale * rng.standard_normal()
             error = (value * (1 - value) / items) ** 0.5
-            rows += [{**common, "task": task, "metric": metric, "value": value + plus, "stderr": error, "n": items}
+            rows += [{**common, "task": task, "metric": metric, "value": value + plus, "stderr": error, "n": items,
+                      "chance": (chances or {}).get(task)}
                      for metric, plus in (("acc", 0.0), ("acc_norm", 0.01))]  # fmt: skip
         if text is not None:
             value = 8 * np.exp(4 * (0.72 - level) + scale * rng.standard_normal())

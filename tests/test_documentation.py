@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import ROOT, make_text
@@ -20,6 +21,31 @@ def test_example_of_the_python_api_runs(
         exec(compile(block, "docs/api.md", "exec"), {})
     assert len(blocks) == 1
     assert capsys.readouterr().out.count("'metric': 'perplexity'") == 3
+
+
+def test_examples_of_a_figure_and_of_a_conclusion_run() -> None:
+    from layout_frames import EVEN, make_frame, make_study
+
+    from calibrant.reporting.inference.conclusions import Claim, judge_study
+    from calibrant.reporting.inference.decisions import Decisions
+    from calibrant.reporting.results.study_results import StudyResults
+
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/layouts.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, "docs/layouts.md", "exec"), names)
+    frame = make_frame(methods=("wanda",), sources=("web", "news"), chances=EVEN, true=lambda _: 0.7)
+    data = StudyResults(frame, make_study())
+    drawing = names["gain_drawing"]("gain", data, Decisions())
+    assert drawing.figure is not None
+    assert re.fullmatch(
+        r"60 %: [+−0]\S* points \(95 % interval \S+ to \S+\), (better|worse|undecided)\.", drawing.caption
+    )
+    judged = judge_study(data, claims=[Claim("x", "Web beats news", "", names["web_beats_news"])], own=False)
+    assert judged is not None
+    (found,) = judged.claims
+    assert found.answer.shown is not None
+    assert found.answer.shown.label == "web minus news"
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -1,5 +1,6 @@
 """A study made on the spot: evaluations, masks, scores, samples and sidecars as the stages write them."""
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -70,8 +71,12 @@ class FakeStudy:
         path.parent.mkdir(parents=True, exist_ok=True)
         return str(write_small_masks(path, achieved, method="wanda"))
 
-    def add(self, method: str, sparsity: str, source: str | None, origin: str | None, seed: int | None) -> None:
-        name = "-".join(str(p).replace(":", "of") for p in (method, sparsity, source, origin, seed) if p is not None)
+    def add(
+        self, method: str, sparsity: str, source: str | None, origin: str | None, seed: int | None, **setting: Any
+    ) -> None:
+        """Evaluate a model and name it in the index; `setting`: samples, prefix_length, drop, calibration."""
+        words = (method, sparsity, source, origin, seed, *(v for k, v in setting.items() if k != "calibration"))
+        name = "-".join(str(p).replace(":", "of") for p in words if p is not None)
         if method == "dense":
             perplexity, scale = DENSE_PPL, 1.0
         elif method == "magnitude":
@@ -90,7 +95,7 @@ class FakeStudy:
                 "evaluation": self.evaluation(name, perplexity, accuracy), "model": "SmolLM2-135M-Instruct",
                 "source": source, "origin": origin, "method": method, "sparsity": sparsity, "seed": seed,
                 "samples": 16 if source else None, "calibration": None,
-                "masks": None if method == "dense" else self.masks(name, share + 0.0001),
+                "masks": None if method == "dense" else self.masks(name, share + 0.0001), **setting,
             }
         )  # fmt: skip
 
@@ -192,6 +197,23 @@ class FakeStudy:
         path = self.folder / "index.json"
         path.write_text(json.dumps(self.index()))
         return path
+
+
+@pytest.fixture(scope="session")
+def varied_study(tmp_path_factory: pytest.TempPathFactory) -> FakeStudy:
+    """Two methods, 50 %, 60 % and 2:4, two sources; Wanda at 60 % with other samples, prefixes and filter rates."""
+    main = {"prefix_length": 4, "drop": 0.2}
+    sparsities = ("0.5", "0.6", "2:4")
+    fake = FakeStudy(tmp_path_factory.mktemp("varied"), 2, ("wanda", "owl"), sparsities, ("web", "wikipedia"))
+    fake.add_all()
+    for run in fake.runs:
+        run |= main if run["origin"] == "synthetic" else {}
+    for source, seed in itertools.product(fake.sources, range(fake.seeds)):
+        for samples in (8, 32):
+            fake.add("wanda", "0.6", source, "real", seed, samples=samples)
+        for other in ({"prefix_length": 1}, {"prefix_length": 16}, {"drop": 0.0}, {"drop": 0.4}):
+            fake.add("wanda", "0.6", source, "synthetic", seed, **{**main, **other})
+    return fake
 
 
 @pytest.fixture

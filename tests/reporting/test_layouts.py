@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from layout_frames import LABELS, SOURCES, TASKS, make_frame, make_study
+from layout_frames import EVEN, LABELS, SOURCES, TASKS, make_frame, make_study
 from scipy import stats
 
 from calibrant.errors import InputError
@@ -19,6 +19,7 @@ from calibrant.reporting.inference.statistics import Estimate, holm
 from calibrant.reporting.pages.inputs import Inputs
 from calibrant.reporting.pages.layouts import LAYOUTS, Products
 from calibrant.reporting.results.index import Index, LayoutChoice
+from calibrant.reporting.results.numbers import number
 from calibrant.reporting.results.samples import SCORES
 from calibrant.reporting.tables.table import Row, Table
 from calibrant.reporting.tables.table_files import to_markdown, write_tables
@@ -100,7 +101,7 @@ def make_inputs(frame: pl.DataFrame, *, model: str = "m", **parameters: Any) -> 
 
 def build(name: str, *, model: str = "m", parameters: dict[str, Any] | None = None,
           **options: Any) -> tuple[Products, pl.DataFrame]:  # fmt: skip
-    frame = make_frame(**{**FRAMES[name], **options})
+    frame = make_frame(**{**FRAMES[name], "chances": EVEN, **options})
     return LAYOUTS[name].build(make_inputs(frame, model=model, **(parameters or {}))), frame
 
 
@@ -120,6 +121,26 @@ def rows_of(table: Table) -> list[tuple[str, Row]]:
 
 def cell(table: Table, row: Row, key: str) -> Any:
     return row.cells[[c.key for c in table.columns].index(key)]
+
+
+def score(task: str, values: np.ndarray) -> np.ndarray:
+    """Higher is better: points, or per cent of the perplexity."""
+    return values if task == "average" else -100 * np.log(values)
+
+
+def welch(first: np.ndarray, second: np.ndarray) -> Any:
+    return stats.ttest_ind(first, second, equal_var=False)
+
+
+def best_of(scores: dict[str, np.ndarray]) -> set[str]:
+    """What is better than each of the others by Welch's t, with Holm's correction over all pairs."""
+    pairs = list(itertools.combinations(scores, 2))
+    decided = holm([float(welch(scores[a], scores[b]).pvalue) for a, b in pairs])
+    lost: set[str] = set()
+    for (a, b), p in zip(pairs, decided, strict=True):
+        first = scores[a].mean() > scores[b].mean()
+        lost |= {a, b} if p is None or p >= 0.05 else {b if first else a}
+    return set(scores) - lost
 
 
 def is_mean_of(found: Any, values: np.ndarray) -> bool:
@@ -198,7 +219,7 @@ def test_table_1_marks_only_what_a_test_holds_apart() -> None:
     assert not any(row.marked for table in noisy.tables["table1"] for _, row in rows_of(table))
 
 
-def test_tables_2_and_5_pair_by_seed_and_correct_over_the_column() -> None:
+def test_tables_2_and_5_test_scores_by_welch_and_correct_over_the_column() -> None:
     products, frame = build("table2", noise=0.02)
     (table,) = products.tables["table2"]
     families: dict[str, list[float]] = {"alpaca": [], "average": []}
@@ -213,11 +234,12 @@ def test_tables_2_and_5_pair_by_seed_and_correct_over_the_column() -> None:
                 written = seeds_of(frame, task, method=method, source=source, origin="synthetic")
                 assert is_mean_of(cell(table, first, key), real)
                 assert is_mean_of(cell(table, second, key), written)
-                assert cell(table, second, f"delta_{key}") == pytest.approx((written - real).mean())
+                better, worse = score(task, written), score(task, real)
+                assert cell(table, second, f"delta_{key}") == pytest.approx(better.mean() - worse.mean())
                 interval = cell(table, second, f"delta_{key}_interval")
-                expected = stats.ttest_rel(written, real).confidence_interval(0.95)
+                expected = welch(better, worse).confidence_interval(0.95)
                 assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
-                families[task].append(float(stats.ttest_rel(written, real).pvalue))
+                families[task].append(float(welch(better, worse).pvalue))
                 position = [c.key for c in table.columns].index(f"delta_{key}")
                 marks[task].append(position in second.marked)
                 assert not first.marked
@@ -234,6 +256,18 @@ def test_table_2_counts_what_is_decided() -> None:
     )
     caption = build("table2", noise=0.02, seeds=2)[0].tables["table2"][0].caption
     assert "better in 0 of 12 comparisons, worse in 0, undecided in 12" in caption
+
+
+def test_table_2_says_what_the_model_was_trained_on() -> None:
+    (table,) = build("table2")[0].tables["table2"]
+    assert {cell(table, row, "pretrain") for _, row in rows_of(table)} == {None}
+    assert "the study does not say what the model was trained on" in table.caption
+    inputs = make_inputs(make_frame(**FRAMES["table2"]))
+    index = replace(inputs.index, study=replace(inputs.study, trained_on=("dclm",)))
+    (table,) = LAYOUTS["table2"].build(replace(inputs, index=index)).tables["table2"]
+    found = {row.label: cell(table, row, "pretrain") for heading, row in rows_of(table) if heading == "OWL"}
+    assert found == {"C4": "no", "Wikipedia": "no", "SlimPajama": "no", "DCLM": "yes", "w/ Syn": None}
+    assert "the model was trained on the source (DCLM)" in table.caption
 
 
 def test_tasks_at_chance_are_named_and_never_marked() -> None:
@@ -299,7 +333,16 @@ def test_table_3_has_a_column_per_sparsity() -> None:
             assert is_mean_of(found["Syn"].cells[column], values)
             values = seeds_of(frame, task, sparsity=sparsity, source="dclm", origin="real")
             assert is_mean_of(found["DCLM"].cells[column], values)
-        assert found["Syn"].marked == {1, 2, 3, 4}
+        for column, sparsity in enumerate(("0.5", "0.65", "4:8", "2:4"), start=1):
+            marked = {label for label, row in found.items() if column in row.marked}
+            kinds = {"Syn": ("wikipedia", "synthetic"), **{LABELS[s]: (s, "real") for s in SOURCES}}
+            assert marked == best_of(
+                {
+                    label: score(task, seeds_of(frame, task, sparsity=sparsity, source=s, origin=o))
+                    for label, (s, o) in kinds.items()
+                }
+            )
+    assert found["Syn"].marked == {2, 3, 4}
     assert len({c.key for c in average.columns}) == len(average.columns)
 
 
@@ -311,14 +354,14 @@ def test_table_4_compares_every_rate_with_real_text() -> None:
     assert [row.label for _, row in found] == ["Real text", *(f"{p} % dropped" for p in (0, 10, 20, 30, 40, 50))]
     real = seeds_of(frame, "average", method="wanda", origin="real")
     assert is_mean_of(cell(table, found[0][1], "average"), real)
-    means = []
+    p_values, marks = [], []
     for drop, (_, row) in zip((0.0, 0.1, 0.2, 0.3, 0.4, 0.5), found[1:], strict=True):
         values = seeds_of(frame, "average", method="wanda", origin="synthetic", drop=drop)
         assert is_mean_of(cell(table, row, "average"), values)
-        assert cell(table, row, "delta_average") == pytest.approx((values - real).mean())
-        means.append(values.mean())
-    best = 10 * int(np.argmax(means))
-    assert f"In mean accuracy (Wikipedia, Wanda, 60 %) {best} % has the best mean: +" in table.caption
+        assert cell(table, row, "delta_average") == pytest.approx(values.mean() - real.mean())
+        p_values.append(float(welch(values, real).pvalue))
+        marks.append([c.key for c in table.columns].index("delta_average") in row.marked)
+    assert marks == [p is not None and p < 0.05 for p in holm(p_values)]
 
 
 def test_table_4_leaves_out_methods_of_which_there_is_one_rate() -> None:
@@ -394,13 +437,15 @@ def test_figure_3_says_what_more_samples_change() -> None:
     ).row(0, named=True)
     values = seeds_of(frame, "average", method="dsnot", source="c4", samples=256)
     assert (row["mean"], row["sd"], row["n"]) == pytest.approx((values.mean(), values.std(ddof=1), 5))
-    differences = [
-        seeds_of(frame, "average", method="wanda", source=s, samples=2048)
-        - seeds_of(frame, "average", method="wanda", source=s, samples=64)
-        for s in SOURCES
-    ]
-    change = f"{abs(np.mean(differences)):.2f} points"
-    assert re.search(rf"Wanda, 2:4, mean accuracy: 2048 instead of 64 samples .* by [+−]?{change}", drawing.caption)
+    amounts = (64, 256, 2048)
+    means = {s: [seeds_of(frame, "average", method="wanda", source=s, samples=n).mean() for n in amounts]
+             for s in SOURCES}  # fmt: skip
+    change = np.mean([np.polyfit(np.log(amounts), means[s], 1)[0] for s in SOURCES]) * np.log(2048 / 64)
+    words = "Wanda, 2:4, mean accuracy: from 64 to 2048 samples the mean over 4 sources changes by "
+    assert f"{words}{number(change, 2, True)} points (95 % interval " in drawing.caption
+    factors = [float(x) for x in re.findall(r"the deviation between sets is multiplied by (\S+) \(", drawing.caption)]
+    assert len(factors) == 4  # two methods, two outcomes
+    assert max(factors) < 1  # noise is (128 / n) ** 0.25
 
 
 def test_figure_4_has_the_real_text_and_counts_the_prefixes_that_beat_it() -> None:
@@ -412,7 +457,7 @@ def test_figure_4_has_the_real_text_and_counts_the_prefixes_that_beat_it() -> No
     real = seeds_of(frame, "average", method="wanda", origin="real")
     assert data["mean"][0] == pytest.approx(real.mean())
     written = {p: seeds_of(frame, "average", origin="synthetic", prefix_length=p) for p in (0, 1, 4, 64, 1024)}
-    p_values = holm([float(stats.ttest_rel(values, real).pvalue) for values in written.values()])
+    p_values = holm([float(welch(values, real).pvalue) for values in written.values()])
     better = sum(
         p is not None and p < 0.05 and v.mean() > real.mean() for p, v in zip(p_values, written.values(), strict=True)
     )
@@ -426,13 +471,13 @@ def test_figure_5_counts_pairs() -> None:
     scores = make_scores()
     own = scores.filter(pl.col("origin") == "synthetic")["min_k_plus_plus"].to_numpy()
     other = scores.filter(pl.col("source") == "c4")["min_k_plus_plus"].to_numpy()
-    share = 100 * np.mean(own[:, None] > other[None, :])
-    assert f"C4 in {share:.1f} % of the pairs" in products.figures[0].caption
+    more = 100 * np.mean(own[:, None] > other[None, :]) - 50
+    assert f"higher than real text, less 50 %, is {more:+.1f} for C4 (95 % interval " in products.figures[0].caption
     assert products.figures[0].figure is not None
     assert products.figures[0].figure.axes[0].get_xlabel().startswith("Min-50%++ score")
     (table,) = products.tables["figure5"]
     c4 = next(row for _, row in rows_of(table) if row.label == "C4")
-    assert c4.cells[:3] == pytest.approx([40, np.median(other), share])
+    assert c4.cells[:3] == pytest.approx([40, np.sort(other)[19], more])
     curve = products.figures[0].data.filter(pl.col("source") == "c4")
     area = np.trapezoid(curve["density"].to_numpy(), curve["score"].to_numpy())
     assert 0.8 < area <= 1.001
@@ -446,9 +491,9 @@ def test_figure_5_has_a_panel_a_source_where_several_were_written() -> None:
     assert drawing.figure is not None
     titles = [axes.get_title("left") for axes in drawing.figure.axes if axes.get_visible()]
     assert titles == ["C4", "Wikipedia", "SlimPajama"]
-    assert drawing.caption.count("% of the pairs") == 2  # each against the text it continues
+    assert len(re.findall(r"is \S+ for (C4|Wikipedia) ", drawing.caption)) == 2  # each against the text it continues
     picked = replace(make_inputs(inputs.frame, syn_source="c4"), scores=scores)
-    assert LAYOUTS["figure5"].build(picked).figures[0].caption.count("% of the pairs") == 3
+    assert LAYOUTS["figure5"].build(picked).figures[0].caption.count(" (95 % interval ") == 3
 
 
 def test_similarity_orders_what_the_errors_tell_apart() -> None:

@@ -1,7 +1,6 @@
 """The whole stage: its files, their bytes, the page's markup, and the captions of Snakemake's report."""
 
 import hashlib
-import html.parser
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -13,6 +12,7 @@ from typing import Any
 import jinja2
 import polars as pl
 import pytest
+from page_check import check
 
 from calibrant.artefacts.parquet import read_table
 from calibrant.cli.main import main
@@ -25,7 +25,6 @@ from calibrant.reporting.results.index import read_index
 from calibrant.reporting.results.samples import excerpts, read_pools, read_scores
 
 ROOT = Path(__file__).resolve().parents[2]
-VOID = {"meta", "link", "br", "hr", "img", "input"}
 FIGURES = ("performance", "differences", "perplexity", "min_k", "amount", "prefix", "layers", "overlap")
 TABLES = (
     "claims",
@@ -36,53 +35,9 @@ TABLES = (
     "documents",
     "data",
     "contamination",
+    "similarity",
     "items",
 )
-
-
-class Checker(html.parser.HTMLParser):
-    """Collects what must hold: tags balanced, ids unique, nothing fetched, no script."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.headers: list[dict[str, str | None]] = []
-        self.tags: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        given = dict(attrs)
-        if "id" in given:
-            self.ids.append(str(given["id"]))
-        self.links += [str(given[name]) for name in ("href", "src", "xlink:href") if name in given]
-        if tag == "th":
-            self.headers.append(given)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def check(text: str) -> Checker:
-    checker = Checker()
-    checker.feed(text)
-    checker.close()
-    assert checker.open == []
-    assert len(checker.ids) == len(set(checker.ids))
-    assert "script" not in checker.tags
-    assert checker.links
-    assert all(link.startswith("#") for link in checker.links)
-    assert {link[1:] for link in checker.links} <= set(checker.ids)
-    assert all("scope" in attributes for attributes in checker.headers)
-    return checker
 
 
 @pytest.fixture

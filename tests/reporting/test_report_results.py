@@ -1,6 +1,7 @@
 """The index: what is accepted, what is refused and in which words; the tidy results."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,18 @@ from typing import Any
 import polars as pl
 import pytest
 from artefact_files import write_mask_file
-from calibrant.reporting.inference.cell_differences import differences
+from scipy import stats
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.parquet import read_table, write_table
 from calibrant.errors import InputError
+from calibrant.reporting.inference.generated_claims import gains
+from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.results.cells import share
-from calibrant.reporting.results.index import Study, Task, default_label, parse_index, read_index
+from calibrant.reporting.results.index import Study, Task, parse_index, read_index
 from calibrant.reporting.results.measures import find_measures, in_sentence
+from calibrant.reporting.results.outcome import choose_outcome
+from calibrant.reporting.results.readable import default_label
 from calibrant.reporting.results.records import brief
 from calibrant.reporting.results.result_frame import COLUMNS, achieved_sparsity, collect, read_evaluation, write_results
 from calibrant.reporting.results.samples import check_scores
@@ -126,7 +131,7 @@ def test_masks_that_the_library_writes(study: Any, tmp_path: Path) -> None:
 
 
 def frame_of(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
-    return pl.DataFrame([{"task": t, "metric": m, "n": n} for t, m, n in rows])
+    return pl.DataFrame([{"task": t, "metric": m, "n": n, "chance": None} for t, m, n in rows])
 
 
 def test_one_metric_stands_for_each_task() -> None:
@@ -186,14 +191,60 @@ def test_results_order_sparsities_and_average_tasks(study: Any) -> None:
     assert data.values(data.at("wanda", "0.7", "web", "real"), average) == {}
 
 
-def test_differences_are_paired_by_seed(study: Any) -> None:
+def test_differences_take_every_set_of_both_texts(study: Any) -> None:
+    """Sets of different texts are independent: Welch's t, and a set counts though the other text lacks its seed."""
     frame = collect(read_index(study.write()).runs)
-    keep = ~((pl.col("origin") == "real") & (pl.col("source") == "web") & (pl.col("seed") == 0))
-    data = StudyResults(frame.filter(keep), Study("s", "m"))
+    data = StudyResults(frame, Study("s", "m"))
     perplexity = data.perplexities[0]
-    real = data.values(data.at("wanda", "0.6", "web", "real"), perplexity)
-    synthetic = data.values(data.at("wanda", "0.6", "web", "synthetic"), perplexity)
-    assert differences(data, "0.6", "wanda", "web", perplexity) == [synthetic[1] - real[1]]
+    real, synthetic = (
+        [-100 * math.log(v) for v in data.values(data.at("wanda", "0.6", "web", origin), perplexity).values()]
+        for origin in ("real", "synthetic")
+    )
+    found = gains(Scope(data, perplexity), "0.6", "wanda")["web"].estimate
+    expected = stats.ttest_ind(synthetic, real, equal_var=False)
+    assert (found.mean, found.n) == (pytest.approx(sum(synthetic) / 2 - sum(real) / 2), 4)
+    assert (found.low, found.p) == pytest.approx((expected.confidence_interval(0.95).low, expected.pvalue))
+    keep = ~((pl.col("origin") == "real") & (pl.col("source") == "web") & (pl.col("seed") == 0))
+    fewer = gains(Scope(StudyResults(frame.filter(keep), Study("s", "m")), perplexity), "0.6", "wanda")["web"].estimate
+    assert (fewer.mean, fewer.n) == (pytest.approx(sum(synthetic) / 2 - real[1]), 3)
+    assert (fewer.low, fewer.p) == (None, None)  # one set of real text has no spread
+
+
+def test_an_average_is_not_mistaken_for_another(study: Any) -> None:
+    """Scores of the average of all tasks and of those above chance, in either order; the outcome is one of them."""
+    frame = collect(read_index(study.write()).runs)
+    for turn in (1, -1):
+        data = StudyResults(frame, Study("s", "m"))
+        cell = data.at("wanda", "0.6", "web", "real")
+        outcome = choose_outcome(data)
+        assert outcome is not None
+        assert (outcome.key, outcome.members) == (data.averages[1].key, data.averages[1].members)
+        assert outcome.name == "mean accuracy over 2 tasks above chance"
+        for average in [data.averages[0], outcome][::turn]:
+            assert data.scores(cell, average) == data.values(cell, average)
+        assert data.scores(cell, data.averages[0]) != data.scores(cell, outcome)
+
+
+def test_chance_is_what_the_evaluations_record(study: Any) -> None:
+    """Then what the study says, then the best constant answer of the task's whole split."""
+    index = study.index()
+    index["study"]["tasks"][0]["chance"] = 0.3
+    measures = StudyResults(collect(parse_index(index).runs), parse_index(index).study).accuracies
+    assert [m.chance for m in measures] == [0.3, 0.25, 928 / 1838]
+    for run in index["runs"]:
+        path = Path(run["evaluation"])
+        rows = [
+            {**row, "chance": None if row["metric"] == "perplexity" else 0.4} for row in json.loads(path.read_text())
+        ]
+        path.write_text(json.dumps(rows))
+    frame = collect(parse_index(index).runs)
+    assert frame.filter(pl.col("metric") == "acc")["chance"].unique().to_list() == [0.4]
+    assert frame.filter(pl.col("metric") == "perplexity")["chance"].unique().to_list() == [None]
+    assert {m.chance for m in StudyResults(frame, parse_index(index).study).accuracies} == {0.4}
+    rows[1]["chance"] = 1.5
+    path.write_text(json.dumps(rows))
+    with pytest.raises(InputError, match=r"entry 1, chance is 1\.5"):
+        read_evaluation(path)
 
 
 def test_runs_that_vary_something_else_are_cells_of_their_own(study: Any) -> None:

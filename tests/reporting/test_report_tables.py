@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from calibrant.reporting.inference.cell_differences import by_source
 from scipy import stats
 
+from calibrant.reporting.inference.contrasts import Contrast, Question
+from calibrant.reporting.inference.decisions import Decided, Decisions
 from calibrant.reporting.inference.statistics import Estimate, estimate
 from calibrant.reporting.results.index import read_index
 from calibrant.reporting.results.numbers import number, p_value
@@ -49,11 +50,8 @@ def test_performance_numbers(study: Any) -> None:
         ).sort("seed")  # fmt: skip
         return chosen["value"].to_numpy()
 
-    real, synthetic = values("news", "real", "fiction"), values("news", "synthetic", "fiction")
+    real = values("news", "real", "fiction")
     assert cells_of(text, "News, real")[:2] == ["2", f"{real.mean():.2f} ± {real.std(ddof=1):.2f}"]
-    difference = synthetic - real
-    expected = f"{difference.mean():+.2f} ± {difference.std(ddof=1):.2f}".replace("-", "−")
-    assert cells_of(text, "News, difference")[1] == expected
     accuracy = 100 * values("news", "real", "next_sentence_web")
     assert cells_of(text, "News, real")[2] == f"{accuracy.mean():.1f} ± {accuracy.std(ddof=1):.1f}"
     assert cells_of(text, "Dense")[:2] == ["–", "13.60"]  # one evaluation: no seeds, no spread
@@ -63,16 +61,28 @@ def test_performance_numbers(study: Any) -> None:
 
 def test_differences_table_numbers(study: Any) -> None:
     _, data = compare(study)
-    table = result_tables.difference_tables(data, data.perplexities)[0]
-    groups = by_source(data, "0.6", "wanda", data.perplexities[0])
+    table = result_tables.difference_tables(data, Decisions(), data.perplexities)[0]
+    groups = {
+        source: [
+            -100 * np.log(list(data.values(data.at("wanda", "0.6", source, origin), data.perplexities[0]).values()))
+            for origin in ("synthetic", "real")
+        ]
+        for source in data.sources
+    }
+    means = [written.mean() - real.mean() for written, real in groups.values()]
     row = table.sections[1].rows[0]
-    test = stats.ttest_1samp(groups["web"], 0)
-    assert row.cells[1] == pytest.approx(np.mean(groups["web"]))
+    test = stats.ttest_ind(*groups["web"], equal_var=False)
+    assert row.cells[1] == pytest.approx(means[0])
     assert row.cells[4] == pytest.approx(test.pvalue)
-    together, sample = table.sections[1].rows[-2:]
-    assert together.cells[0] == 8
-    assert together.cells[1] == pytest.approx(np.mean([np.mean(g) for g in groups.values()]))
-    assert sample.cells[4] == pytest.approx(stats.ttest_1samp([np.mean(g) for g in groups.values()], 0).pvalue)
+    together, reach = table.sections[1].rows[-2:]
+    assert together.cells[0] == 16
+    assert together.cells[1] == pytest.approx(np.mean(means))
+    # Satterthwaite: eight groups, each with its own variance.
+    parts = [group.var(ddof=1) / 2 / 16 for pair in groups.values() for group in pair]
+    freedom = sum(parts) ** 2 / sum(part**2 for part in parts)
+    assert together.cells[4] == pytest.approx(2 * stats.t.sf(abs(np.mean(means)) / sum(parts) ** 0.5, freedom))
+    assert reach.cells[3].low == pytest.approx(stats.ttest_1samp(means, 0).confidence_interval(0.95).low)
+    assert list(reach.cells[4:]) == [None, None, None]  # an interval, never a verdict
     # Holm over the 8 source rows: the smallest p-value is multiplied by 8.
     rows = [r for section in table.sections for r in section.rows if r.role == "plain"]
     smallest = min(rows, key=lambda r: r.cells[4])  # type: ignore[arg-type, return-value]
@@ -80,18 +90,23 @@ def test_differences_table_numbers(study: Any) -> None:
 
 
 def test_no_side_is_named_without_a_test() -> None:
-    measure = type("M", (), {"lower_is_better": True})()
-    assert result_tables.verdict(Estimate(-3.0, None, 1), measure, None) == "undecided"
-    assert result_tables.verdict(estimate([-3.0, -1.0]), measure, 0.3) == "undecided"
-    assert result_tables.verdict(estimate([-3.0, -2.9]), measure, 0.01) == "self-generated"
-    assert result_tables.verdict(estimate([3.0, 2.9]), measure, 0.01) == "real"
+    def side(found: Estimate, p: float | None, *, readable: bool = True) -> str:
+        contrast = Contrast("", found, "points", "", 2, Question("m", (), ()), readable=readable)
+        return result_tables.side(Decided(contrast, p))
+
+    assert side(Estimate(3.0, None, 1), None) == "undecided"
+    assert side(estimate([3.0, 1.0]), 0.3) == "undecided"
+    assert side(estimate([3.0, 2.9]), 0.01) == "self-generated"
+    assert side(estimate([-3.0, -2.9]), 0.01) == "real"
+    assert side(estimate([-3.0, -2.9]), 0.01, readable=False) == "at chance"
 
 
 def test_no_difference_is_read_at_chance(study: Any) -> None:
     _, data = compare(study)
     piqa = next(m for m in data.accuracies if m.task == "piqa")
-    table = result_tables.difference_tables(data, [piqa])[0]
-    assert {row.cells[-1] for section in table.sections for row in section.rows} == {"at chance"}
+    table = result_tables.difference_tables(data, Decisions(), [piqa])[0]
+    rows = [row for section in table.sections for row in section.rows if row.label != result_tables.REACH]
+    assert {row.cells[-1] for row in rows} == {"at chance"}
 
 
 def test_items_keep_their_error_apart(study: Any) -> None:
@@ -99,7 +114,13 @@ def test_items_keep_their_error_apart(study: Any) -> None:
     table = result_tables.items_table(data)[0]
     row = next(r for r in table.sections[0].rows if r.label == "PIQA")
     dense = frame.filter((pl.col("method") == "dense") & (pl.col("task") == "piqa") & (pl.col("metric") == "acc"))
-    assert row.cells[:5] == [200, 50.0, pytest.approx(51.0), pytest.approx(100 * dense["stderr"][0]), "no"]
+    assert row.cells[:5] == [
+        200,
+        pytest.approx(100 * 928 / 1838),
+        pytest.approx(51.0),
+        pytest.approx(100 * dense["stderr"][0]),
+        "no",
+    ]
     spread = next(r for r in table.sections[0].rows if r.label == "Fiction").cells[6]
     pruned = frame.filter(
         (pl.col("task") == "fiction") & (pl.col("sparsity") == "0.5") & pl.col("source").is_not_null()
@@ -113,7 +134,7 @@ def test_one_seed_has_no_spread_and_no_interval(make_study: Callable[..., Any]) 
     performance = to_markdown(result_tables.performance_tables(data)[0])
     assert "±" not in performance.split("\n\n")[1]
     assert cells_of(performance, "Web, real")[0] == "1"
-    differences = to_markdown(result_tables.difference_tables(data, data.perplexities)[0])
+    differences = to_markdown(result_tables.difference_tables(data, Decisions(), data.perplexities)[0])
     assert cells_of(differences, "Web")[2:6] == ["–"] * 4
     assert cells_of(differences, "Web")[6] == "undecided"
 
@@ -125,7 +146,8 @@ def test_what_was_not_run_is_a_dash_never_zero(study: Any) -> None:
     data = StudyResults(frame.filter(~missing), index.study)
     text = to_markdown(result_tables.performance_tables(data)[0])
     assert cells_of(text, "Web, self-generated")[1] == "–"
-    assert cells_of(text, "Web, difference")[1] == "–"
+    differences = result_tables.difference_tables(data, Decisions(), data.perplexities)[0]
+    assert "Web" not in {row.label for section in differences.sections for row in section.rows}
     row = next(csv.DictReader(io.StringIO(to_csv(result_tables.performance_tables(data)))))
     assert row["fiction_perplexity_sd"] == ""  # dense: one value
     absent = [r for r in csv.DictReader(io.StringIO(to_csv(result_tables.performance_tables(data))))

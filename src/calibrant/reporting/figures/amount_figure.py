@@ -11,7 +11,6 @@ from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.figures.frames import estimates_frame
 from calibrant.reporting.inference.amount_claims import deviation_contrast, trend
 from calibrant.reporting.inference.cell_estimates import cell_estimate
-from calibrant.reporting.inference.contrasts import Contrast
 from calibrant.reporting.inference.decisions import Decisions
 from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.inference.statistics import Estimate
@@ -72,6 +71,8 @@ def amount_figure(data: StudyResults) -> Figure | None:
                     points = [(n, e) for n, cell in cells.items() if (e := cell_estimate(data, cell, measure))]
                     if points:
                         drawing.band(axes, [n for n, _ in points], [e for _, e in points], marks[source])
+                        if len(points) == 1:  # no line and no shade
+                            drawing.point(axes, *points[0], marks[source])
                         limits += drawing.ends(e for _, e in points)
                 axes.set_xscale("log", base=2)
                 axes.xaxis.set_major_locator(FixedLocator(amounts_of(data, panel)))
@@ -92,7 +93,7 @@ def amount_figure(data: StudyResults) -> Figure | None:
 
 def amount_caption(data: StudyResults, decisions: Decisions) -> str:
     """What Figure 3 shows: the trend of the score and that of the deviation, by the contrasts of the conclusions."""
-    sentences = ["Lines are means over sets, shaded one standard deviation."]
+    sentences = ["Lines are means over sets, shades and bars one standard deviation. Positive changes are better."]
     for panel in panels_of(data):
         lines = {s: texts_of(data, panel, s) for s in data.sources if len(texts_of(data, panel, s)) > 1}
         if not lines:
@@ -101,23 +102,20 @@ def amount_caption(data: StudyResults, decisions: Decisions) -> str:
             scope, models = Scope(data, measure), {(panel.method, panel.sparsity): 1.0}
             change = trend(scope, models, lines, panel.sparsity)
             spread = deviation_contrast(scope, models, lines, panel.sparsity)
-            parts = []
-            if change is not None:
-                parts.append(
-                    f"the mean over {len(lines)} sources changes by {shown(change)} from end to end of the line"
-                )
-            if spread is not None:
-                parts.append(
-                    f"the deviation between sets falls by a factor of {math.exp(spread.estimate.mean):.2f} "
-                    f"({_factors(spread.estimate)})"
-                )
-            settled = [_settled(decisions, c) for c in (change, spread) if c is not None]
             written = " on self-generated text" if panel.origin == "synthetic" else ""
             place = f"{run_label(panel.method, panel.sparsity)}{written}, {measure.name}"
+            few, many = (f(n for each in lines.values() for n in each) for f in (min, max))
+            over = f"the mean over {len(lines)} sources" if len(lines) > 1 else "the mean"
+            parts = []
+            if change is not None:
+                words = {1: "better", -1: "worse", 0: "not told from no change"}[decisions.single(change).side]
+                parts.append(f"from {few} to {many} samples {over} changes by {shown(change)}, {words}")
+            if spread is not None:
+                words = {1: "smaller", -1: "larger", 0: "not told from 1"}[decisions.single(spread).side]
+                factor = f"{math.exp(-spread.estimate.mean):.2f} ({_factors(spread.estimate)})"
+                parts.append(f"the deviation between sets is multiplied by {factor}, {words}")
             if parts:
-                sentences.append(
-                    f"{place}: {', and '.join(f'{p} ({s})' for p, s in zip(parts, settled, strict=True))}."
-                )
+                sentences.append(f"{place}: {'; '.join(parts)}.")
     return " ".join(sentences)
 
 
@@ -129,11 +127,7 @@ def texts_of(data: StudyResults, panel: Panel, source: str) -> dict[int, Text]:
 def _factors(found: Estimate) -> str:
     if found.low is None or found.high is None:
         return "no interval"
-    return f"95 % interval {math.exp(found.low):.2f} to {math.exp(found.high):.2f}"
-
-
-def _settled(decisions: Decisions, contrast: Contrast) -> str:
-    return {1: "above zero", -1: "below zero", 0: "not told from none"}[decisions.single(contrast).side]
+    return f"95 % interval {math.exp(-found.high):.2f} to {math.exp(-found.low):.2f}"
 
 
 def amount_drawing(name: str, data: StudyResults, decisions: Decisions, *, there: bool = True) -> Drawing:

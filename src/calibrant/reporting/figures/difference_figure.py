@@ -56,9 +56,8 @@ def difference_drawing(name: str, data: StudyResults) -> Drawing:
         pl.DataFrame(rows, schema=SCHEMA),
         "Self-generated minus real text",
         "Diamonds are differences of means, lines 95 % intervals over sets; an arrowhead marks an interval that "
-        "leaves the "
-        "panel. To the right self-generated text is better. An interval that crosses zero does not settle which text "
-        "is.",
+        "leaves the panel. To the right self-generated text is better. An interval that crosses zero leaves open "
+        "which text is better.",
         f"Differences in {' and '.join(m.name for m in data.outcomes)} between self-generated and real text for each "
         "source. The tables of differences hold the same numbers.",
     )

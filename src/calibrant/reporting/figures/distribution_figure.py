@@ -153,6 +153,6 @@ def distribution_drawing(name: str, scores: pl.DataFrame, column: str, labels: M
         title,
         "A panel per source: real text (dashed) and text that the model wrote (solid, filled); ticks are single "
         f"samples, dotted lines medians. {see}",
-        f"Densities of {column} of real and self-generated samples for each source. The table of the calibration text "
-        "holds the medians.",
+        f"Densities of {COLUMNS[column].split(' of')[0]} of real and self-generated samples for each source. The "
+        "table of the calibration text holds the medians.",
     )

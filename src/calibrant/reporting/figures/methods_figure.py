@@ -74,9 +74,9 @@ def methods_caption(data: StudyResults, decisions: Decisions) -> str:
             side = decisions.single(answer.contrasts[0]).side if answer and answer.contrasts else 0
             unit = measure.unit_of_scores
             sentences.append(
-                f"{sparsity_label(sparsity)}, {measure.name}: {found.text.groups} texts lie within "
-                f"{ranged(found.text, unit)}, {found.method.groups} methods within {ranged(found.method, unit)}; "
-                f"{WORDS[side]}."
+                f"At {sparsity_label(sparsity)}, in {measure.name}, the means of {found.text.groups} texts differ by "
+                f"up to {ranged(found.text, unit)}, those of {found.method.groups} methods by up to "
+                f"{ranged(found.method, unit)}; {WORDS[side]}."
             )
     return " ".join(sentences)
 

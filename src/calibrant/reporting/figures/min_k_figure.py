@@ -12,7 +12,8 @@ from calibrant.reporting.figures.distribution_figure import density, distributio
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.inference.generated_claims import min_k_contrast
 from calibrant.reporting.inference.superiority import COLUMN, Array, score_groups
-from calibrant.reporting.inference.words import shown
+from calibrant.reporting.inference.words import interval
+from calibrant.reporting.results.numbers import listed, number
 from calibrant.reporting.results.samples import middle
 
 SCHEMA: dict[str, Any] = {"source": pl.String, "origin": pl.String, "score": pl.Float64, "density": pl.Float64}
@@ -103,11 +104,15 @@ def min_k_caption(scores: pl.DataFrame, sources: Mapping[str, str]) -> str:
     for source in (s for s, origin in groups if origin == "synthetic"):
         wanted = [other for other, origin in groups if origin == "real" and (not several or other == source)]
         found = {other: min_k_contrast(groups, source, other, sources) for other in wanted}
-        parts = [f"{sources[other]} by {shown(contrast)}" for other, contrast in found.items() if contrast is not None]
+        parts = [
+            f"{number(c.estimate.mean, 1, True)} for {sources[other]} ({interval(c.estimate, c.unit)})"
+            for other, c in found.items()
+            if c is not None
+        ]
         if parts:
             sentences.append(
-                f"Text that the model wrote from prefixes of {sources[source]} scores higher than real text of "
-                f"{'; of '.join(parts)}."
+                f"The share of pairs in which text that the model wrote from prefixes of {sources[source]} scores "
+                f"higher than real text, less 50 %, is {listed(parts)}."
             )
     return " ".join(sentences)
 

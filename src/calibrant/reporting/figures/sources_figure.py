@@ -104,7 +104,7 @@ def sources_caption(data: StudyResults, method: str) -> str:
             if (r := source_range(data, method, s, measure)) is not None
         ]
         if parts:
-            sentences.append(f"Between the best and the worst source lie, in {measure.name}, {listed(parts)}.")
+            sentences.append(f"In {measure.name} the best and the worst source differ by {listed(parts)}.")
     return " ".join(sentences)
 
 

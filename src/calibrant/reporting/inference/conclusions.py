@@ -15,7 +15,7 @@ from calibrant.reporting.inference.amount_claims import LOG_RATIO
 from calibrant.reporting.inference.answers import UNDECIDED, Answer, every, without
 from calibrant.reporting.inference.scope import Scope, effect_of, to_training
 from calibrant.reporting.inference.statistics import ALPHA
-from calibrant.reporting.results.cells import sparsity_label
+from calibrant.reporting.results.cells import method_label, sparsity_label
 from calibrant.reporting.results.numbers import number
 from calibrant.reporting.results.outcome import choose_outcome
 from calibrant.reporting.results.study_results import StudyResults
@@ -202,7 +202,8 @@ def own_comparisons(scope: Scope) -> list[Claim]:
         for method in methods:
             if method != baseline:
                 name = f"method {here.outcome.key} {sparsity} {method}"
-                statement = f"{method} beats {baseline} at {sparsity_label(sparsity)}, in {here.outcome.name}"
+                beats = f"{method_label(method)} beats {method_label(baseline)}"
+                statement = f"{beats} at {sparsity_label(sparsity)}, in {here.outcome.name}"
                 found.append(_own(name, statement, lambda _, h=here, s=sparsity, m=method, b=baseline: every(
                     [source.against_baseline(h, s, m, b)])))  # fmt: skip
     return found

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from calibrant.reporting.results.index import default_label
+from calibrant.reporting.results.readable import default_label
 
 DECIMALS = 4
 

@@ -272,7 +272,6 @@ def shared_note(data: StudyResults) -> str | None:
     low, high = (math.sqrt(1 - f(found.values())) for f in (max, min))
     factor = number(low, 2) if number(low, 2) == number(high, 2) else f"{number(low, 2)} to {number(high, 2)}"
     return (
-        f"Sets of {len(found)} of {len(data.shared)} texts share rows, since the text is too small for disjoint "
-        "ones: the "
-        f"spread between their seeds, and intervals with it, is {factor} times that of independent sets."
+        f"Sets of {len(found)} of {len(data.shared)} texts share rows: the spread between their seeds, and intervals "
+        f"with it, is {factor} times that of independent sets."
     )

@@ -13,8 +13,9 @@ from calibrant.calibration.shared_rows import shared_share
 from calibrant.errors import InputError
 from calibrant.reporting.inference.decisions import Decisions
 from calibrant.reporting.results.cells import Cell, Text
-from calibrant.reporting.results.index import Index, Run, Study, default_label
+from calibrant.reporting.results.index import Index, Run, Study
 from calibrant.reporting.results.published import published_for
+from calibrant.reporting.results.readable import default_label
 from calibrant.reporting.results.records import Record, brief
 from calibrant.reporting.results.result_frame import collect
 from calibrant.reporting.results.samples import check_scores, read_contamination, read_scores, read_similarity

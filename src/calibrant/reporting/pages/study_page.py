@@ -29,6 +29,7 @@ from calibrant.reporting.pages.sections import (
 from calibrant.reporting.results.cells import method_label, run_label, sparsity_label
 from calibrant.reporting.results.formats import mixture
 from calibrant.reporting.results.inspections import read_layers, read_overlaps
+from calibrant.reporting.results.numbers import listed
 from calibrant.reporting.results.published import published_similarity
 from calibrant.reporting.tables.claims_table import claims_table, untested
 from calibrant.reporting.tables.filter_table import filter_table
@@ -165,7 +166,7 @@ def varied_note(inputs: Inputs) -> Inputs:
     if not names:
         return inputs
     text = (
-        f"This study varies {' and '.join(words[name] for name in names)}. Findings and tables that do not name them "
+        f"This study varies {listed([words[name] for name in names])}. Findings and tables that do not name them "
         f"show its main setting: {inputs.data.main.words}. The paper's conclusions are judged by all runs."
     )
     study = replace(inputs.study, notes=(*inputs.study.notes, text))

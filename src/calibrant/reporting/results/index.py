@@ -6,7 +6,7 @@ from typing import Any
 
 from calibrant.artefacts.atomic import read_json
 from calibrant.errors import InputError
-from calibrant.reporting.results.readable import readable, short_label
+from calibrant.reporting.results.readable import default_label, own_label, readable, readable_pairs
 from calibrant.study.grid import WITHOUT_DATA, normal_sparsity
 from calibrant.study.validation import validate
 from calibrant.study.yaml_mappings import read_yaml
@@ -40,15 +40,9 @@ class Run:
     @property
     def label(self) -> str:
         """The run in words, for messages and metadata: `wanda 0.6 web synthetic seed 1`."""
-        parts = (self.method, self.sparsity, self.source, self.origin)
-        words = [part for part in parts if part is not None]
-        extra = {
-            "seed": self.seed,
-            "samples": self.samples,
-            "prefix_length": self.prefix_length,
-            "drop": self.drop,
-        }
-        return " ".join([*words, *(f"{name} {value}" for name, value in extra.items() if value is not None)])
+        words = [part for part in (self.method, self.sparsity, self.source, self.origin) if part is not None]
+        extra = [(name, getattr(self, name)) for name in ("seed", "samples", "prefix_length", "drop")]
+        return " ".join([*words, *(f"{name} {value}" for name, value in extra if value is not None)])
 
 
 @dataclass(frozen=True)
@@ -151,10 +145,7 @@ class Inspections:
 
 @dataclass(frozen=True)
 class Index:
-    """A study, its runs, and the files beside the evaluations.
-
-    `layout` is None for the general report; `targets` are there for the page of several reports.
-    """
+    """A study, its runs and files; `layout` is None for the general report, `targets` are of a page of several."""
 
     study: Study
     runs: tuple[Run, ...]
@@ -207,13 +198,12 @@ def _inspections(raw: dict[str, Any], runs: tuple[Run, ...], name: str) -> Inspe
         LayerFile(**{**entry, "heldout": MaskText(**entry["heldout"]) if entry.get("heldout") else None})
         for entry in raw.get("layers", ())
     )
-    overlap = raw.get("overlap", {})
-    masks = tuple(MaskText(**entry) for entry in overlap.get("masks", ()))
+    masks = tuple(MaskText(**entry) for entry in raw.get("overlap", {}).get("masks", ()))
     texts = {(run.source, run.origin) for run in runs}
     for source, origin in [*((x.source, x.origin) for x in layers), *((x.source, x.origin) for x in masks)]:
         if (source, origin) not in texts:
             raise InputError(f"{name}: inspections: no run is calibrated on {origin} text of {source}")
-    return Inspections(raw["method"], raw["sparsity"], layers, overlap.get("path"), masks)
+    return Inspections(raw["method"], raw["sparsity"], layers, raw.get("overlap", {}).get("path"), masks)
 
 
 def _run(entry: dict[str, Any], where: str) -> Run:
@@ -230,36 +220,14 @@ def _study(raw: dict[str, Any]) -> Study:
         model_licence=readable(model.get("licence", "")),
         title=readable(raw.get("title", "")),
         question=readable(raw.get("question", "")),
-        settings=_pairs(raw.get("settings", ())),
-        sources=tuple((s["name"], _label(s) or default_label(s["name"])) for s in raw.get("sources", ())),
-        tasks=tuple(Task(**{**task, "label": _label(task)}) for task in raw.get("tasks", ())),
+        settings=readable_pairs(raw.get("settings", ())),
+        sources=tuple((s["name"], own_label(s) or default_label(s["name"])) for s in raw.get("sources", ())),
+        tasks=tuple(Task(**{**task, "label": own_label(task)}) for task in raw.get("tasks", ())),
         trained_on=tuple(raw.get("trained_on", ())),
         notes=tuple(map(readable, raw.get("notes", ()))),
         limitations=tuple(map(readable, raw.get("limitations", ()))),
-        machine=_pairs(raw.get("machine", ())),
+        machine=readable_pairs(raw.get("machine", ())),
     )
-
-
-def _pairs(entries: Any) -> tuple[tuple[str, str], ...]:
-    words = {True: "yes", False: "no"}
-    said = ((e["name"], words[e["value"]] if isinstance(e["value"], bool) else str(e["value"])) for e in entries)
-    return tuple((readable(name), readable(value)) for name, value in said)
-
-
-def _label(entry: dict[str, Any]) -> str | None:
-    return short_label(entry["label"]) if entry.get("label") else None
-
-
-SPELLINGS = {"dclm": "DCLM", "slimpajama": "SlimPajama", "redpajama": "RedPajama", "fineweb": "FineWeb"}
-
-
-def default_label(name: str) -> str:
-    """`parlspeech_uk` -> `Parlspeech uk`, `dclm_pool` -> `DCLM pool`: known corpora as their authors spell them.
-
-    Spaces for underscores, a capital first letter, the rest as it is.
-    """
-    text = " ".join(SPELLINGS.get(word, word) for word in name.split("_") if word)
-    return short_label(text[:1].upper() + text[1:])
 
 
 def _check_runs(runs: tuple[Run, ...], name: str) -> None:
@@ -275,8 +243,7 @@ def _check_runs(runs: tuple[Run, ...], name: str) -> None:
             )
         if (run.method == "dense") != (run.sparsity == "0"):
             raise InputError(f"{where}: method dense goes with sparsity 0, and every other method with another one")
-        given = (run.source is not None) + (run.origin is not None)
-        wanted = 0 if run.method in WITHOUT_DATA else 2
-        if given != wanted:
-            rule = "has neither source nor origin" if wanted == 0 else "needs both a source and an origin"
+        needs_text = run.method not in WITHOUT_DATA
+        if (run.source is not None) + (run.origin is not None) != 2 * needs_text:
+            rule = "needs both a source and an origin" if needs_text else "has neither source nor origin"
             raise InputError(f"{where}: source is {run.source!r} and origin {run.origin!r}; {run.method} {rule}")

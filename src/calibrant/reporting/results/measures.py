@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from calibrant.errors import InputError
-from calibrant.reporting.results.index import Task, default_label
+from calibrant.reporting.results.index import Task
+from calibrant.reporting.results.readable import default_label
 
 # What the best constant answer scores on a whole evaluation split, where results do not record it for theirs: the
 # most frequent place of the right choice (BoolQ: always "yes").

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from calibrant.errors import InputError
 from calibrant.reporting.results.cells import DENSE
-from calibrant.reporting.results.measures import AVERAGE, Measure, average_of
+from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
 
 
@@ -23,7 +23,7 @@ def choose_outcome(data: StudyResults, name: str | None = None) -> Measure | Non
     """
     readable = [m for m in data.accuracies if m not in data.at_chance]
     single = [*data.perplexities, *readable, *data.at_chance]
-    average = _average(readable) if len(readable) > 1 else None
+    average = _average(data, readable) if len(readable) > 1 else None
     if name is None:
         return average or next(iter(single), None)
     if name == "average" and average is not None:
@@ -35,10 +35,11 @@ def choose_outcome(data: StudyResults, name: str | None = None) -> Measure | Non
     return found
 
 
-def _average(members: list[Measure]) -> Measure:
-    return replace(
-        average_of(members, AVERAGE, f"Mean accuracy over {len(members)} tasks above chance"),
-    )
+def _average(data: StudyResults, members: list[Measure]) -> Measure:
+    """The study's own average of these tasks, under its key: a question about it is the same wherever it is asked."""
+    pairs = tuple((m.task, m.metric) for m in members)
+    own = next(average for average in data.averages if average.members == pairs)
+    return replace(own, label=f"Mean accuracy over {len(members)} tasks above chance")
 
 
 def guesses(data: StudyResults, outcome: Measure) -> bool:

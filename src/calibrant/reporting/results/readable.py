@@ -1,6 +1,8 @@
 """Words that users give, as tables, figures and pages can show them."""
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 LONGEST_LABEL = 60  # characters: more makes a figure of legends, and takes minutes to draw
 _ENDING = 12  # of them from its end, where long names often differ
@@ -19,3 +21,27 @@ def short_label(text: str) -> str:
     if len(line) <= LONGEST_LABEL:
         return line
     return f"{line[: LONGEST_LABEL - _ENDING - 1].rstrip()}…{line[-_ENDING:].lstrip()}"
+
+
+SPELLINGS = {"dclm": "DCLM", "slimpajama": "SlimPajama", "redpajama": "RedPajama", "fineweb": "FineWeb"}
+
+
+def default_label(name: str) -> str:
+    """`parlspeech_uk` -> `Parlspeech uk`, `dclm_pool` -> `DCLM pool`: known corpora as their authors spell them.
+
+    Spaces for underscores, a capital first letter, the rest as it is.
+    """
+    text = " ".join(SPELLINGS.get(word, word) for word in name.split("_") if word)
+    return short_label(text[:1].upper() + text[1:])
+
+
+def own_label(entry: Mapping[str, Any]) -> str | None:
+    """The label that an entry of an index gives; None where it gives none."""
+    return short_label(entry["label"]) if entry.get("label") else None
+
+
+def readable_pairs(entries: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """Names and values of an index in words: `yes` and `no` for true and false."""
+    words = {True: "yes", False: "no"}
+    said = ((e["name"], words[e["value"]] if isinstance(e["value"], bool) else str(e["value"])) for e in entries)
+    return tuple((readable(name), readable(value)) for name, value in said)

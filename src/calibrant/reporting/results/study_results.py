@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from calibrant.reporting.results.cells import DENSE, SETTINGS, Cell, Setting, Text, in_order, main_setting
-from calibrant.reporting.results.index import Study, default_label
+from calibrant.reporting.results.index import Study
 from calibrant.reporting.results.measures import (
     AVERAGE,
     AVERAGE_READABLE,
@@ -18,6 +18,7 @@ from calibrant.reporting.results.measures import (
     error_of_guessing,
     find_measures,
 )
+from calibrant.reporting.results.readable import default_label
 
 Seeds = dict[int | None, float]  # a value for each seed
 
@@ -58,8 +59,8 @@ class StudyResults:
 
     def __init__(self, frame: pl.DataFrame, study: Study, shared: Mapping[Text, float] | None = None) -> None:
         self._items: dict[tuple[Cell, str, str], dict[int | None, Item]] = {}
-        self._scores: dict[tuple[Cell, str], Seeds] = {}
-        self._chance: dict[tuple[Cell, str], bool] = {}
+        self._scores: dict[tuple[Any, ...], Seeds] = {}
+        self._chance: dict[tuple[Any, ...], bool] = {}
         self._settings: dict[Setting, list[Any]] = {}
         achieved: dict[Cell, set[float | None]] = {}
         seeds: dict[Cell, set[int | None]] = {}
@@ -216,7 +217,7 @@ class StudyResults:
 
     def scores(self, cell: Cell, measure: Measure) -> Seeds:
         """Scores by seed: higher is better, a difference of 1 is a point or one per cent of the perplexity."""
-        key = (cell, measure.key)
+        key = (cell, measure.key, measure.members)
         if key not in self._scores:
             items = self.items(cell, measure).items()
             self._scores[key] = {seed: measure.score(item.value) for seed, item in items}
@@ -229,7 +230,7 @@ class StudyResults:
         """
         if measure.chance is None:
             return False
-        key = (cell, measure.key)
+        key = (cell, measure.key, measure.members)
         if key not in self._chance:
             items = list(self.items(cell, measure).values())
             errors = [error for item in items if (error := item.error(measure.chance)) is not None]

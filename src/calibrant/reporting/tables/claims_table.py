@@ -38,16 +38,13 @@ def claims_table(judged: Judged | None) -> list[Table]:
     )
     caption = (
         f"Read from {judged.scope.outcome.name}, where the row names no other. Differences are in percentage points, "
-        "or in "
-        "per cent of the perplexity (100 ln of the ratio: -260 is a factor of 13), positive in the direction of the "
-        "conclusion except where it is that texts are alike. Where a conclusion is about several differences, the "
-        "one that "
-        f"decides is shown. A verdict needs p below 0.05 after Holm's correction over these {judged.tested} tests. "
-        "'Alike' "
-        "needs intervals within what two sets of one text commonly differ by (2.77 deviations between sets, the "
-        "repeatability limit of ISO 5725), not a difference that was not found. Power is uncorrected, for the smallest "
-        "difference worth finding (0.3 points, 2 % of the perplexity). The paper's numbers stand beside its own "
-        "models only."
+        "or in per cent of the perplexity (100 ln of the ratio: −260 is a factor of 13). They are positive in the "
+        "direction of the conclusion, except where it is that texts are alike. Where a conclusion is about several "
+        f"differences, the one that decides is shown. A verdict needs p below 0.05 after Holm's correction over these "
+        f"{judged.tested} tests. 'Alike' needs intervals within what two sets of one text commonly differ by (2.77 "
+        "deviations between sets, the repeatability limit of ISO 5725); a difference that was not found is not enough. "
+        "Power is that to find the smallest difference worth finding (0.3 points, 2 % of the perplexity), or to hold a "
+        "true zero within the margin. The paper's numbers stand beside its own models only."
     )
     shown = [
         Section(name, [_row(j, paper if any(paper.values()) else None) for j in group])
@@ -91,7 +88,7 @@ def _row(judgement: Judgement, paper: dict[str, str] | None) -> Row:
             *([] if paper is None else [paper.get(judgement.claim.name) or None]),
             _joined(answer.rule, judgement.reason),
             judgement.would_decide or None,
-            _joined(shown.label if shown else "", shown.replicates if shown else "", runs),
+            _joined(shown.label if shown else "", shown.replicates if shown else "", runs[:1].lower() + runs[1:]),
         ],
     )
 

@@ -42,16 +42,16 @@ def effects_table(data: StudyResults, decisions: Decisions) -> list[Table]:
         )
     ]
     columns += [
-        Column("difference", "Difference", "of gaps", signed=True),
+        Column("difference", "Difference", "of ranges", signed=True),
         Column("interval", "95 % interval", signed=True, kind="interval"),
         Column("moves_more", "Moves more", kind="text"),
     ]
     caption = (
         "Range of the mean scores of the texts, each averaged over the methods, and of the methods, each averaged "
-        "over the "
-        "texts; 95 % intervals from the studentized range over sets. A range grows with the number of things compared. "
-        "Difference: gap between texts minus gap between methods, best and worst chosen on one half of the seeds and "
-        "measured on the other. Moves more: names one only where p is below 0.05."
+        "over the texts; 95 % intervals from the studentized range over sets. A range grows with the number of things "
+        "compared. Difference: the range of the texts minus that of the methods. Its interval compares each pair of "
+        "texts with each pair of methods and allows for their number. 'Moves more' names one only where p is below "
+        "0.05."
     )
     return [Table("Calibration text against method", caption, "Sparsity", columns, sections)]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from calibrant.reporting.results.index import default_label
+from calibrant.reporting.results.readable import default_label
 from calibrant.reporting.tables.table import Column, Row, Section, Table
 from calibrant.scoring.shingles import NAMES
 

@@ -93,13 +93,11 @@ def _differences(data: StudyResults, decisions: Decisions, measure: Measure) -> 
     ]
     scale = "per cent of the perplexity, 100 ln of the ratio" if measure.lower_is_better else "percentage points"
     words = (
-        f"In {scale}; positive means that self-generated text did better. Sets of the two texts share nothing: "
-        "Welch's t "
-        f"over sets (n counts both). '{TOGETHER}' averages over just these sources, each counting the same. '{REACH}' "
-        "takes each source's mean as one observation: what to expect of sources like them, an interval and no verdict. "
-        "Holm's correction covers the source rows of this table; a question that the conclusions of this page "
-        "decide, too, "
-        "has their p. 'Better' names a side only where p is below 0.05 after it, and never at chance."
+        f"In {scale}; positive means that self-generated text did better. Intervals are Welch's t over sets (n counts "
+        f"those of both texts). '{TOGETHER}' averages over just these sources, each counting the same. '{REACH}' takes "
+        "each source's mean as one observation: what to expect of sources like them, an interval and no verdict. "
+        "Holm's correction covers the source rows of this table; a question that the conclusions or a table above "
+        "have decided keeps its p. 'Better' names a side only where p is below 0.05 after it, and never at chance."
     )
     if not next(iter(decided.values())).contrast.readable and data.guesses(measure):
         words += " The dense model only guesses on this task: no difference is read here."
