@@ -58,7 +58,7 @@ def does_not_close_gaps(scope: Scope) -> Answer:
     margin = repeatability(scope.data, scope.outcome, models, list(first.values()))
     change = {**ends[1], **{text: -weight for text, weight in starts[1].items()}}
     label = f"change of the gap ({starts[0]}), {sparsity_label(sparsity)}"
-    return every([scope.contrast(models, change, label)], margin or 0.0)
+    return every([scope.contrast(models, change, label)], margin)
 
 
 def deviation_falls(scope: Scope) -> Answer:
