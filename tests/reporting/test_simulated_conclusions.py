@@ -11,7 +11,8 @@ from support import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
 
-from simulated_conclusions import Simulation, coverage, markdown, tally
+from simulated_conclusions import coverage, markdown, tally
+from simulated_studies import Simulation
 from simulated_truths import alike, every, some, truths
 from simulated_worlds import WORLDS, world_of
 
