@@ -44,7 +44,8 @@ def trend(
 def does_not_close_gaps(scope: Scope) -> Answer:
     """Section 3.3: with most samples the gap between sources is not smaller than with 128, but for a margin.
 
-    Asked only where there is a gap at 128, whose p-value is part of the verdict's. The gap is that of the contrast chosen beforehand (`beforehand`).
+    Asked only where there is a gap at 128, whose p-value is part of the verdict's. The gap is that of the contrast
+    chosen beforehand (`beforehand`).
     """
     models, sparsity, lines = _lines(scope, PLATEAU)
     first = {source: line[PLATEAU] for source, line in lines.items()}
