@@ -4,11 +4,12 @@ Each combination tests the claim and its opposite. `p_holds` and `p_fails` are t
 twice), so that each is under 0.05 exactly where the 95 % intervals that it is about lie where they must.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from calibrant.reporting.inference import statistics
-from calibrant.reporting.inference.contrasts import Contrast
+from calibrant.reporting.inference.contrasts import Contrast, Margin
 from calibrant.reporting.results.cells import Cell
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
@@ -25,6 +26,7 @@ class Answer:
         rule: which rule gave these.
         reason: why nothing could be tested.
         margin: within which texts are alike, for claims of that kind.
+        margin_df: degrees of freedom of the deviation that it is a multiple of.
     """
 
     shown: Contrast | None = None
@@ -34,6 +36,7 @@ class Answer:
     rule: str = ""
     reason: str = ""
     margin: float | None = None
+    margin_df: float = math.inf
 
     @property
     def side(self) -> str:
@@ -59,7 +62,7 @@ def without(reason: str) -> Answer:
 
 
 def every(
-    contrasts: Sequence[Contrast | None], margin: float = 0.0, *, missing: str = "no such runs in this study"
+    contrasts: Sequence[Contrast | None], margin: Margin | None = None, *, missing: str = "no such runs in this study"
 ) -> Answer:
     """Whether each contrast lies above minus the margin (an intersection-union test, which needs no correction).
 
@@ -68,12 +71,14 @@ def every(
     known, answer = _known(contrasts, missing)
     if answer:
         return answer
-    above = [_p(statistics.p_above(c.estimate, -margin)) for c in known]
-    below = [_p(statistics.p_below(c.estimate, -margin)) for c in known]
+    width, df = margin or Margin(0.0)
+    above = [_p(statistics.p_above(c.estimate, -width, df)) for c in known]
+    below = [_p(statistics.p_below(c.estimate, -width, df)) for c in known]
     p_holds, p_fails = max(above), min(1.0, len(known) * min(below))
     shown = known[above.index(p_holds) if p_holds <= p_fails else below.index(min(below))]
-    bound = f"not below zero by {margin:.2g} {shown.unit} (non-inferiority)" if margin else "above zero"
-    return Answer(shown, tuple(known), p_holds, p_fails, f"{_named(known, 'each')} {bound}", margin=margin or None)
+    bound = f"not below zero by {width:.2g} {shown.unit} (non-inferiority)" if margin else "above zero"
+    rule = f"{_named(known, 'each')} {bound}"
+    return Answer(shown, tuple(known), p_holds, p_fails, rule, margin=width or None, margin_df=df)
 
 
 def some(contrasts: Sequence[Contrast | None], *, missing: str = "no such runs in this study") -> Answer:
@@ -92,7 +97,7 @@ def some(contrasts: Sequence[Contrast | None], *, missing: str = "no such runs i
 
 
 def alike(
-    contrasts: Sequence[Contrast | None], margin: float | None, *, missing: str = "no such runs in this study"
+    contrasts: Sequence[Contrast | None], margin: Margin | None, *, missing: str = "no such runs in this study"
 ) -> Answer:
     """Whether each contrast is nearer to zero than the margin: two one-sided tests each (TOST), all of which must hold.
 
@@ -103,14 +108,16 @@ def alike(
         return answer
     if margin is None:
         return without("too few sets: no spread between sets to be alike within")
-    within = [_p(statistics.equivalence(c.estimate, margin)) for c in known]
+    width, df = margin
+    within = [_p(statistics.equivalence(c.estimate, width, df)) for c in known]
     outside = [
-        min(_p(statistics.p_above(c.estimate, margin)), _p(statistics.p_below(c.estimate, -margin))) for c in known
+        min(_p(statistics.p_above(c.estimate, width, df)), _p(statistics.p_below(c.estimate, -width, df)))
+        for c in known
     ]
     p_holds, p_fails = max(within), min(1.0, len(known) * min(outside))
     shown = known[within.index(p_holds) if p_holds <= p_fails else outside.index(min(outside))]
-    rule = f"{_named(known, 'each')} within ± {margin:.2g} {shown.unit}, what two sets of one text differ by (TOST)"
-    return Answer(shown, tuple(known), p_holds, p_fails, rule, margin=margin)
+    rule = f"{_named(known, 'each')} within ± {width:.2g} {shown.unit}, what two sets of one text differ by (TOST)"
+    return Answer(shown, tuple(known), p_holds, p_fails, rule, margin=width, margin_df=df)
 
 
 def _named(contrasts: Sequence[Contrast], word: str) -> str:

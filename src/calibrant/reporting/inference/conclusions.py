@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -260,8 +261,9 @@ def would_decide(scope: Scope, answer: Answer, tested: int) -> str:
     if shown.unit == LOG_RATIO:
         effect, what = math.log(2), "find a deviation that is halved"
     each_of, tests = len(answer.contrasts), tested * corrected
-    chance = statistics.power(estimate, effect, alike=equal, tests=tests, each_of=each_of)
-    needed = statistics.sets_needed(estimate, shown.sets, effect, alike=equal, tests=tests, each_of=each_of)
+    family: Any = {"alike": equal, "margin_df": answer.margin_df, "tests": tests, "each_of": each_of}
+    chance = statistics.power(estimate, effect, **family)
+    needed = statistics.sets_needed(estimate, shown.sets, effect, **family)
     if chance is None:
         return ""
     more = f"; {number(needed, 0)} sets of each text would have 80 %" if needed else ""

@@ -6,6 +6,7 @@ one value. Sets of different texts share nothing and are independent groups, unl
 (the same text at other filter rates or numbers of samples): those are paired by seed.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -194,11 +195,19 @@ def _told(values: Mapping[Text, Seeds], *, paired: bool) -> str:
 Kind = Literal["above", "alike"]
 
 
-def repeatability(data: StudyResults, measure: Measure, models: Models, texts: Sequence[Text]) -> float | None:
+class Margin(NamedTuple):
+    """What is as good as no difference, and the degrees of freedom of the deviation that it is a multiple of."""
+
+    value: float
+    df: float = math.inf
+
+
+def repeatability(data: StudyResults, measure: Measure, models: Models, texts: Sequence[Text]) -> Margin | None:
     """What two sets of one text differ by at most, 95 times of 100; None where no text has two sets that differ.
 
     The margin of equivalence: texts whose means differ by less than that are alike, since the draw of the set moves
     more. It is the repeatability limit of ISO 5725-1, 1.96 sqrt(2) times the deviation between sets, pooled over texts.
     """
-    deviation = pooled_deviation([list(set_values(data, measure, models, text).values()) for text in texts])
-    return REPEATABILITY * deviation if deviation else None
+    groups = [list(set_values(data, measure, models, text).values()) for text in texts]
+    deviation = pooled_deviation(groups)
+    return Margin(REPEATABILITY * deviation, sum(len(g) - 1 for g in groups if g)) if deviation else None

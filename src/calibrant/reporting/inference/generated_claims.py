@@ -83,7 +83,7 @@ def matches_training_data(scope: Scope) -> Answer:
         models = scope.models(sparsity, "synthetic")
         margins.append(repeatability(scope.data, scope.outcome, models, list(scope.texts(models, "real").values())))
     known = [margin for margin in margins if margin]
-    return every([c for _, c in found], min(known) if len(known) == len(margins) else 0.0)
+    return every([c for _, c in found], min(known) if len(known) == len(margins) else None)
 
 
 def from_wikipedia_beats_c4(scope: Scope) -> Answer:

@@ -47,7 +47,7 @@ def together(answers: Sequence[Answer]) -> Answer:
         max(known, key=lambda a: a.p_holds or 0.0) if p_holds <= p_fails else min(known, key=lambda a: a.p_fails or 0)
     )
     contrasts = tuple(c for a in known for c in a.contrasts)
-    return Answer(weakest.shown, contrasts, p_holds, p_fails, weakest.rule, margin=weakest.margin)
+    return replace(weakest, contrasts=contrasts, p_holds=p_holds, p_fails=p_fails)
 
 
 def grows_with_sparsity(scope: Scope) -> Answer:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 CONFIDENCE = 0.95
 ALPHA = 0.05
 POWER = 0.8  # what a study should have to look for an effect
+SMALLEST = math.log(1e-12)  # no p-value is told below
 NO_SPREAD = 1e-12  # rounding leaves about 1e-16 of spread between equal values: that is none
 
 
@@ -132,11 +133,16 @@ def deviation_trend(groups: Sequence[tuple[float, Sequence[float]]]) -> Estimate
     return by_t(slope, error, math.inf, sum(n for *_, n in points))
 
 
-def p_above(found: Estimate, bound: float = 0.0) -> float | None:
+def p_above(found: Estimate, bound: float = 0.0, bound_df: float = math.inf) -> float | None:
     """Twice the one-sided p-value of a true value at `bound` or below: under 0.05 where the interval lies above it.
 
     None without an interval. Twice, so that it compares with two-sided p-values. With `p_below` of the same bound, the
     smaller one is the two-sided p.
+
+    Args:
+        found: the estimate.
+        bound: what it is compared with.
+        bound_df: degrees of freedom of the deviation that the bound is a multiple of; infinite for one that is known.
 
     Raises:
         ValueError: a bound other than 0 for an interval that is no t interval.
@@ -147,25 +153,55 @@ def p_above(found: Estimate, bound: float = 0.0) -> float | None:
         if bound:
             raise ValueError(f"an interval that is no t interval is tested against 0, not {bound}")
         return found.p if found.mean > 0 else 2 - found.p if found.p < 1 else 1.0
+    if bound and math.isfinite(bound_df):
+        return _p_beyond(found.mean - bound, found.error, found.df, bound, bound_df)
     return 2 * tail((found.mean - bound) / found.error, found.df)
 
 
-def p_below(found: Estimate, bound: float = 0.0) -> float | None:
+def _p_beyond(distance: float, error: float, df: float, bound: float, bound_df: float) -> float:
+    """As `p_above` with a bound that is estimated: where the interval of the distance reaches zero.
+
+    Of a mean and a deviation, which are independent, the squared distances to their limits add up (MOVER).
+
+    Source: G. Y. Zou and A. Donner, Construction of confidence limits about effect measures: a general approach, 2008.
+    """
+
+    def lacking(log_p: float) -> float:
+        p = math.exp(log_p)
+        reach = abs(bound) * deviation_reach(bound_df, p, upward=bound > 0)
+        return math.hypot(quantile(df, p) * error, reach) - distance
+
+    if lacking(0.0) >= 0:
+        return 1.0
+    if lacking(SMALLEST) <= 0:
+        return math.exp(SMALLEST)
+    return math.exp(float(optimize.brentq(lacking, SMALLEST, 0.0, xtol=1e-6)))
+
+
+def deviation_reach(df: float, alpha: float, *, upward: bool) -> float:
+    """How far the chi-squared interval of a deviation reaches to one side, as a share of the deviation."""
+    if not math.isfinite(df):
+        return 0.0
+    ratio = math.sqrt(df / float(special.chdtri(df, 1 - alpha / 2 if upward else alpha / 2)))
+    return max(0.0, ratio - 1 if upward else 1 - ratio)
+
+
+def p_below(found: Estimate, bound: float = 0.0, bound_df: float = math.inf) -> float | None:
     """As `p_above`, of a true value at `bound` or above."""
     if found.low is None or found.high is None:
         return None
-    return p_above(replace(found, mean=-found.mean, low=-found.high, high=-found.low), -bound)
+    return p_above(replace(found, mean=-found.mean, low=-found.high, high=-found.low), -bound, bound_df)
 
 
-def equivalence(found: Estimate, margin: float) -> float | None:
+def equivalence(found: Estimate, margin: float, margin_df: float = math.inf) -> float | None:
     """Two one-sided t tests (TOST): twice the p-value of a true value that is `margin` or more away from zero.
 
-    Under 0.05 where the 95 % interval lies within ± margin, which is stricter than the usual 90 % interval. None
-    without an interval.
+    Under 0.05 where the 95 % interval lies within ± margin, which is stricter than the usual 90 % interval; of a margin
+    that is estimated, where the interval of the distance to it does (`p_above`). None without an interval.
 
     Source: D. J. Schuirmann, A comparison of the two one-sided tests procedure and the power approach, 1987.
     """
-    above, below = p_above(found, -margin), p_below(found, margin)
+    above, below = p_above(found, -margin, margin_df), p_below(found, margin, margin_df)
     return None if above is None or below is None else max(above, below)
 
 
@@ -184,7 +220,14 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def power(
-    found: Estimate, effect: float, *, alike: bool = False, times: float = 1.0, tests: int = 1, each_of: int = 1
+    found: Estimate,
+    effect: float,
+    *,
+    alike: bool = False,
+    margin_df: float = math.inf,
+    times: float = 1.0,
+    tests: int = 1,
+    each_of: int = 1,
 ) -> float | None:
     """The least chance that a study like this decides; None without a t interval.
 
@@ -193,6 +236,7 @@ def power(
         effect: the true value that is to be told from zero; with `alike` the margin that a true zero is to be held
             within.
         alike: whether the question is one of equivalence.
+        margin_df: degrees of freedom of the margin.
         times: how many times as many sets.
         tests: the size of the family: at worst Holm's correction asks for p below 0.05 over this.
         each_of: how many such estimates must all be decided, by Bonferroni's inequality.
@@ -202,6 +246,7 @@ def power(
     df, shift = found.df * times, abs(effect) / found.error * math.sqrt(times)
     critical = quantile(df, ALPHA / tests)
     if alike:
+        critical = math.hypot(critical, shift * deviation_reach(margin_df * times, ALPHA / tests, upward=False))
         chance = max(0.0, 1 - 2 * tail(shift - critical, df))
     else:
         # Noncentral t. `stats.nct` says the same and takes 80 times as long.
@@ -212,7 +257,14 @@ def power(
 
 
 def sets_needed(
-    found: Estimate, sets: int, effect: float, *, alike: bool = False, tests: int = 1, each_of: int = 1
+    found: Estimate,
+    sets: int,
+    effect: float,
+    *,
+    alike: bool = False,
+    margin_df: float = math.inf,
+    tests: int = 1,
+    each_of: int = 1,
 ) -> int | None:
     """The smallest number of sets of each text that has 80 % power; arguments as `power`, with `sets` in this study.
 
@@ -222,7 +274,8 @@ def sets_needed(
         return None
 
     def enough(number: int) -> bool:
-        chance = power(found, effect, alike=alike, times=number / sets, tests=tests, each_of=each_of)
+        times = number / sets
+        chance = power(found, effect, alike=alike, margin_df=margin_df, times=times, tests=tests, each_of=each_of)
         return chance is not None and chance >= POWER
 
     high = 2
