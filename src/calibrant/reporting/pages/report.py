@@ -1,7 +1,7 @@
 """A report: an index in; tables, figures, a summary and a page out. One sequence for all kinds of page."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from calibrant.artefacts.provenance import read_provenance
 from calibrant.errors import InputError
 from calibrant.reporting.figures import style
 from calibrant.reporting.figures.figure_files import Drawing, write_figures
+from calibrant.reporting.inference.statements import shared_note
 from calibrant.reporting.pages.inputs import Inputs, read_inputs
 from calibrant.reporting.pages.render import html, markdown
 from calibrant.reporting.pages.sections import Page
@@ -53,12 +54,21 @@ def write_report(index: Index, output: Path, make: Callable[[Inputs], Report]) -
     write_results(output, inputs.frame, inputs.index)
     for name, tables in report.tables.items():
         write_tables(output / "tables", name, tables)
-    plots = write_figures(output / "figures", report.figures)
+    plots = write_figures(output / "figures", noted(report.figures, inputs))
     write_text(output / "summary.md", markdown(report.page, plots))
     write_json(output / "provenance.json", provenance(inputs))
     # Last, so that a page is never beside older tables.
     write_text(output / "index.html", html(report.page, plots, style.colours(inputs.data.sources)))
     return report.page
+
+
+def noted(figures: Sequence[Drawing], inputs: Inputs) -> list[Drawing]:
+    """The figures; those that show spreads say by how much overlapping sets understate them."""
+    note = shared_note(inputs.data)
+    return [
+        replace(figure, caption=f"{figure.caption} {note}") if note and "sd" in figure.data.columns else figure
+        for figure in figures
+    ]
 
 
 def provenance(inputs: Inputs) -> dict[str, Any]:

@@ -46,9 +46,10 @@ def direction(measure: Measure) -> str:
 
 
 def notes(data: StudyResults) -> str:
-    """What a reader of a table must know beside its numbers: tasks at chance, sparsities not met, rows shared."""
+    """What a reader must know beside the numbers: what a perplexity is of, chance, sparsities not met, rows shared."""
+    defined = [f"{m.label}: {m.definition}." for m in data.perplexities if m.definition]
     chance = CHANCE.format(", ".join(m.label for m in data.at_chance)) if data.at_chance else ""
-    return caption(chance, sparsity_note(data), shared_note(data) or "")
+    return caption(*defined, chance, sparsity_note(data), shared_note(data) or "")
 
 
 def sparsity_note(data: StudyResults) -> str:

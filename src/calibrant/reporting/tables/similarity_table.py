@@ -6,6 +6,7 @@ import polars as pl
 
 from calibrant.reporting.inference.similarity_order import DECIMALS, corpora, corpus_label, order_sentence
 from calibrant.reporting.tables.table import Column, Row, Section, Table
+from calibrant.scoring.corpus_similarity import SCALE_NOTE
 
 
 def similarity_table(
@@ -55,6 +56,6 @@ def similarity_table(
         f"Jaccard similarity of the sets of {units} of two corpora, of which {amount} units each are taken (the same "
         "number of both: similarity depends on it). SE: standard error of MinHash with "
         f"{min(frame['permutations']):,} permutations. It says how well the sets were compared, not how much "
-        f"another draw of documents would change them. {order_sentence(frame, labels)}"
+        f"another draw of documents would change them. {SCALE_NOTE} {order_sentence(frame, labels)}"
     ).strip()
     return [Table("Similarity of the sources", caption, "Corpus", columns, sections)]
