@@ -64,11 +64,12 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
         "similarity": similarity_table(inputs.similarity, inputs.labels(), published_similarity(study.model_id)),
         "contamination": contamination_table(inputs.contamination, labels),
     }
+    # In the order in which they decide: a question keeps the p of the first, and of the larger family.
     made = {
         "claims": claims_table(judged),
         "performance": performance_tables(data),
-        "filtering": filter_table(data, decisions) if "drop" in data.varied else [],
         "differences": difference_tables(data, decisions, primary),
+        "filtering": filter_table(data, decisions) if "drop" in data.varied else [],
         "differences_by_task": difference_tables(data, decisions, [m for m in data.measures if m not in primary]),
         "items": items_table(data),
         **text,
