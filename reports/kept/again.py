@@ -1,4 +1,4 @@
-"""Make tables, figures and summary of a kept study anew from its results.csv: `python reports/kept/again.py five-seeds`.
+"""Make the files of a kept study anew from its results.csv: `python reports/kept/again.py five-seeds`.
 
 What is read from the calibration text (its scores, documents, masks) is not kept, so files of these are left as they
 are, and the summary names only what results hold.

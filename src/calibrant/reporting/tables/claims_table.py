@@ -45,8 +45,8 @@ def claims_table(judged: Judged | None) -> list[Table]:
         f"decides is shown. A verdict needs p below 0.05 after Holm's correction over these {judged.tested} tests. "
         "'Alike' "
         "needs intervals within what two sets of one text commonly differ by (2.77 deviations between sets, the "
-        "repeatability limit of ISO 5725), not a difference that was not found. Power is uncorrected, for the smallest "
-        "difference worth finding (0.3 points, 2 % of the perplexity). The paper's numbers stand beside its own "
+        "repeatability limit of ISO 5725), not a difference that was not found. Power is that after this correction, for "
+        "the smallest difference worth finding (0.3 points, 2 % of the perplexity). The paper's numbers stand beside its own "
         "models only."
     )
     shown = [
