@@ -38,16 +38,13 @@ def claims_table(judged: Judged | None) -> list[Table]:
     )
     caption = (
         f"Read from {judged.scope.outcome.name}, where the row names no other. Differences are in percentage points, "
-        "or in "
-        "per cent of the perplexity (100 ln of the ratio: -260 is a factor of 13), positive in the direction of the "
-        "conclusion except where it is that texts are alike. Where a conclusion is about several differences, the "
-        "one that "
-        f"decides is shown. A verdict needs p below 0.05 after Holm's correction over these {judged.tested} tests. "
-        "'Alike' "
-        "needs intervals within what two sets of one text commonly differ by (2.77 deviations between sets, the "
-        "repeatability limit of ISO 5725), not a difference that was not found. Power is that after this correction, for "
-        "the smallest difference worth finding (0.3 points, 2 % of the perplexity). The paper's numbers stand beside its own "
-        "models only."
+        "or in per cent of the perplexity (100 ln of the ratio: -260 is a factor of 13), positive in the direction of "
+        "the conclusion except where it is that texts are alike. Where a conclusion is about several differences, the "
+        "one that decides is shown. A verdict needs p below 0.05 after Holm's correction over these "
+        f"{judged.tested} tests. 'Alike' needs intervals within what two sets of one text commonly differ by (2.77 "
+        "deviations between sets, the repeatability limit of ISO 5725), not a difference that was not found. Power is "
+        "that after this correction, for the smallest difference worth finding (0.3 points, 2 % of the perplexity). "
+        "The paper's numbers stand beside its own models only."
     )
     shown = [
         Section(name, [_row(j, paper if any(paper.values()) else None) for j in group])
