@@ -79,6 +79,7 @@ class Simulation:
             key: {seed: Item(next(values), item.stderr, item.n) for seed, item in items.items()}
             for key, items in self._built._items.items()
         }
+        data._scores, data._chance = {}, {}  # what was computed from another study's values
         return data
 
     def scores(self, rng: np.random.Generator) -> pl.DataFrame | None:

@@ -3,19 +3,25 @@
 import itertools
 
 import numpy as np
+import polars as pl
 import pytest
-from calibrant.reporting.inference.best import best_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layout_frames import make_frame, make_study
 from scipy import stats
 
-from calibrant.reporting.figures import amount_figure as amount
-from calibrant.reporting.inference.effects import effects
+from calibrant.reporting.inference.amount_claims import deviation_contrast
+from calibrant.reporting.inference.decisions import Decisions
+from calibrant.reporting.inference.effects import effects, source_range
 from calibrant.reporting.inference.ranges import value_range
+from calibrant.reporting.inference.scope import Scope
+from calibrant.reporting.inference.statistics import deviation_trend
 from calibrant.reporting.inference.superiority import superiority
-from calibrant.reporting.results.cells import in_order
+from calibrant.reporting.results.cells import Cell, in_order
+from calibrant.reporting.results.index import Study
+from calibrant.reporting.results.result_frame import COLUMNS
 from calibrant.reporting.results.study_results import StudyResults
+from calibrant.reporting.tables.rows import best_cells
 
 numbers = st.floats(-100, 100).map(lambda x: round(x, 3))
 
@@ -46,7 +52,7 @@ def test_the_interval_of_a_range_covers_the_true_range(spread: float) -> None:
     assert covered / trials >= 0.92
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(numbers, min_size=2, max_size=4), min_size=2, max_size=4), numbers)
 def test_a_range_does_not_change_when_all_values_are_shifted(groups: list[list[float]], shift: float) -> None:
     one = value_range({str(i): g for i, g in enumerate(groups)})
@@ -69,14 +75,13 @@ def test_a_range_needs_two_groups_and_an_interval_two_values() -> None:
     assert constant.low is None
 
 
-def brute_best(sections: list[list[dict[int, float]]], lower: bool) -> list[int | None]:
-    """The definition, with Holm's correction in its textbook form."""
+def brute_best(sections: list[list[list[float]]], lower: bool) -> list[int | None]:
+    """The definition, with Holm's correction in its textbook form: Welch's tests, since texts share no rows."""
     tests = []
     for s, rows in enumerate(sections):
         for a, b in itertools.combinations(range(len(rows)), 2):
-            seeds = sorted(set(rows[a]) & set(rows[b]))
-            x, y = ([row[seed] for seed in seeds] for row in (rows[a], rows[b]))
-            tests.append((float(stats.ttest_rel(x, y).pvalue), s, a, b))
+            x, y = (-np.log(rows[i]) if lower else np.array(rows[i]) for i in (a, b))
+            tests.append((float(stats.ttest_ind(x, y, equal_var=False).pvalue), s, a, b))
     rejected = set()
     for rank, (p, *key) in enumerate(sorted(tests)):
         if p * (len(tests) - rank) >= 0.05:
@@ -84,67 +89,141 @@ def brute_best(sections: list[list[dict[int, float]]], lower: bool) -> list[int 
         rejected.add(tuple(key))
     found: list[int | None] = []
     for s, rows in enumerate(sections):
-        means = [np.mean(list(row.values())) * (1 if lower else -1) for row in rows]
+        means = [np.mean(np.log(row) if lower else row) * (1 if lower else -1) for row in rows]
         best = int(np.argmin(means))
         pairs = [(s, a, b) for a, b in itertools.combinations(range(len(rows)), 2) if best in (a, b)]
         found.append(best if all(pair in rejected for pair in pairs) else None)
     return found
 
 
-@pytest.mark.parametrize("lower", [True, False])
-def test_the_best_row_is_the_one_that_the_definition_gives(lower: bool) -> None:
+METHODS = ("wanda", "dsnot")
+
+
+def rows_of(values: list[list[list[float]]], measure: str) -> tuple[StudyResults, list[list[Cell]]]:
+    """A study with a section for each method and a row for each source, and these values over seeds."""
+    cells = [[Cell(m, "0.6", s, "real", 128) for s, _ in zip("abcd", rows)] for m, rows in zip(METHODS, values)]  # noqa: B905
+    task, metric, scale = ("fiction", "perplexity", 1) if measure == "perplexity" else ("arc_easy", "acc", 100)
+    fixed = {"model": "m", "task": task, "metric": metric, "n": 10**6}
+    rows = [{**Cell("dense", "0")._asdict(), **fixed, "value": 0.9}]
+    for section, numbers_ in zip(cells, values, strict=True):
+        for cell, seeds in zip(section, numbers_, strict=True):
+            rows += [{**cell._asdict(), **fixed, "seed": i, "value": v / scale} for i, v in enumerate(seeds)]
+    return StudyResults(pl.DataFrame(rows, schema=COLUMNS), Study("s", "m")), cells
+
+
+def best_of(values: list[list[list[float]]], measure: str) -> list[int | None]:
+    """The row that is marked in each section."""
+    data, cells = rows_of(values, measure)
+    marked = best_cells(data, Decisions(), cells, data.measures)
+    assert all(positions == {0} for positions in marked.values())
+    return [next((i for i, cell in enumerate(section) if cell in marked), None) for section in cells]
+
+
+@pytest.mark.parametrize("measure", ["perplexity", "accuracy"])
+def test_the_best_row_is_the_one_that_the_definition_gives(measure: str) -> None:
     rng = np.random.default_rng(2)
     seen: set[bool] = set()
     for gap in (0.0, 0.5, 1.0, 2.0, 4.0):
-        sections = [[dict(enumerate(rng.normal(gap * row, 1.0, 6))) for row in rng.permutation(3)] for _ in range(2)]
-        found = best_rows(sections, lower_is_better=lower)
-        assert found == brute_best(sections, lower)
-        seen |= {row is not None for row in found}
+        for _ in range(3):
+            sections = [[rng.normal(60 + gap * row, 1.0, 6).tolist() for row in rng.permutation(3)] for _ in range(2)]
+            found = best_of(sections, measure)
+            assert found == brute_best(sections, measure == "perplexity")
+            seen |= {row is not None for row in found}
     assert seen == {True, False}
 
 
 def test_no_row_is_best_without_a_test() -> None:
-    assert best_rows([[{0: 1.0}, {0: 9.0}]], lower_is_better=True) == [None]  # one seed
-    assert best_rows([[{0: 1.0, 1: 1.0}, {0: 9.0, 1: 9.0}]], lower_is_better=True) == [None]  # no spread
-    assert best_rows([[{0: 1.0, 1: 1.1}, {2: 9.0, 3: 9.1}]], lower_is_better=True) == [None]  # no common seed
-    assert best_rows([[{0: 1.0, 1: 1.1}], []], lower_is_better=True) == [None, None]  # nothing to compare with
+    other = [[60.0, 61.0]]
+    assert best_of([[[1.0], [9.0]], other], "perplexity") == [None, None]  # one seed; nothing to compare with
+    assert best_of([[[1.0, 1.0], [9.0, 9.0]], other], "perplexity") == [None, None]  # no spread
+    assert best_of([[[1.0, 1.1], [9.0, 9.1]], other], "perplexity") == [0, None]
 
 
 def test_marks_are_rare_when_nothing_differs() -> None:
     rng = np.random.default_rng(3)
     marked = 0
-    for _ in range(400):
-        rows = [dict(enumerate(rng.normal(0, 1, 5))) for _ in range(4)]
-        marked += best_rows([rows], lower_is_better=True) != [None]
-    assert marked / 400 <= 0.05
+    for _ in range(200):
+        values = [[rng.normal(60, 1, 5).tolist() for _ in range(4)], [[60.0, 61.0]]]
+        marked += best_of(values, "accuracy") != [None, None]
+    assert marked / 200 <= 0.05
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(numbers, min_size=2, max_size=12), st.lists(numbers, min_size=2, max_size=12))
-def test_superiority_is_the_share_of_pairs(higher: list[float], lower: list[float]) -> None:
-    found = superiority(np.array(higher), np.array(lower))
+def test_superiority_is_the_share_of_pairs_above_half(higher: list[float], lower: list[float]) -> None:
+    found, turned = (superiority(np.array(a), np.array(b)) for a, b in ((higher, lower), (lower, higher)))
     pairs = [1.0 if h > x else 0.5 if h == x else 0.0 for h in higher for x in lower]
     assert found is not None
-    area, low, high = found
-    assert area == pytest.approx(np.mean(pairs), abs=1e-12)
-    if low is not None and high is not None:
-        assert 0 <= low <= area <= high <= 1
+    assert turned is not None
+    assert found.mean == pytest.approx(100 * np.mean(pairs) - 50, abs=1e-9)
+    assert turned.mean == pytest.approx(-found.mean, abs=1e-9)
+    if found.low is not None and found.high is not None:
+        assert -50 <= found.low <= found.mean <= found.high <= 50
+        assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low), abs=1e-6)
+        assert turned.p == pytest.approx(found.p, abs=1e-9)
 
 
-def test_the_interval_of_superiority_covers_the_true_share() -> None:
+def test_the_error_of_superiority_is_delongs() -> None:
+    """His two components by brute force over all pairs, and the interval on the logit scale."""
+    rng = np.random.default_rng(6)
+    higher, lower = rng.normal(0.7, 1, 23).round(1), rng.normal(0, 1, 31).round(1)  # with ties
+    kernel = (higher[:, None] > lower) + 0.5 * (higher[:, None] == lower)
+    area = kernel.mean()
+    variance = kernel.mean(axis=1).var(ddof=1) / 23 + kernel.mean(axis=0).var(ddof=1) / 31
+    half = 1.959964 * np.sqrt(variance) / (area * (1 - area))
+    logit = np.log(area / (1 - area))
+    found = superiority(higher, lower)
+    assert found is not None
+    expected = 100 / (1 + np.exp(-(logit + np.array([-half, half])))) - 50
+    assert (found.low, found.high) == pytest.approx(tuple(expected), rel=1e-6)
+    assert found.p == pytest.approx(2 * stats.norm.sf(abs(logit) * 1.959964 / half), rel=1e-4)
+    assert found.p is not None
+    assert (found.p < 0.05) == found.excludes_zero
+    assert (found.n, found.df, found.error) == (54, 0, None)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.8, 2.5])
+def test_the_interval_of_superiority_covers_the_true_share(shift: float) -> None:
     rng = np.random.default_rng(4)
-    truth, covered = float(stats.norm.cdf(0.8 / np.sqrt(2))), 0
+    truth, held, above = 100 * float(stats.norm.cdf(shift / np.sqrt(2))) - 50, 0, 0
     for _ in range(400):
-        found = superiority(rng.normal(0.8, 1, 40), rng.normal(0, 1, 60))
+        found = superiority(rng.normal(shift, 1, 40), rng.normal(0, 1, 60))
         assert found is not None
-        covered += found[1] <= truth <= found[2]
-    assert 0.92 <= covered / 400 <= 0.98
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= truth <= found.high
+        above += found.low > 0
+    assert 0.92 <= held / 400 <= 0.985
+    assert above / 400 <= 0.045 if shift == 0 else above / 400 > 0.95
 
 
-def test_superiority_without_overlap_has_no_certainty() -> None:
-    found = superiority(np.array([3.0, 4.0, 5.0]), np.array([0.0, 1.0]))
-    assert found == (1.0, None, None)
+@pytest.mark.parametrize(("m", "n"), [(3, 2), (10, 10), (60, 60), (10, 100)])
+def test_superiority_without_overlap_has_newcombes_interval(m: int, n: int) -> None:
+    """No certainty: the lower end solves 1 - x = z sqrt(V(x)), with V by Hanley and McNeil's two terms."""
+    found = superiority(np.arange(m) + 1000.0, np.arange(n, dtype=float))
+    assert found is not None
+    assert found.low is not None
+    assert (found.mean, found.high) == (50, 50)
+    x = found.low / 100 + 0.5
+    both = (m + n) / 2
+    q1, q2 = x / (2 - x), 2 * x * x / (1 + x)
+    variance = (x * (1 - x) + (both - 1) * (q1 - x * x) + (both - 1) * (q2 - x * x)) / (m * n)
+    assert 1 - x == pytest.approx(1.959964 * np.sqrt(variance), rel=1e-5)
+    turned = superiority(np.arange(n, dtype=float), np.arange(m) + 1000.0)
+    assert turned is not None
+    assert (turned.mean, turned.low, turned.high) == pytest.approx((-50, -50, -found.low))
+    assert found.p == pytest.approx(turned.p)
+    if m == 60:
+        assert found.low > 40
+        assert found.p is not None
+        assert found.p < 1e-10
+
+
+def test_superiority_needs_two_values_that_differ() -> None:
     assert superiority(np.array([3.0]), np.array([0.0, 1.0])) is None
+    flat = superiority(np.array([3.0, 3.0]), np.array([3.0, 3.0]))
+    assert flat is not None
+    assert (flat.mean, flat.low, flat.p) == (0.0, None, None)
 
 
 def test_effects_are_ranges_of_averages_over_the_other_factor() -> None:
@@ -153,7 +232,7 @@ def test_effects_are_ranges_of_averages_over_the_other_factor() -> None:
     measure = data.perplexities[0]
     found = effects(data, "0.6", measure)
     values = {
-        (m, s): np.array(list(data.values(data.at(m, "0.6", s, "real"), measure).values()))
+        (m, s): np.array(list(data.scores(data.at(m, "0.6", s, "real"), measure).values()))
         for m in data.methods
         for s in data.sources
     }
@@ -167,34 +246,46 @@ def test_effects_are_ranges_of_averages_over_the_other_factor() -> None:
         names = list(groups)
         high, low = names.index(range_.highest), names.index(range_.lowest)
         assert range_.high == pytest.approx(interval.high[high, low], rel=1e-6)
-    assert found.verdict == "text"
 
 
-def test_effects_are_undecided_where_the_ranges_are_alike() -> None:
-    def alike(cell: dict[str, object]) -> float:
-        return 0.6 + 0.005 * (cell["source"] == "c4") + 0.005 * (cell["method"] == "owl")
+def test_effects_need_two_of_each_and_an_interval_two_sets() -> None:
+    data = StudyResults(make_frame(origins=("real",), seeds=1), make_study())
+    found = effects(data, "0.6", data.averages[0])
+    assert found.text is not None
+    assert found.text.low is None
+    single = StudyResults(make_frame(origins=("real",), methods=("wanda",)), make_study())
+    assert effects(single, "0.6", single.averages[0]).method is None
+    assert effects(single, "0.5", single.averages[0]).text is None
 
-    frame = make_frame(origins=("real",), true=alike, noise=0.006, seeds=4)
-    data = StudyResults(frame, make_study())
-    assert effects(data, "0.6", data.averages[0]).verdict == "undecided"
-    one = StudyResults(make_frame(origins=("real",), seeds=1), make_study())
-    assert effects(one, "0.6", one.averages[0]).verdict == "unknown"
+
+def test_the_range_of_sources_is_that_of_one_method() -> None:
+    data = StudyResults(make_frame(origins=("real",), seeds=4), make_study())
+    measure = data.averages[0]
+    groups = {s: list(data.scores(data.at("dsnot", "0.6", s, "real"), measure).values()) for s in data.sources}
+    assert source_range(data, "dsnot", "0.6", measure) == value_range(groups)
 
 
-def test_the_ratio_of_spreads_is_that_of_pooled_deviations() -> None:
+def test_the_fall_of_the_deviation_is_its_trend_over_all_doublings() -> None:
     frame = make_frame(methods=("wanda",), sparsities=("2:4",), origins=("real",), samples=(64, 256, 2048), seeds=6)
     data = StudyResults(frame, make_study())
-    found = amount.spread_ratio(data, amount.Panel("2:4", "wanda", "real"), data.headline[0])
-    variances = []
-    for n in (64, 2048):
-        chosen = frame.filter((frame["samples"] == n) & (frame["task"] == "alpaca"))
-        groups = [group["value"].to_numpy() for _, group in chosen.group_by("source", maintain_order=True)]
-        variances.append(np.mean([group.var(ddof=1) for group in groups]))
-    ratio = variances[1] / variances[0]
+    scope, models = Scope(data, data.perplexities[0]), {("wanda", "2:4"): 1.0}
+    lines = {s: {n: data.text(s, "real", samples=n) for n in (64, 256, 2048)} for s in data.sources}
+    found = deviation_contrast(scope, models, lines, "2:4")
+    chosen = frame.filter((pl.col("task") == "alpaca") & pl.col("source").is_not_null())
+    groups = [
+        (np.log(n), (-100 * np.log(group["value"])).to_list())
+        for (n, _), group in chosen.group_by("samples", "source", maintain_order=True)
+    ]
+    trend = deviation_trend(groups)
     assert found is not None
-    assert found[0] == pytest.approx(np.sqrt(ratio))
-    low, high = stats.f.ppf([0.025, 0.975], 20, 20)
-    assert found[1:] == pytest.approx((np.sqrt(ratio / high), np.sqrt(ratio / low)))
+    assert trend is not None
+    assert trend.low is not None
+    assert trend.high is not None
+    doublings = np.log(2048 / 64)
+    expected = (-trend.mean * doublings, -trend.high * doublings, -trend.low * doublings)
+    assert (found.estimate.mean, found.estimate.low, found.estimate.high) == pytest.approx(expected)
+    assert found.estimate.p == pytest.approx(trend.p)
+    assert (found.unit, found.sets) == ("log ratio", 6)
 
 
 def test_settings_are_ordered_from_free_to_strict() -> None:

@@ -81,12 +81,14 @@ def test_the_page_lists_every_conclusion_and_what_is_simulated_of_it() -> None:
 
 
 def test_results_are_those_of_the_frame() -> None:
+    """Of each study, and not those of the first one again."""
     simulation = Simulation(world_of("paper", "published"))
-    one = simulation.results(np.random.default_rng(3))
-    other = StudyResults(simulation.frame(np.random.default_rng(3)), simulation.world.study)
-    assert [one.scores(cell, m) for cell in one.cells for m in one.measures] == [
-        other.scores(cell, m) for cell in other.cells for m in other.measures
-    ]
+    for seed in (3, 4):
+        one = simulation.results(np.random.default_rng(seed))
+        other = StudyResults(simulation.frame(np.random.default_rng(seed)), simulation.world.study)
+        assert [one.scores(cell, m) for cell in one.cells for m in one.measures] == [
+            other.scores(cell, m) for cell in other.cells for m in other.measures
+        ]
 
 
 def test_each_conclusion_of_the_paper_has_a_truth_in_each_world() -> None:
