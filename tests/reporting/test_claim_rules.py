@@ -32,7 +32,7 @@ from scipy import stats
 from calibrant.reporting.inference import statistics
 from calibrant.reporting.inference.answers import alike, every, some
 from calibrant.reporting.inference.conclusions import CLAIMS, judge_study
-from calibrant.reporting.inference.contrasts import Contrast, contrast, question_of, repeatability
+from calibrant.reporting.inference.contrasts import Contrast, Margin, contrast, question_of, repeatability
 from calibrant.reporting.inference.source_claims import against_baseline, beforehand
 from calibrant.reporting.results import published
 from calibrant.reporting.results.cells import Cell, Text
@@ -130,7 +130,9 @@ def test_the_margin_is_the_repeatability_limit() -> None:
     for text in texts:
         sets = np.mean([list(data.scores(text.cell(*m), scope.outcome).values()) for m in models], axis=0)
         by_hand.append(sets.var(ddof=1))
-    assert margin == pytest.approx(2.77 * math.sqrt(np.mean(by_hand)))
+    assert margin is not None
+    assert margin.value == pytest.approx(2.77 * math.sqrt(np.mean(by_hand)))
+    assert margin.df == 4 * 19
     true = SD * math.sqrt(LUCK + (1 - LUCK) / 3)
     pairs = rng(1).normal(0, true, (20_000, 2))
     assert (abs(pairs[:, 0] - pairs[:, 1]) < 2.77 * true).mean() == pytest.approx(0.95, abs=0.006)
@@ -321,14 +323,14 @@ def made(*ends: tuple[float, float]) -> list[Contrast]:
         (every(made((1, 2), (-0.1, 3))), "", "1"),
         (every(made((1, 2), (-5, -3))), "does not hold", "1"),
         (every(made((1, 2), (-3, -0.1))), "", "1"),  # below zero, not after Bonferroni's correction
-        (every(made((-0.5, 2)), 1.0), "holds", "0"),
+        (every(made((-0.5, 2)), Margin(1.0)), "holds", "0"),
         (some(made((-2, -1), (3, 5))), "holds", "1"),
         (some(made((-2, -1), (0.1, 5))), "", "1"),
         (some(made((-2, -1), (-4, -0.1))), "does not hold", "1"),
-        (alike(made((-0.9, 0.5), (-0.2, 0.3)), 1.0), "holds", "0"),
-        (alike(made((-1.1, 0.5), (-0.2, 0.3)), 1.0), "", "0"),
-        (alike(made((4, 5), (-0.2, 0.3)), 1.0), "does not hold", "0"),
-        (alike(made((1.1, 5), (-0.2, 0.3)), 1.0), "", "0"),
+        (alike(made((-0.9, 0.5), (-0.2, 0.3)), Margin(1.0)), "holds", "0"),
+        (alike(made((-1.1, 0.5), (-0.2, 0.3)), Margin(1.0)), "", "0"),
+        (alike(made((4, 5), (-0.2, 0.3)), Margin(1.0)), "does not hold", "0"),
+        (alike(made((1.1, 5), (-0.2, 0.3)), Margin(1.0)), "", "0"),
     ],
 )
 def test_rules_by_intervals(answer: Any, side: str, shown: str) -> None:

@@ -393,9 +393,9 @@ def test_noise_alone_rarely_decides(claim: Claim) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ALIKE))
-@pytest.mark.parametrize("share", [0.5, 1.5])
-def test_inside_and_outside_the_margin_few_are_decided_wrongly(name: str, share: float) -> None:
-    """The margin is estimated, too: at exactly 2.77 deviations about one study in eight is decided, either way."""
+@pytest.mark.parametrize("share", [0.5, 1.0, 2.0])
+def test_inside_at_and_outside_the_margin_few_are_decided_wrongly(name: str, share: float) -> None:
+    """At exactly 2.77 deviations at most one study in forty is decided, either way, though the margin is estimated."""
     sd = {"spread_small_below_half": 0.1, "amount_does_not_matter": 0.1}.get(name, 0.2)
     moved = share * 2.77 * sd * np.sqrt(0.75)  # of the mean of two methods that share half of the variance
     truth = {
@@ -404,8 +404,11 @@ def test_inside_and_outside_the_margin_few_are_decided_wrongly(name: str, share:
     }.get(name, lambda c: 60 - moved * (c.source == "wikipedia"))
     generator, made = rng(12), studies(name, truth)
     found = [judge(name, made.draw(generator)).verdict for _ in range(60)]
+    if share == 1:
+        assert max(found.count("holds"), found.count("does not hold")) <= 5
+        return
     wrong, right = ("does not hold", "holds") if share < 1 else ("holds", "does not hold")
-    assert found.count(wrong) <= 2
+    assert found.count(wrong) <= 1
     if name not in ("spread_small_below_half", "alike_whatever_source"):  # of pairs each must be alike, with six seeds
         assert found.count(right) >= 48
 
@@ -442,7 +445,7 @@ def test_the_table_shows_every_tested_claim_once_in_every_form() -> None:
     assert len(labels) == len(set(labels)) == found.tested
     assert len(untested(found)) + found.tested - len(found.own) == len(CLAIMS)
     assert table.sections[0].heading == "Decided"
-    assert "Power is that after this correction" in table.caption
+    assert "Power is uncorrected" not in table.caption
     for text in (to_markdown(table), to_latex(table), to_csv([table])):
         assert "Self-generated text beats real text on average" in text
     undecided = [row for section in table.sections for row in section.rows if row.cells[1] == "undecided"]
