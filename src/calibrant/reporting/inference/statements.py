@@ -37,7 +37,11 @@ def found(judged: Judged) -> list[Statement]:
     said += [which_text(judged.scope, j) for j in judged.own if j.claim.name.startswith("alike real")][:1]
     methods = methods_by_sparsity(judged)
     main = judged.scope.sparsity("0.6")
-    return [*said, methods_compared(judged.scope, methods[main])] if main in methods else said
+    if main in methods:
+        said.append(methods_compared(judged.scope, methods[main]))
+    elif main is not None and (counted := against_magnitude(judged.scope.data, main)) is not None:
+        said.append(counted)
+    return said
 
 
 def not_tested(judgement: Judgement) -> Statement:
@@ -65,7 +69,9 @@ def further(judged: Judged, scores: pl.DataFrame) -> list[Statement]:
     ]
     main = judged.scope.sparsity("0.6")
     said += [methods_compared(judged.scope, js) for s, js in methods_by_sparsity(judged).items() if s != main]
-    said += [s for sparsity in reversed(data.sparsities) if (s := against_magnitude(data, sparsity))]
+    above = found(judged)
+    counts = [s for sparsity in reversed(data.sparsities) if (s := against_magnitude(data, sparsity))]
+    said += [s for s in counts if s not in above]
     said += [s for s in (predictability(data, scores), at_chance(data)) if s]
     return said + pruned_at_chance(data)
 
