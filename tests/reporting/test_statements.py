@@ -173,7 +173,9 @@ def test_a_method_that_was_tried_once_is_in_no_mean(make_study: Callable[..., An
     data = StudyResults(kept, index.study)
     found = statements.found(judged(data))
     assert "(Wanda)" in found[0].text
-    assert not any("DSnoT" in s.text + s.hedge for s in found if "magnitude" not in s.text)  # that counts, it has no mean
+    assert not any(
+        "DSnoT" in s.text + s.hedge for s in found if "magnitude" not in s.text
+    )  # that counts, it has no mean
     positions, labels = performance_figure._rows(data)
     assert list(positions)[-1] == ("dsnot", "web")
     assert len(labels) == 5  # a row for what was run
