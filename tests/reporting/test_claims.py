@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from calibrant.errors import InputError
 from calibrant.reporting.inference.conclusions import CLAIMS, Claim, Judgement, judge
-from calibrant.reporting.results import published
 from calibrant.reporting.results.cells import Cell
+from calibrant.reporting.results.published import published_tables as published
 from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables.claims_table import claims_table
 from calibrant.reporting.tables.table_files import to_csv, to_latex, to_markdown
