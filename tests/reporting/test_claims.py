@@ -27,8 +27,8 @@ from scipy import stats
 from calibrant.errors import InputError
 from calibrant.reporting.inference.conclusions import CLAIMS, Claim, Judgement, judge_study
 from calibrant.reporting.inference.scope import to_training
-from calibrant.reporting.results import published
 from calibrant.reporting.results.outcome import choose_outcome
+from calibrant.reporting.results.published import published_tables as published
 from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables.claims_table import claims_table, paper_numbers, untested, verdicts
 from calibrant.reporting.tables.table_files import to_csv, to_latex, to_markdown

@@ -11,7 +11,7 @@ from layout_frames import LABELS, make_frame, make_study
 
 from calibrant.cli.main import main
 from calibrant.errors import InputError
-from calibrant.reporting.figures.amount_figure import Panel, amount_caption, amount_figure, amounts_of, panels_of
+from calibrant.reporting.figures.setting_figure import amount_caption, amount_figure, amount_panels
 from calibrant.reporting.inference.conclusions import judge_study
 from calibrant.reporting.inference.decisions import Decisions
 from calibrant.reporting.pages.render import every_block
@@ -183,8 +183,14 @@ def test_the_figure_of_amounts_has_every_source_and_the_panels_that_vary() -> No
     real = make_frame(methods=("wanda",), sources=("c4", "wikipedia"), origins=("real",), samples=(128, 256))
     other = make_frame(methods=("wanda",), sources=("c4",), origins=("synthetic",), samples=(64,))
     data = StudyResults(pl.concat([real, other]).unique(maintain_order=True), make_study())
-    assert panels_of(data) == [Panel("0.6", "wanda", "real")]
-    assert amounts_of(data, Panel("0.6", "wanda", "real")) == [128, 256]
+    (panel,) = amount_panels(data)
+    assert (panel.sparsity, panel.method, panel.origin, list(panel.lines)) == (
+        "0.6",
+        "wanda",
+        "real",
+        ["c4", "wikipedia"],
+    )
+    assert panel.values == [128, 256]
     figure = amount_figure(data)
     assert figure is not None
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["C4", "Wikipedia"]

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from support import ROOT
 
-from calibrant.reporting.results import published
+from calibrant.reporting.results.published import published_tables as published
 
 PAPER = ROOT.parent / "shared" / "paper" / "beware-of-calibration-data.md"
 TASKS = ["boolq", "winogrande", "piqa", "hellaswag", "arc_easy", "arc_challenge", "mmlu"]

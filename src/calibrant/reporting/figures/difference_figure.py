@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from calibrant.reporting.figures import style
 from calibrant.reporting.figures.figure_files import Drawing
+from calibrant.reporting.figures.panel_grid import grid
 from calibrant.reporting.inference.contrasts import Contrast
 from calibrant.reporting.inference.generated_claims import gain, gains
 from calibrant.reporting.inference.scope import Scope
@@ -68,26 +69,23 @@ def difference_figure(data: StudyResults, panels: dict[tuple[Measure, str, str],
     columns = [s for s in data.sparsities if any(sparsity == s for _, sparsity, _ in panels)]
     rows = list(dict.fromkeys((measure, method) for measure, _, method in panels))
     height = 0.95 + 0.31 * max(map(len, panels.values()))
-    with style.context():
-        figure = Figure(figsize=(max(6.4, 1.6 + 3.6 * len(columns)), 0.4 + height * len(rows)))
-        grid = figure.subplots(len(rows), len(columns), squeeze=False)
-        for row, (measure, method) in enumerate(rows):
-            for column, sparsity in enumerate(columns):
-                axes = grid[row][column]
-                lines = panels.get((measure, sparsity, method))
-                if not lines:
-                    axes.set_visible(False)
-                    continue
-                _panel(axes, data, lines)
-                title = measure.label if measure.kind == "average" else measure.name[:1].upper() + measure.name[1:]
-                place = run_label(method, sparsity) if len(data.methods) > 1 else sparsity_label(sparsity)
-                axes.set_title(f"{title}, {place}", fontsize=8.5)
-                if column:
-                    axes.set_yticklabels([])
-        handle = Line2D([], [], color=style.INK, marker="D", markersize=5.5, linewidth=1.2, label="mean, 95 % interval")
-        figure.legend(handles=[handle], loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8.5)
-        figure.tight_layout(w_pad=2.2, h_pad=1.6)
-    return figure
+
+    def draw(axes: Axes, row: tuple[Measure, str], sparsity: str, number: int) -> None:
+        measure, method = row
+        lines = panels.get((measure, sparsity, method))
+        if not lines:
+            axes.set_visible(False)
+            return
+        _panel(axes, data, lines)
+        title = measure.label if measure.kind == "average" else measure.name[:1].upper() + measure.name[1:]
+        place = run_label(method, sparsity) if len(data.methods) > 1 else sparsity_label(sparsity)
+        axes.set_title(f"{title}, {place}", fontsize=8.5)
+        if number % len(columns):
+            axes.set_yticklabels([])
+
+    size = max(6.4, 1.6 + 3.6 * len(columns)), 0.4 + height * len(rows)
+    handle = Line2D([], [], color=style.INK, marker="D", markersize=5.5, linewidth=1.2, label="mean, 95 % interval")
+    return grid(rows, columns, size, draw, [handle], pads=(2.2, 1.6), legend_pads=(0.8, 2.0))
 
 
 def _panel(axes: Axes, data: StudyResults, lines: Lines) -> None:

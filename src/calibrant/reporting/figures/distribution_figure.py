@@ -1,7 +1,7 @@
 """Figures: the distributions of perplexity and of Min-K%++, real against self-generated, a panel per source."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from calibrant.reporting.figures import style
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.results.samples import middle, text_scores
 
+POINTS = 256  # of a curve
 COLUMNS = {"perplexity": "perplexity of a sample, log scale", "min_k_plus_plus": "Min-K%++ of a sample"}
 
 
@@ -23,6 +24,13 @@ def density(values: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]) -> n
         return None
     curve: npt.NDArray[np.float64] = stats.gaussian_kde(values)(grid)
     return curve
+
+
+def axis_of(values: Iterable[npt.NDArray[np.float64]], room: float = 0.08) -> npt.NDArray[np.float64]:
+    """Points [256] of an axis: the middle 99 % of the scores and some room, since a broken sample must flatten none."""
+    low, high = np.quantile(np.concatenate(list(values)), [0.005, 0.995])
+    pad = room * max(high - low, 1e-6)
+    return np.linspace(low - pad, high + pad, POINTS)
 
 
 def distribution_figure(scores: pl.DataFrame, column: str, labels: Mapping[str, str]) -> Figure:
@@ -41,11 +49,7 @@ def distribution_figure(scores: pl.DataFrame, column: str, labels: Mapping[str, 
         for source in shown
         for origin in ("real", "synthetic")
     }
-    everything = np.concatenate([v for v in values.values() if len(v)])
-    # The middle 99 % decide the axis: one broken sample must not flatten the rest.
-    low, high = np.quantile(everything, [0.005, 0.995])
-    pad = 0.08 * max(high - low, 1e-6)
-    grid = np.linspace(low - pad, high + pad, 256)
+    grid = axis_of(values.values())
     columns = 2 if len(shown) > 1 else 1
     rows = math.ceil(len(shown) / columns)
     with style.context():

@@ -1,4 +1,4 @@
-"""What the paper's figures share: how a source and a method look, axes of values, reference lines, legends."""
+"""What the paper's figures share: how a source and a method look, axes of values, entries of legends."""
 
 import math
 import textwrap
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from calibrant.reporting.figures import style
+from calibrant.reporting.inference.cell_estimates import cell_estimate
 from calibrant.reporting.inference.statistics import Estimate
+from calibrant.reporting.results.cells import Cell
 from calibrant.reporting.results.measures import Measure, in_sentence
 from calibrant.reporting.results.study_results import StudyResults
 
@@ -115,7 +116,9 @@ def ends(estimates: Iterable[Estimate | None]) -> list[float]:
 
 
 def value_axis(axes: Axes, shown: Sequence[float], *, log: bool, room: float = 0.12) -> None:
-    """Limits and a few round ticks on the y axis; perplexities that span a factor of four or more get a log axis."""
+    """Limits and a few round ticks on the y axis, if it shows anything; a log axis for a factor of four or more."""
+    if not shown:
+        return
     log = log and min(shown) > 0 and max(shown) / min(shown) >= 4
     forward, back = (math.log, math.exp) if log else (float, float)
     low, high = forward(min(shown)), forward(max(shown))
@@ -133,59 +136,51 @@ def value_axis(axes: Axes, shown: Sequence[float], *, log: bool, room: float = 0
     axes.spines["left"].set_visible(False)
 
 
-def reference_line(axes: Axes, name: str, value: float, shown: Sequence[float]) -> list[float]:
-    """A dashed line where `value` lies near what the axis shows, else a note at the edge that says where it lies.
+def against_magnitude(axes: Axes, data: StudyResults, sparsity: str, measure: Measure, shown: list[float]) -> None:
+    """The axis of `shown`, with magnitude pruning at that sparsity.
 
-    Returns:
-        What the axis must show besides.
+    It is a dashed line where it lies near them, else a note at the edge that says where it lies.
     """
-    low, high = min(shown), max(shown)
-    width = max(high - low, 1e-3 * max(1.0, abs(high)))
-    text = f"{name} {style.plain(value)}"
-    near = low - 1.2 * width <= value <= high + 1.2 * width
-    if near:
-        axes.axhline(value, color=style.MUTED, linewidth=1, linestyle=MAGNITUDE, zorder=1)
-        return [value]
-    axes.annotate(
-        f"{text} {'↑' if value > high else '↓'}",
-        (1.0, 1.0),  # above the panel in either case: within it are the points
-        xycoords="axes fraction",
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="right",
-        va="bottom",
-        size=7.5,
-        color=style.MUTED,
-    )
-    return []
+    magnitude = cell_estimate(data, Cell("magnitude", sparsity), measure)
+    if magnitude is not None and shown:
+        low, high, value = min(shown), max(shown), magnitude.mean
+        width = max(high - low, 1e-3 * max(1.0, abs(high)))
+        if low - 1.2 * width <= value <= high + 1.2 * width:
+            axes.axhline(value, color=style.MUTED, linewidth=1, linestyle=MAGNITUDE, zorder=1)
+            shown = [*shown, value]
+        else:
+            axes.annotate(
+                f"magnitude {style.plain(value)} {'↑' if value > high else '↓'}",
+                (1.0, 1.0),  # above the panel in either case: within it are the points
+                xycoords="axes fraction",
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="right",
+                va="bottom",
+                size=7.5,
+                color=style.MUTED,
+            )
+    value_axis(axes, shown, log=measure.lower_is_better)
 
 
-def legend(figure: Figure, handles: Sequence[Any], columns: int = 5) -> None:
-    """A legend above the panels, in lines of about the same length."""
-    lines = math.ceil(len(handles) / columns)
-    figure.legend(
-        handles=handles,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=math.ceil(len(handles) / lines),
-        fontsize=8.5,
-        handletextpad=0.5,
-        columnspacing=1.6,
-    )
+def source_handles(data: StudyResults, more: Sequence[Any] = ()) -> list[Any]:
+    """Entries of the sources, of what else there is, and of magnitude pruning where it was run."""
+    marks = marks_of(data)
+    magnitude = [MAGNITUDE_HANDLE] if any(cell.method == "magnitude" for cell in data.cells) else []
+    return [*(handle(marks[s], data.source_label(s)) for s in data.sources), *more, *magnitude]
 
 
-def handle(mark: Mark, label: str, *, line: bool = False, hollow: bool = False) -> Line2D:
-    """An entry of a legend."""
+def handle(mark: Mark, label: str, *, line: bool = False, hollow: bool = False, **look: Any) -> Line2D:
+    """An entry of a legend; `look`: what else matplotlib takes for it."""
     return Line2D(
         [],
         [],
         color=mark.colour,
         marker=mark.marker,
         linestyle=mark.dashes if line else "none",
-        markersize=5.5,
-        markeredgewidth=1.3,
         markerfacecolor=style.PAPER if hollow else mark.colour,
         label=label,
+        **{"linewidth": style.WIDTH, "markersize": 5.5, "markeredgewidth": 1.3, **look},
     )
 
 

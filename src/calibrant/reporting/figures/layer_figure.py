@@ -11,9 +11,11 @@ from matplotlib.ticker import MaxNLocator
 
 from calibrant.reporting.figures import style
 from calibrant.reporting.figures.figure_files import Drawing
+from calibrant.reporting.figures.panel_grid import legend
+from calibrant.reporting.results.cells import ORIGINS
 from calibrant.reporting.results.numbers import number
 
-ORIGINS = {"real": "real text", "synthetic": "self-generated text"}
+WORDS = {origin: f"{word} text" for origin, word in ORIGINS.items()}
 
 
 def layer_drawing(layers: pl.DataFrame, labels: Mapping[str, str], what: str) -> Drawing:
@@ -70,7 +72,7 @@ def heldout_words(layers: pl.DataFrame, labels: Mapping[str, str]) -> str:
     missing = texts.filter((pl.col("sequences_heldout") == 0) & pl.col("heldout_source").is_not_null())
     if len(missing):
         named = dict.fromkeys(
-            f"{_label(row['source'], labels)}, {ORIGINS[row['origin']]}" for row in missing.iter_rows(named=True)
+            f"{_label(row['source'], labels)}, {WORDS[row['origin']]}" for row in missing.iter_rows(named=True)
         )
         words.append(f"Nothing was left to hold out for {'; '.join(named)}.")
     return " ".join(words)
@@ -78,8 +80,8 @@ def heldout_words(layers: pl.DataFrame, labels: Mapping[str, str]) -> str:
 
 def ratio_words(layers: pl.DataFrame) -> str:
     """`Mean ratio: real text 1.012, self-generated text 0.998.`, geometric over layers and sources; empty without."""
-    found = {origin: mean_ratio(layers.filter(pl.col("origin") == origin)) for origin in ORIGINS}
-    parts = [f"{ORIGINS[origin]} {number(mean, 3)}" for origin, mean in found.items() if mean is not None]
+    found = {origin: mean_ratio(layers.filter(pl.col("origin") == origin)) for origin in WORDS}
+    parts = [f"{WORDS[origin]} {number(mean, 3)}" for origin, mean in found.items() if mean is not None]
     return f"Mean ratio over layers and sources: {', '.join(parts)}." if parts else ""
 
 
@@ -111,9 +113,7 @@ def layer_figure(layers: pl.DataFrame, labels: Mapping[str, str]) -> Figure:
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
         for column, text in enumerate(["relative error", "held-out ÷ calibration"][: len(grid[0])]):
             grid[len(shown) // 2][column].set_ylabel(text)
-        figure.legend(
-            handles=_handles(with_ratio), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=8.5
-        )
+        legend(figure, _handles(with_ratio), pads=(0.8, 2.0))
         figure.tight_layout(w_pad=2.2, h_pad=1.0)
     return figure
 

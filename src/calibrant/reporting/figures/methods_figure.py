@@ -1,17 +1,20 @@
 """Figure 1: methods against calibration data, which matters more?"""
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from calibrant.reporting.figures import drawing, style
+from calibrant.reporting.figures import drawing
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.figures.frames import estimates_frame
+from calibrant.reporting.figures.panel_grid import measure_grid
 from calibrant.reporting.inference.cell_estimates import cell_estimate
 from calibrant.reporting.inference.decisions import Decisions
 from calibrant.reporting.inference.effects import effects
 from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.inference.source_claims import data_against_method
 from calibrant.reporting.inference.words import ranged
-from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
+from calibrant.reporting.results.cells import method_label, sparsity_label
+from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
 
 
@@ -22,37 +25,24 @@ def methods_figure(data: StudyResults) -> Figure | None:
     if not sparsities or not measures:
         return None
     marks = drawing.marks_of(data)
-    with style.context():
-        width = max(2.6, 0.9 + 0.24 * len(data.sources) * len(data.methods))
-        figure = Figure(figsize=(max(4.4, 0.4 + width * len(sparsities)), 0.3 + 2.5 * len(measures)))
-        grid = figure.subplots(len(measures), len(sparsities), squeeze=False)
-        for row, measure in enumerate(measures):
-            for column, sparsity in enumerate(sparsities):
-                axes = grid[row][column]
-                limits: list[float] = []
-                for x, method in enumerate(data.methods):
-                    for number, source in enumerate(data.sources):
-                        found = cell_estimate(data, data.at(method, sparsity, source, "real"), measure)
-                        if found is not None:
-                            shift = 0.7 * ((number + 0.5) / len(data.sources) - 0.5)
-                            drawing.point(axes, x + shift, found, marks[source])
-                            limits += drawing.ends([found])
-                magnitude = cell_estimate(data, Cell("magnitude", sparsity), measure)
-                if magnitude is not None and limits:
-                    limits += drawing.reference_line(axes, "magnitude", magnitude.mean, limits)
-                if limits:
-                    drawing.value_axis(axes, limits, log=measure.lower_is_better)
-                axes.set_xticks(range(len(data.methods)), [method_label(m) for m in data.methods])
-                axes.set_xlim(-0.5, len(data.methods) - 0.5)
-                axes.set_title(f"{drawing.letter(row * len(sparsities) + column)} {sparsity_label(sparsity)}")
-                if column == 0:
-                    axes.set_ylabel(drawing.axis_label(measure))
-        handles = [drawing.handle(marks[s], data.source_label(s)) for s in data.sources]
-        if any(cell.method == "magnitude" for cell in data.cells):
-            handles.append(drawing.MAGNITUDE_HANDLE)
-        drawing.legend(figure, handles)
-        figure.tight_layout(w_pad=1.6, h_pad=1.4)
-    return figure
+
+    def draw(axes: Axes, measure: Measure, sparsity: str) -> str:
+        limits: list[float] = []
+        for x, method in enumerate(data.methods):
+            for number, source in enumerate(data.sources):
+                found = cell_estimate(data, data.at(method, sparsity, source, "real"), measure)
+                if found is not None:
+                    shift = 0.7 * ((number + 0.5) / len(data.sources) - 0.5)
+                    drawing.point(axes, x + shift, found, marks[source])
+                    limits += drawing.ends([found])
+        drawing.against_magnitude(axes, data, sparsity, measure, limits)
+        axes.set_xticks(range(len(data.methods)), [method_label(m) for m in data.methods])
+        axes.set_xlim(-0.5, len(data.methods) - 0.5)
+        return sparsity_label(sparsity)
+
+    width = max(2.6, 0.9 + 0.24 * len(data.sources) * len(data.methods))
+    size = max(4.4, 0.4 + width * len(sparsities)), 0.3 + 2.5 * len(measures)
+    return measure_grid(measures, sparsities, size, draw, drawing.source_handles(data))
 
 
 WORDS = {

@@ -8,10 +8,11 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from calibrant.reporting.figures import drawing, style
-from calibrant.reporting.figures.distribution_figure import density, distribution_figure
+from calibrant.reporting.figures.distribution_figure import POINTS, axis_of, density, distribution_figure
 from calibrant.reporting.figures.figure_files import Drawing
+from calibrant.reporting.figures.panel_grid import legend
 from calibrant.reporting.inference.generated_claims import min_k_contrast
-from calibrant.reporting.inference.superiority import COLUMN, Array, score_groups
+from calibrant.reporting.inference.superiority import COLUMN, score_groups
 from calibrant.reporting.inference.words import interval
 from calibrant.reporting.results.numbers import listed, number
 from calibrant.reporting.results.samples import middle
@@ -19,22 +20,12 @@ from calibrant.reporting.results.samples import middle
 SCHEMA: dict[str, Any] = {"source": pl.String, "origin": pl.String, "score": pl.Float64, "density": pl.Float64}
 
 
-POINTS = 256
-
-
-def _grid(groups: Mapping[tuple[str, str], Array]) -> Array:
-    # The middle 99 % decide the axis: one broken sample must not flatten the rest.
-    low, high = np.quantile(np.concatenate(list(groups.values())), [0.005, 0.995])
-    pad = 0.1 * max(high - low, 1e-6)
-    return np.linspace(low - pad, high + pad, POINTS)
-
-
 def min_k_data(scores: pl.DataFrame, sources: Mapping[str, str]) -> pl.DataFrame:
     """The curves as drawn: [256] points for each text with five scores or more."""
     groups = score_groups(scores, sources)
     frames = [pl.DataFrame(schema=SCHEMA)]
+    grid = axis_of(groups.values(), 0.1) if groups else np.empty(0)
     for (source, origin), values in groups.items():
-        grid = _grid(groups)
         curve = density(values, grid)
         if curve is not None:
             names = {"source": [source] * POINTS, "origin": [origin] * POINTS}
@@ -55,7 +46,7 @@ def min_k_figure(scores: pl.DataFrame, sources: Mapping[str, str], min_k: str = 
     groups = score_groups(scores, sources)
     if not groups:
         return None
-    marks, grid = drawing.source_marks(list(sources)), _grid(groups)
+    marks, grid = drawing.source_marks(list(sources)), axis_of(groups.values(), 0.1)
     dashes = [d for d in drawing.DASHES if d != "-"]
     written = [source for source, origin in groups if origin == "synthetic"]
     if len(written) > 1:
@@ -87,7 +78,7 @@ def min_k_figure(scores: pl.DataFrame, sources: Mapping[str, str], min_k: str = 
         axes.set_ylabel("density")
         axes.set_xlabel(f"Min-{min_k}%++ score of a sample (high: taken as a sign of training data)")
         style.linear_ticks(axes)
-        drawing.legend(figure, handles, 3)
+        legend(figure, handles, 3)
         figure.tight_layout()
     return figure
 

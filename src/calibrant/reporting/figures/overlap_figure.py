@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 
 from calibrant.reporting.figures import style
 from calibrant.reporting.figures.figure_files import Drawing
+from calibrant.reporting.results.cells import ORIGINS
 from calibrant.reporting.results.numbers import number
 
 Text = tuple[str, str]  # source, origin
-ORIGINS = {"real": "real", "synthetic": "self-generated"}
 # Not the style's ink: that turns light on a dark page, and the cells do not.
 ON_PALE, ON_DARK = "#000000", "#ffffff"
 
@@ -93,7 +93,6 @@ def overlap_figure(means: Mapping[tuple[Text, Text], float], labels: Mapping[str
         axes.set_xticks(centres, names, rotation=35, ha="right", rotation_mode="anchor")
         axes.tick_params(length=0, labelcolor=style.INK)
         axes.invert_yaxis()
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        axes.spines[:].set_visible(False)
         figure.tight_layout()
     return figure

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from matplotlib.lines import Line2D
 from calibrant.reporting.figures import drawing, style
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.figures.frames import estimates_frame
+from calibrant.reporting.figures.panel_grid import grid
 from calibrant.reporting.inference.cell_estimates import cell_estimate
 from calibrant.reporting.results.cells import DENSE, Cell, method_label, sparsity_label
 from calibrant.reporting.results.measures import Measure
@@ -30,19 +32,16 @@ def performance_figure(data: StudyResults) -> Figure | None:
     lines, _ = _rows(data)
     measures, sparsities = data.outcomes, [s for s in data.sparsities if any(c == s for c, _ in data.combinations())]
     height = 0.95 + 0.34 * len(lines) + 0.28 * (len(data.methods) > 1) * len(data.methods)
-    with style.context():
-        figure = Figure(figsize=(max(6.4, 1.5 + 3.7 * len(sparsities)), 0.4 + height * len(measures)))
-        grid = figure.subplots(len(measures), len(sparsities), squeeze=False)
-        for row, measure in enumerate(measures):
-            for column, sparsity in enumerate(sparsities):
-                axes = grid[row][column]
-                _panel(axes, data, measure, sparsity, named=column == 0)
-                axes.set_title(f"{drawing.heading(measure)}, {sparsity_label(sparsity)}")
-                if column:
-                    axes.set_yticklabels([])
-        _legend(figure, data, height * len(measures))
-        figure.tight_layout(w_pad=2.2, h_pad=1.6)
-    return figure
+
+    def draw(axes: Axes, measure: Measure, sparsity: str, number: int) -> None:
+        first = number % len(sparsities) == 0
+        _panel(axes, data, measure, sparsity, named=first)
+        axes.set_title(f"{drawing.heading(measure)}, {sparsity_label(sparsity)}")
+        if not first:
+            axes.set_yticklabels([])
+
+    size = max(6.4, 1.5 + 3.7 * len(sparsities)), 0.4 + height * len(measures)
+    return grid(measures, sparsities, size, draw, _handles(data), pads=(2.2, 1.6), legend_pads=(0.5, 1.8))
 
 
 def _panel(axes: Axes, data: StudyResults, measure: Measure, sparsity: str, *, named: bool) -> None:
@@ -130,60 +129,30 @@ def _limits(axes: Axes, data: StudyResults, measure: Measure, sparsity: str, sho
     axes.set_xlim(back(low), back(high))
     for name, x in references.items():
         text = f"{method_label(name)} {style.plain(back(x))}"
-        linestyle = (0, (5, 2)) if name == "magnitude" else (0, (1, 1.2))
         if name in near:
+            linestyle = (0, (5, 2)) if name == "magnitude" else (0, (1, 1.2))
             axes.axvline(back(x), color=style.MUTED, linewidth=1, linestyle=linestyle, zorder=1)
             align = "left" if x < low + 0.25 * (high - low) else "right" if x > high - 0.25 * (high - low) else "center"
-            axes.text(
-                back(x),
-                -0.72,
-                text,
-                ha=align,
-                va="center",
-                size=8,
-                color=style.MUTED,
-                bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.8},
-            )
+            box = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.8}
+            _note(axes, back(x), text, align, bbox=box)
+        elif x < low:
+            _note(axes, 0.0, f"← {text}", "left", transform=axes.get_yaxis_transform())
         else:
-            left = x < low
-            axes.text(
-                0.0 if left else 1.0,
-                -0.72,
-                f"← {text}" if left else f"{text} →",
-                transform=axes.get_yaxis_transform(),
-                ha="left" if left else "right",
-                va="center",
-                size=8,
-                color=style.MUTED,
-            )
+            _note(axes, 1.0, f"{text} →", "right", transform=axes.get_yaxis_transform())
 
 
-def _legend(figure: Figure, data: StudyResults, height: float) -> None:
+def _note(axes: Axes, x: float, text: str, align: str, **more: Any) -> None:
+    axes.text(x, -0.72, text, ha=align, va="center", size=8, color=style.MUTED, **more)
+
+
+def _handles(data: StudyResults) -> list[Line2D]:
     words = {"real": "real text", "synthetic": "self-generated text"}
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=style.INK,
-            marker=MARKERS[o],
-            linestyle="none",
-            markersize=6,
-            markeredgewidth=1.5,
-            markerfacecolor=style.PAPER if o == "real" else style.INK,
-            label=words[o],
-        )
-        for o in data.origins
+    marks = {origin: drawing.Mark(style.INK, MARKERS[origin], "-") for origin in data.origins}
+    bar = Line2D([], [], color=style.INK, linewidth=1.8, label="± one standard deviation over seeds")
+    points = [
+        drawing.handle(marks[o], words[o], hollow=o == "real", markersize=6, markeredgewidth=1.5) for o in data.origins
     ]
-    handles += [Line2D([], [], color=style.INK, linewidth=1.8, label="± one standard deviation over seeds")]
-    figure.legend(
-        handles=handles,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=len(handles),
-        fontsize=8.5,
-        handletextpad=0.5,
-        columnspacing=1.8,
-    )
+    return [*points, bar]
 
 
 def performance_drawing(name: str, data: StudyResults) -> Drawing:

@@ -7,12 +7,14 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from calibrant.reporting.figures import drawing, style
+from calibrant.reporting.figures import drawing
 from calibrant.reporting.figures.figure_files import Drawing
+from calibrant.reporting.figures.panel_grid import measure_grid
 from calibrant.reporting.inference.effects import source_range
 from calibrant.reporting.inference.ranges import Range
 from calibrant.reporting.inference.words import ranged
 from calibrant.reporting.results.cells import in_order, method_label, share, sparsity_label
+from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.numbers import listed
 from calibrant.reporting.results.study_results import StudyResults
 
@@ -23,34 +25,36 @@ RANGE_SCHEMA: dict[str, Any] = {
 }
 
 
-def range_data(data: StudyResults, methods: Sequence[str]) -> pl.DataFrame:
+Ranges = dict[tuple[Measure, str, str], Range]  # by outcome, method and sparsity
+
+
+def ranges_of(data: StudyResults, methods: Sequence[str]) -> Ranges:
+    """The ranges over sources, of two or more."""
+    return {
+        (measure, method, sparsity): found
+        for measure in data.headline
+        for method in methods
+        for sparsity in data.sparsities
+        if (found := source_range(data, method, sparsity, measure)) is not None
+    }
+
+
+def range_data(found: Ranges) -> pl.DataFrame:
     """The numbers of Figure 2: a row for each outcome, method and sparsity."""
-    rows = []
-    for measure in data.headline:
-        for method in methods:
-            for sparsity in data.sparsities:
-                found = source_range(data, method, sparsity, measure)
-                if found is not None:
-                    rows.append({"measure": measure.key, "method": method, "sparsity": sparsity,
-                                 "lowest": found.lowest, "highest": found.highest, "sources": found.groups,
-                                 "range": found.value, "low": found.low, "high": found.high})  # fmt: skip
+    rows = [
+        {"measure": measure.key, "method": method, "sparsity": sparsity, "lowest": r.lowest, "highest": r.highest,
+         "sources": r.groups, "range": r.value, "low": r.low, "high": r.high}
+        for (measure, method, sparsity), r in found.items()
+    ]  # fmt: skip
     return pl.DataFrame(rows, schema=RANGE_SCHEMA)
 
 
-def range_figure(data: StudyResults, methods: Sequence[str]) -> Figure | None:
+def range_figure(data: StudyResults, methods: Sequence[str], found: Ranges) -> Figure | None:
     """Figure 2: the range over sources against (a) the sparsity ratio and (b) the type of sparsity at one half.
 
     A row of panels per outcome, a grey line per method, bars from low to high of the range's interval; None without
     two sources anywhere.
     """
-    measures = data.headline
-    found = {
-        (measure, method, sparsity): r
-        for measure in measures
-        for method in methods
-        for sparsity in data.sparsities
-        if (r := source_range(data, method, sparsity, measure)) is not None
-    }
     if not found:
         return None
     run = {sparsity for _, _, sparsity in found}
@@ -59,37 +63,33 @@ def range_figure(data: StudyResults, methods: Sequence[str]) -> Figure | None:
     panels = [*([ratios] if ratios else []), *([types] if any(":" in s for s in types) else [])]
     panels = panels or [in_order(list(run))]
     marks = drawing.method_marks(methods)
-    with style.context():
-        figure = Figure(figsize=(max(4.6, 3.4 * len(panels)), 0.3 + 2.5 * len(measures)))
-        grid = figure.subplots(len(measures), len(panels), squeeze=False, sharey="row")
-        for row, measure in enumerate(measures):
-            for column, sparsities in enumerate(panels):
-                axes = grid[row][column]
-                by_ratio = sparsities is ratios
-                for number, method in enumerate(methods):
-                    here = [(s, found[measure, method, s]) for s in sparsities if (measure, method, s) in found]
-                    shift = (number - (len(methods) - 1) / 2) * (0.6 if by_ratio else 0.12)
-                    xs = [(100 * share(s) if by_ratio else sparsities.index(s)) + shift for s, _ in here]
-                    _ranges(axes, xs, [r for _, r in here], marks[method], joined=by_ratio)
-                axes.set_title(f"{drawing.letter(row * len(panels) + column)} {drawing.heading(measure)}")
-                if by_ratio:
-                    axes.set_xticks([100 * share(s) for s in sparsities])
-                    axes.set_xlabel("pruned weights, %")
-                else:
-                    names = [s if ":" in s else f"unstructured\n{sparsity_label(s)}" for s in sparsities]
-                    axes.set_xticks(range(len(sparsities)), names)
-                    axes.set_xlim(-0.5, len(sparsities) - 0.5)
-                    axes.set_xlabel("type of sparsity")
-                axes.grid(axis="y")
-                axes.spines["left"].set_visible(False)
-            tops = [r.high or r.value for (m, _, _), r in found.items() if m == measure]
-            grid[row][0].set_ylim(0, 1.12 * max(*tops, 1e-9))
-            grid[row][0].set_ylabel(f"max − min, {measure.unit_of_scores}")
-        if len(methods) > 1:
-            handles = [drawing.handle(marks[m], method_label(m), line=True) for m in methods]
-            drawing.legend(figure, handles)
-        figure.tight_layout(w_pad=1.6, h_pad=1.4)
-    return figure
+
+    def draw(axes: Axes, measure: Measure, sparsities: list[str]) -> str:
+        by_ratio = sparsities is ratios
+        for number, method in enumerate(methods):
+            here = [(s, found[measure, method, s]) for s in sparsities if (measure, method, s) in found]
+            shift = (number - (len(methods) - 1) / 2) * (0.6 if by_ratio else 0.12)
+            xs = [(100 * share(s) if by_ratio else sparsities.index(s)) + shift for s, _ in here]
+            _ranges(axes, xs, [r for _, r in here], marks[method], joined=by_ratio)
+        if by_ratio:
+            axes.set_xticks([100 * share(s) for s in sparsities])
+            axes.set_xlabel("pruned weights, %")
+        else:
+            names = [s if ":" in s else f"unstructured\n{sparsity_label(s)}" for s in sparsities]
+            axes.set_xticks(range(len(sparsities)), names)
+            axes.set_xlim(-0.5, len(sparsities) - 0.5)
+            axes.set_xlabel("type of sparsity")
+        axes.grid(axis="y")
+        axes.spines["left"].set_visible(False)
+        tops = [r.high or r.value for (m, _, _), r in found.items() if m == measure]
+        axes.set_ylim(0, 1.12 * max(*tops, 1e-9))
+        return drawing.heading(measure)
+
+    size = max(4.6, 3.4 * len(panels)), 0.3 + 2.5 * len(data.headline)
+    handles = [drawing.handle(marks[m], method_label(m), line=True) for m in methods if len(methods) > 1]
+    return measure_grid(
+        data.headline, panels, size, draw, handles, label=lambda m: f"max − min, {m.unit_of_scores}", sharey="row"
+    )
 
 
 def _ranges(axes: Axes, xs: Sequence[float], ranges: Sequence[Range], mark: drawing.Mark, *, joined: bool) -> None:
@@ -102,13 +102,12 @@ def _ranges(axes: Axes, xs: Sequence[float], ranges: Sequence[Range], mark: draw
         axes.plot([x], [r.value], mark.marker, color=mark.colour, markersize=5.5, zorder=3, clip_on=False)
 
 
-def range_caption(data: StudyResults, methods: Sequence[str]) -> str:
+def range_caption(data: StudyResults, methods: Sequence[str], ranges: Ranges) -> str:
     """What Figure 2 shows, with the mildest and the hardest setting in numbers."""
     sentences = []
     for measure in data.headline:
         for method in methods:
-            found = [(s, source_range(data, method, s, measure)) for s in data.sparsities]
-            known = [(s, r) for s, r in found if r is not None]
+            known = [(s, r) for (m, by, s), r in ranges.items() if (m, by) == (measure, method)]
             if not known:
                 continue
             picked = known if len(known) < 3 else [known[0], known[-1]]
@@ -126,12 +125,13 @@ def range_caption(data: StudyResults, methods: Sequence[str]) -> str:
 
 def range_drawing(name: str, data: StudyResults, methods: Sequence[str]) -> Drawing:
     """The figure with its data and words."""
+    found = ranges_of(data, methods)
     return Drawing(
         name,
-        range_figure(data, methods),
-        range_data(data, methods),
+        range_figure(data, methods, found),
+        range_data(found),
         "What the choice of source moves, by sparsity",
-        range_caption(data, methods),
+        range_caption(data, methods, found),
         "Line of the range of the sources' means against the share of pruned weights, and points for the types of "
         "sparsity at one half, each with its interval.",
     )

@@ -1,7 +1,6 @@
 """Figures 6, 7 and 8: the sources at each sparsity, for one method."""
 
 import math
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,11 +8,12 @@ from matplotlib.figure import Figure
 from calibrant.reporting.figures import drawing, style
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.figures.frames import estimates_frame
+from calibrant.reporting.figures.panel_grid import legend
 from calibrant.reporting.inference.cell_estimates import cell_estimate
 from calibrant.reporting.inference.effects import source_range
 from calibrant.reporting.inference.statistics import Estimate
 from calibrant.reporting.inference.words import ranged
-from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
+from calibrant.reporting.results.cells import method_label, sparsity_label
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.numbers import listed
 from calibrant.reporting.results.study_results import StudyResults
@@ -43,45 +43,31 @@ def sources_figure(data: StudyResults, method: str) -> Figure | None:
                 if number >= len(sparsities):
                     axes.set_visible(False)
                     continue
-                _sources_panel(axes, data, Cell(method, sparsities[number]), measure)
+                _sources_panel(axes, data, method, sparsities[number], measure)
                 letter = drawing.letter(block * len(sparsities) + number)
                 axes.set_title(f"{letter} {sparsity_label(sparsities[number])}")
                 if number + columns < len(sparsities):
                     axes.set_xticklabels([])  # the panel below names them
                 if number % columns == 0:
                     axes.set_ylabel(drawing.axis_label(measure))
-        drawing.legend(figure, _handles(data), 6)
+        grey = drawing.Mark(style.MUTED, "o", "-")
+        both = [drawing.handle(grey, "real"), drawing.handle(grey, "self-generated", hollow=True)]
+        legend(figure, drawing.source_handles(data, both if len(data.origins) > 1 else []), 6)
     return figure
 
 
-def _handles(data: StudyResults) -> list[Any]:
-    marks = drawing.marks_of(data)
-    handles = [drawing.handle(marks[s], data.source_label(s)) for s in data.sources]
-    if len(data.origins) > 1:
-        grey = drawing.Mark(style.MUTED, "o", "-")
-        handles += [drawing.handle(grey, "real"), drawing.handle(grey, "self-generated", hollow=True)]
-    if any(cell.method == "magnitude" for cell in data.cells):
-        handles.append(drawing.MAGNITUDE_HANDLE)
-    return handles
-
-
-def _sources_panel(axes: Axes, data: StudyResults, cell: Cell, measure: Measure) -> None:
+def _sources_panel(axes: Axes, data: StudyResults, method: str, sparsity: str, measure: Measure) -> None:
     marks = drawing.marks_of(data)
     offset = 0.14 if len(data.origins) > 1 else 0.0
     shown: list[Estimate] = []
     for x, source in enumerate(data.sources):
         for origin in data.origins:
-            found = cell_estimate(data, data.at(cell.method, cell.sparsity, source, origin), measure)
+            found = cell_estimate(data, data.at(method, sparsity, source, origin), measure)
             if found is not None:
                 shift = -offset if origin == "real" else offset
                 drawing.point(axes, x + shift, found, marks[source], hollow=origin != "real")
                 shown.append(found)
-    limits = drawing.ends(shown)
-    magnitude = cell_estimate(data, Cell("magnitude", cell.sparsity), measure)
-    if magnitude is not None and limits:
-        limits += drawing.reference_line(axes, "magnitude", magnitude.mean, limits)
-    if limits:
-        drawing.value_axis(axes, limits, log=measure.lower_is_better)
+    drawing.against_magnitude(axes, data, sparsity, measure, drawing.ends(shown))
     axes.set_xticks(range(len(data.sources)), [data.source_label(s) for s in data.sources])
     if len(data.sources) > 3 or max(len(data.source_label(s)) for s in data.sources) > 8:
         axes.tick_params(axis="x", rotation=25)

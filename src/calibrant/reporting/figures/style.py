@@ -19,6 +19,7 @@ from calibrant.artefacts.atomic import atomic_path
 # out: it vanishes on white paper.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4B94", "#4D4D4D")
 INK, MUTED, RULE, PAPER = "#1d1f21", "#5f6670", "#d5d9de", "#fdfefe"
+WIDTH = 1.6  # of a line
 STEPS = [1, 2, 2.5, 5, 10]  # round distances between ticks
 
 STYLE = {
@@ -49,7 +50,7 @@ STYLE = {
     "ytick.major.size": 0,
     "xtick.minor.size": 0,
     "legend.frameon": False,
-    "lines.linewidth": 1.6,
+    "lines.linewidth": WIDTH,
     "svg.fonttype": "none",  # text stays text: searchable, and in the reader's fonts
     "figure.dpi": 100,
     "savefig.dpi": 200,

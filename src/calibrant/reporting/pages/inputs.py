@@ -14,7 +14,7 @@ from calibrant.errors import InputError
 from calibrant.reporting.inference.decisions import Decisions
 from calibrant.reporting.results.cells import Cell, Text
 from calibrant.reporting.results.index import Index, Run, Study
-from calibrant.reporting.results.published import published_for
+from calibrant.reporting.results.published.published_tables import published_for
 from calibrant.reporting.results.readable import default_label
 from calibrant.reporting.results.records import Record, brief
 from calibrant.reporting.results.result_frame import collect

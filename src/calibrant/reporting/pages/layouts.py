@@ -4,16 +4,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from calibrant.errors import InputError
-from calibrant.reporting.figures.amount_figure import amount_drawing
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.figures.methods_figure import methods_drawing
 from calibrant.reporting.figures.min_k_figure import min_k_drawing
-from calibrant.reporting.figures.prefix_figure import prefix_drawing
 from calibrant.reporting.figures.range_figure import range_drawing
+from calibrant.reporting.figures.setting_figure import amount_drawing, prefix_drawing
 from calibrant.reporting.figures.similarity_figure import similarity_drawing
 from calibrant.reporting.figures.sources_figure import sources_drawing
 from calibrant.reporting.pages.inputs import Inputs
-from calibrant.reporting.results.published import published_similarity
+from calibrant.reporting.results.published.published_tables import published_similarity
 from calibrant.reporting.tables.effects_table import effects_table
 from calibrant.reporting.tables.filter_table import filter_table
 from calibrant.reporting.tables.found_items import contamination_table

@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 
-from calibrant.reporting.figures.amount_figure import amount_drawing
 from calibrant.reporting.figures.difference_figure import difference_drawing
 from calibrant.reporting.figures.distribution_figure import distribution_drawing
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.figures.layer_figure import layer_drawing
 from calibrant.reporting.figures.overlap_figure import overlap_drawing
 from calibrant.reporting.figures.performance_figure import performance_drawing
-from calibrant.reporting.figures.prefix_figure import prefix_drawing
+from calibrant.reporting.figures.setting_figure import amount_drawing, prefix_drawing
 from calibrant.reporting.inference.conclusions import judge_study
 from calibrant.reporting.inference.decisions import Decisions
 from calibrant.reporting.inference.statements import Statement, found, further, limitations
@@ -30,7 +29,7 @@ from calibrant.reporting.results.cells import method_label, run_label, sparsity_
 from calibrant.reporting.results.formats import mixture
 from calibrant.reporting.results.inspections import read_layers, read_overlaps
 from calibrant.reporting.results.numbers import listed
-from calibrant.reporting.results.published import published_similarity
+from calibrant.reporting.results.published.published_tables import published_similarity
 from calibrant.reporting.tables.claims_table import claims_table, untested
 from calibrant.reporting.tables.filter_table import filter_table
 from calibrant.reporting.tables.found_items import contamination_table

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from calibrant.reporting.results.published import settings as published_settings
+from calibrant.reporting.results.published.published_tables import settings as published_settings
 from calibrant.reporting.results.readable import short_label
 
 Setting = Literal["samples", "prefix_length", "drop"]

@@ -13,6 +13,7 @@ from calibrant.pruning.inspection.overlap_table import OVERLAP
 from calibrant.reporting.results.index import Inspections, MaskText
 
 CALIBRATION = "(calibration)"  # behind the name of the set that masks were made on, as `inspect` writes it
+SET = ("source", "origin", "seed")  # what tells a calibration set from others
 LAYERS = {
     **dict.fromkeys(("source", "origin"), pl.String), "seed": pl.Int64, "layer": pl.Int64, "name": pl.String,
     **dict.fromkeys(("achieved_sparsity", "error_calibration", "error_heldout"), pl.Float64),
@@ -50,13 +51,8 @@ def read_layers(inspections: Inspections | None) -> pl.DataFrame:
     """
     rows = []
     for entry in inspections.layers if inspections else ():
-        held = entry.heldout
-        key = {"source": entry.source, "origin": entry.origin, "seed": entry.seed}
-        other = {
-            "heldout_source": held.source if held else None,
-            "heldout_origin": held.origin if held else None,
-            "heldout_seed": held.seed if held else None,
-        }
+        key = {name: getattr(entry, name) for name in SET}
+        other = {f"heldout_{name}": getattr(entry.heldout, name, None) for name in SET}
         for place, layer in enumerate(_figures(entry.path)):
             rows.append({**key, "layer": place, **_measures(entry.path, layer), **other})
     return pl.DataFrame(rows, schema=LAYERS)
@@ -86,8 +82,7 @@ def read_overlaps(inspections: Inspections | None) -> pl.DataFrame:
 def _text(texts: Mapping[str, MaskText], name: str, path: str) -> dict[str, Any]:
     if name not in texts:
         raise InputError(f"{path}: compares {name}, which the index does not list under inspections.overlap.masks")
-    mask = texts[name]
-    return {"source": mask.source, "origin": mask.origin, "seed": mask.seed}
+    return {field: getattr(texts[name], field) for field in SET}
 
 
 def _figures(path: str) -> Sequence[dict[str, Any]]:

@@ -36,6 +36,7 @@ COLUMNS: dict[str, Any] = {
     "split": pl.String,
     "chance": pl.Float64,  # accuracy of the best constant answer to the same items; null where not recorded
 }
+RUN = ("model", "source", "origin", "method", "sparsity", "seed", "samples", "prefix_length", "drop")
 
 
 def collect(runs: Iterable[Run]) -> pl.DataFrame:
@@ -46,18 +47,7 @@ def collect(runs: Iterable[Run]) -> pl.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for run in runs:
-        fixed = {
-            "model": run.model,
-            "source": run.source,
-            "origin": run.origin,
-            "method": run.method,
-            "sparsity": run.sparsity,
-            "seed": run.seed,
-            "achieved_sparsity": achieved_sparsity(run),
-            "samples": run.samples,
-            "prefix_length": run.prefix_length,
-            "drop": run.drop,
-        }
+        fixed = {name: getattr(run, name) for name in RUN} | {"achieved_sparsity": achieved_sparsity(run)}
         rows += [{**fixed, **row} for row in read_evaluation(run.evaluation)]
     return pl.DataFrame(rows, schema=COLUMNS)
 
@@ -94,26 +84,13 @@ def read_evaluation(path: str | Path) -> list[dict[str, Any]]:
         if key in seen:
             raise InputError(f"{path}: entry {number_} repeats task {key[0]}, metric {key[1]}")
         seen.add(key)
-        stderr, n, shots = (_number(entry.get(name)) for name in ("stderr", "n", "num_fewshot"))
         version = entry.get("task_version")
-        rows.append(
-            {
-                "task": entry["task"],
-                "metric": entry["metric"],
-                "value": float(entry["value"]),
-                "stderr": stderr,
-                "n": n,
-                "num_fewshot": shots,
-                "task_version": None if version is None else str(version),
-                "split": entry.get("split"),
-                "chance": entry.get("chance"),
-            }
-        )
+        told = {name: entry.get(name) for name in ("task", "metric", "split", "chance")}
+        counts = {name: entry.get(name) for name in ("stderr", "n", "num_fewshot")}
+        known = {name: None if value == "N/A" else value for name, value in counts.items()}
+        text_of_version = None if version is None else str(version)
+        rows.append({**told, **known, "value": float(entry["value"]), "task_version": text_of_version})
     return rows
-
-
-def _number(value: Any) -> Any:
-    return None if value == "N/A" else value
 
 
 def achieved_sparsity(run: Run) -> float | None:

@@ -7,7 +7,7 @@ import polars as pl
 from calibrant.reporting.inference.answers import UNDECIDED
 from calibrant.reporting.inference.conclusions import Claim, Judged, Judgement
 from calibrant.reporting.inference.statements import Statement, where
-from calibrant.reporting.results import published
+from calibrant.reporting.results.published import published_tables as published
 from calibrant.reporting.tables.table import Column, Row, Section, Table
 
 

@@ -6,7 +6,7 @@ from calibrant.reporting.results.cells import Text, run_label
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables import rows
-from calibrant.reporting.tables.table import Column, Section, Table
+from calibrant.reporting.tables.table import Section, Table
 
 Key = tuple[str, str, str]  # sparsity, method, source
 
@@ -36,13 +36,13 @@ def filter_table(data: StudyResults, decisions: Decisions) -> list[Table]:
         sparsity, method, source = key
         real = data.at(method, sparsity, source, "real")
         blanks = [None] * len(changed)
-        shown = [rows.cell_row(data, real, "Real text", measures, None, blanks)] if data.has(real) else []
+        shown = [rows.cell_row(data, real, "Real text", measures, blanks)] if data.has(real) else []
         for rate, text in rates_of(data, key).items():
             deltas = [decided.get((m, key, rate)) for m in changed]
             cell = text.cell(method, sparsity)
-            shown.append(rows.cell_row(data, cell, f"{100 * rate:.4g} % dropped", measures, None, deltas))
+            shown.append(rows.cell_row(data, cell, f"{100 * rate:.4g} % dropped", measures, deltas))
         sections.append(Section(f"{data.source_label(source)}, {run_label(method, sparsity)}", shown))
-    columns = [Column("seeds", "Seeds", decimals=0), *rows.measure_columns(measures), *rows.delta_columns(changed)]
+    columns = [rows.SEEDS, *rows.measure_columns(measures), *rows.delta_columns(changed)]
     words = rows.caption(
         rows.SPREAD,
         "Dropped: the share of the generated samples of highest perplexity that is left out.",

@@ -41,7 +41,7 @@ def _table(data: StudyResults, decisions: Decisions, sparsity: str, published: p
     trained = [data.source_label(s) for s in data.sources if s in data.study.trained_on]
     columns = [
         Column("pretrain", "Pretrain", "training data", kind="text"),
-        Column("seeds", "Seeds", decimals=0),
+        rows.SEEDS,
         *rows.measure_columns(data.measures),
         *rows.delta_columns(changed),
     ]
@@ -80,14 +80,14 @@ def _rows(
             alone = written and not data.has(data.at(method, sparsity, source, "real"))
             label = data.source_label(source) if not written else "w/ Syn"
             label = f"{data.source_label(source)} w/ Syn" if alone else label
-            row = rows.cell_row(data, cell, label, data.measures, None, deltas)
+            row = rows.cell_row(data, cell, label, data.measures, deltas)
             trained = None if written or not data.study.trained_on else source in data.study.trained_on
             word = None if trained is None else "yes" if trained else "no"
             marked = frozenset(i + 1 for i in row.marked)
             found.append(Row(row.label, [word, *row.cells], row.role, row.seeds, marked))
             changes = [published_change(published, cell, m) for m in changed]
             cells = [value for e in changes for value in (None if e is None else e.mean, e)]
-            found += _widened(Section("", published_row(published, cell, data.measures, cells))).rows
+            found += _widened(Section("", published_row(published, [(cell, m) for m in data.measures], cells))).rows
     return found
 
 

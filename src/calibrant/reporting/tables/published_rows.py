@@ -53,20 +53,24 @@ def published_change(published: pl.DataFrame | None, cell: Cell, measure: Measur
 
 
 def published_row(
-    published: pl.DataFrame | None, cell: Cell, measures: Sequence[Measure], more: Sequence[Value] = ()
+    published: pl.DataFrame | None,
+    places: Sequence[tuple[Cell | None, Measure]],
+    more: Sequence[Value] = (),
+    label: str | None = None,
 ) -> list[Row]:
-    """A row of the paper's values, or none where it has no value for this cell.
+    """A row of the paper's values, or none where it has no value for these cells.
 
     Args:
         published: the paper's numbers for this model; None: there are none.
-        cell: what was run; a source of None with origin `synthetic` asks for text of an unnamed source.
-        measures: the columns.
+        places: the cell and measure of each column; a source of None with origin `synthetic` asks for text of an
+            unnamed source, and no cell for none.
         more: cells behind those of the measures.
+        label: of the row; by default it says so where the paper does not name the method.
     """
     if published is None:
         return []
-    values = [published_value(published, cell, m) for m in measures]
+    values = [None if cell is None else published_value(published, cell, measure) for cell, measure in places]
     if all(value is None for value in values):
         return []
-    named = cell.method in published["method"].to_list()
-    return [Row(LABEL if named else UNNAMED, [None, *values, *more], "published")]
+    named = {cell.method for cell, _ in places if cell is not None} & set(published["method"])
+    return [Row(label or (LABEL if named else UNNAMED), [None, *values, *more], "published")]

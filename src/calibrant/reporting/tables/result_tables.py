@@ -20,7 +20,7 @@ TOGETHER, REACH = "These sources together", "Reach to other sources"
 def performance_tables(data: StudyResults) -> list[Table]:
     """One table per sparsity: dense and magnitude as reference rows, then a section per method, a row per text."""
     columns = [
-        Column("seeds", "Seeds", decimals=0),
+        rows.SEEDS,
         *rows.measure_columns(data.measures),
         Column("achieved_sparsity", "Sparsity", "achieved, %", 2),
     ]

@@ -1,8 +1,7 @@
 """What the tables share: columns of measures, rows of cells, differences with their marks, marks for the best."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
-from typing import TypeVar
 
 from calibrant.reporting.inference.cell_estimates import cell_estimate
 from calibrant.reporting.inference.contrasts import Contrast, contrast
@@ -15,7 +14,6 @@ from calibrant.reporting.results.numbers import number
 from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables.table import MARK, Column, Row, Value
 
-Key = TypeVar("Key", bound=Hashable)
 BEST = (
     f"{MARK} the best of its method in that column: better than each of the others by Welch's t test over sets, "
     "p < 0.05 after Holm's correction over all pairs of the column; where no value has it, none is held apart."
@@ -26,6 +24,7 @@ DELTA = (
     "over "
     f"sets; {MARK} p < 0.05 after Holm's correction over that column"
 )
+SEEDS = Column("seeds", "Seeds", decimals=0)  # the first column of tables of means
 DRIFT = 0.005  # of all weights; rounding down in every row leaves less than that in real models
 CHANCE = "On {} the dense model only guesses: nothing is marked there, nor on an average with it."
 
@@ -86,10 +85,10 @@ def seeds_of(estimates: Sequence[Estimate | None]) -> int:
 
 def best_cells(
     data: StudyResults, decisions: Decisions, sections: Sequence[Sequence[Cell]], measures: Sequence[Measure]
-) -> dict[Cell, frozenset[int]]:
-    """For each cell the positions of the measures in which it is the best of its section, by test."""
-    found: dict[Cell, set[int]] = {}
-    for position, measure in enumerate(measures):
+) -> set[tuple[Cell | None, Measure]]:
+    """The cells that are the best of their section in a measure, by test."""
+    found: set[tuple[Cell | None, Measure]] = set()
+    for measure in measures:
         # An average with tasks at chance in it is left to the one without them.
         if measure in data.at_chance or (measure.task == AVERAGE and data.at_chance):
             continue
@@ -100,8 +99,8 @@ def best_cells(
             for cell in known if len(known) > 1 else []:
                 won = [(k, d) for k, d in decided.items() if cell in k and k[0] in known and k[1] in known]
                 if len(won) == len(known) - 1 and all(d.side == (1 if k[0] == cell else -1) for k, d in won):
-                    found.setdefault(cell, set()).add(position)
-    return {cell: frozenset(positions) for cell, positions in found.items()}
+                    found.add((cell, measure))
+    return found
 
 
 def _pair(data: StudyResults, measure: Measure, first: Cell, second: Cell) -> Contrast | None:
@@ -114,15 +113,13 @@ def cell_row(
     cell: Cell,
     label: str,
     measures: Sequence[Measure],
-    marked: Mapping[Cell, frozenset[int]] | None = None,
     deltas: Sequence[Decided | None] = (),
 ) -> Row:
-    """Seeds, then an estimate for each measure, then two cells for each difference; marks moved to their columns."""
+    """Seeds, then an estimate for each measure, then two cells for each difference, marked where it is decided."""
     estimates = [cell_estimate(data, cell, m) for m in measures]
     seeds = seeds_of(estimates)
-    marks = {i + 1 for i in (marked or {}).get(cell, frozenset())}
-    marks |= {1 + len(measures) + 2 * i for i, d in enumerate(deltas) if d is not None and d.side}
-    return Row(label, [seeds or None, *estimates, *delta_cells(deltas)], str(cell.origin), seeds, frozenset(marks))
+    marks = frozenset(1 + len(measures) + 2 * i for i, d in enumerate(deltas) if d is not None and d.side)
+    return Row(label, [seeds or None, *estimates, *delta_cells(deltas)], str(cell.origin), seeds, marks)
 
 
 def delta_columns(measures: Sequence[Measure]) -> list[Column]:

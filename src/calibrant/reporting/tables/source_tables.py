@@ -1,6 +1,6 @@
 """Tables 1, 3, 6 and 7: kinds of calibration text against each other, the best one marked where a test allows it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -10,13 +10,15 @@ from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables import rows
-from calibrant.reporting.tables.published_rows import published_row, published_value
+from calibrant.reporting.tables.published_rows import LABEL, published_row
 from calibrant.reporting.tables.table import Column, Row, Section, Table
 
 SYN = "Syn"
+Place = tuple[Cell | None, Measure]  # what a cell of the table shows; None: there is no such text
+Kinds = list[tuple[str, Cell]]  # labels and cells of the texts of one method and sparsity
 
 
-def kinds(data: StudyResults, method: str, sparsity: str) -> list[tuple[str, Cell]]:
+def kinds(data: StudyResults, method: str, sparsity: str) -> Kinds:
     """The kinds of text of one method and sparsity with their labels: every real source, then the self-generated.
 
     A single self-generated text is called `Syn`, as in the paper; several are told apart by their source.
@@ -41,44 +43,21 @@ def syn_note(data: StudyResults) -> str:
 def by_method(data: StudyResults, decisions: Decisions, published: pl.DataFrame | None = None) -> list[Table]:
     """Table 1: a row per method, a column per kind of text; a table for each sparsity and outcome."""
     tables = []
-    for sparsity in data.sparsities:
-        methods = [m for s, m in data.combinations() if s == sparsity]
-        for measure in data.headline if methods else []:
-            tables.append(_by_method(data, decisions, sparsity, methods, measure, published))
+    note = rows.BEST.replace("in that column", "in its row").replace("of the column", "of the table")
+    for sparsity, lines in _lines(data).items():
+        labels = list(dict.fromkeys(label for found in lines.values() for label, _ in found))
+        for measure in data.headline:
+            best = rows.best_cells(data, decisions, _cells(lines), [measure])
+            shown: list[Row] = []
+            for method, found in lines.items():
+                cells = dict(found)
+                places: list[Place] = [(cells.get(label), measure) for label in labels]
+                shown.append(_row(data, method_label(method), "plain", places, best))
+                shown += published_row(published, places, label=LABEL)
+            title = f"{_capital(measure.name)} at {sparsity_label(sparsity)} by method and calibration text"
+            columns = [_column(label, label, measure) for label in labels]
+            tables.append(_table(data, title, "Method", columns, [Section("", shown)], note))
     return tables
-
-
-def _by_method(
-    data: StudyResults,
-    decisions: Decisions,
-    sparsity: str,
-    methods: Sequence[str],
-    measure: Measure,
-    published: pl.DataFrame | None,
-) -> Table:
-    lines = {method: kinds(data, method, sparsity) for method in methods}
-    labels = list(dict.fromkeys(label for found in lines.values() for label, _ in found))
-    best = rows.best_cells(data, decisions, [[cell for _, cell in found] for found in lines.values()], [measure])
-    shown: list[Row] = []
-    for method, found in lines.items():
-        cells = dict(found)
-        estimates = [cell_estimate(data, cells[label], measure) if label in cells else None for label in labels]
-        marked = frozenset(i + 1 for i, label in enumerate(labels) if cells.get(label) in best)
-        seeds = rows.seeds_of(estimates)
-        shown.append(Row(method_label(method), [seeds or None, *estimates], "plain", seeds, marked))
-        if published is not None:
-            paper = [published_value(published, cells[label], measure) if label in cells else None for label in labels]
-            if any(value is not None for value in paper):
-                shown.append(Row("as published", [None, *paper], "published"))
-    columns = [Column(_key(label), label, rows.direction(measure), measure.decimals, kind="spread") for label in labels]
-    return Table(
-        f"{_capital(measure.name)} at {sparsity_label(sparsity)} by method and calibration text",
-        rows.caption(rows.SPREAD, syn_note(data), rows.BEST.replace("in that column", "in its row")
-                     .replace("of the column", "of the table"), rows.notes(data)),
-        "Method",
-        [Column("seeds", "Seeds", decimals=0), *columns],
-        [Section("", shown)],
-    )  # fmt: skip
 
 
 def by_measure(
@@ -94,84 +73,93 @@ def by_measure(
     """
     measures = [m for m in data.measures if perplexity or not data.accuracies or m.kind != "perplexity"]
     tables = []
-    for sparsity in data.sparsities:
-        methods = [m for s, m in data.combinations() if s == sparsity]
-        if not methods:
-            continue
-        lines = {method: kinds(data, method, sparsity) for method in methods}
-        best = rows.best_cells(data, decisions, [[cell for _, cell in found] for found in lines.values()], measures)
-        sections = []
+    for sparsity, lines in _lines(data).items():
+        best = rows.best_cells(data, decisions, _cells(lines), measures)
+        reference = rows.references(data, sparsity, measures)
+        sections = [Section("", reference)] if reference else []
         for method, found in lines.items():
             shown: list[Row] = []
             for label, cell in found:
-                shown.append(rows.cell_row(data, cell, label, measures, best))
-                paper = Cell(cell.method, cell.sparsity, None, "synthetic") if label == SYN else cell
-                shown += published_row(published, paper, measures)
+                shown.append(_row(data, label, str(cell.origin), [(cell, m) for m in measures], best))
+                shown += published_row(published, [(_as_published(cell, label), m) for m in measures])
             sections.append(Section(method_label(method), shown))
-        reference = rows.references(data, sparsity, measures)
-        tables.append(
-            Table(
-                f"Kinds of calibration text at {sparsity_label(sparsity)} sparsity",
-                rows.caption(rows.SPREAD, syn_note(data), rows.BEST, rows.notes(data)),
-                "Calibration data",
-                [Column("seeds", "Seeds", decimals=0), *rows.measure_columns(measures)],
-                [*([Section("", reference)] if reference else []), *sections],
-            )
-        )
+        title = f"Kinds of calibration text at {sparsity_label(sparsity)} sparsity"
+        tables.append(_table(data, title, "Calibration data", rows.measure_columns(measures), sections))
     return tables
 
 
 def by_sparsity(data: StudyResults, decisions: Decisions, published: pl.DataFrame | None = None) -> list[Table]:
     """Table 3: a row per kind of text, a column per sparsity, a section per method; a table per outcome."""
-    return [_by_sparsity(data, decisions, measure, published) for measure in data.headline if data.combinations()]
+    lines = _lines(data)
+    return [_by_sparsity(data, decisions, lines, measure, published) for measure in data.headline if lines]
 
 
-def _by_sparsity(data: StudyResults, decisions: Decisions, measure: Measure, published: pl.DataFrame | None) -> Table:
-    settings = [s for s in data.sparsities if any(c == s for c, _ in data.combinations())]
-    lines = {(m, s): kinds(data, m, s) for m in data.methods for s in settings}
+def _by_sparsity(
+    data: StudyResults,
+    decisions: Decisions,
+    lines: dict[str, dict[str, Kinds]],
+    measure: Measure,
+    published: pl.DataFrame | None,
+) -> Table:
     # A column is a sparsity: each has its own family of tests.
-    best: set[Cell] = set()
-    for s in settings:
-        best |= set(rows.best_cells(data, decisions, [[c for _, c in lines[m, s]] for m in data.methods], [measure]))
-    sections = []
+    best = {place for found in lines.values() for place in rows.best_cells(data, decisions, _cells(found), [measure])}
+    magnitude = [cell_estimate(data, Cell("magnitude", s), measure) for s in lines]
+    known = any(value is not None for value in magnitude)
+    sections = [Section("", [Row("Magnitude", [None, *magnitude], "magnitude")])] if known else []
     for method in data.methods:
-        labels = list(dict.fromkeys(label for s in settings for label, _ in lines[method, s]))
+        by_label = {s: dict(found.get(method, ())) for s, found in lines.items()}
         shown: list[Row] = []
-        for label in labels:
-            cells = [dict(lines[method, s]).get(label) for s in settings]
-            estimates = [None if c is None else cell_estimate(data, c, measure) for c in cells]
-            seeds = rows.seeds_of(estimates)
-            marked = frozenset(i + 1 for i, c in enumerate(cells) if c in best)
+        for label in dict.fromkeys(label for found in by_label.values() for label in found):
+            cells = [found.get(label) for found in by_label.values()]
             shown.append(
-                Row(label, [seeds or None, *estimates], "synthetic" if label == SYN else "real", seeds, marked)
+                _row(data, label, "synthetic" if label == SYN else "real", [(c, measure) for c in cells], best)
             )
-            if published is not None:
-                wanted = [_as_published(c, label) for c in cells]
-                paper = [None if c is None else published_value(published, c, measure) for c in wanted]
-                if any(value is not None for value in paper):
-                    shown.append(Row("as published", [None, *paper], "published"))
+            shown += published_row(published, [(_as_published(c, label), measure) for c in cells], label=LABEL)
         sections.append(Section(method_label(method), shown))
-    magnitude = [cell_estimate(data, Cell("magnitude", s), measure) for s in settings]
-    if any(value is not None for value in magnitude):
-        sections.insert(0, Section("", [Row("Magnitude", [None, *magnitude], "magnitude")]))
-    columns = [
-        Column(_key(s), sparsity_label(s), rows.direction(measure), measure.decimals, kind="spread") for s in settings
-    ]
-    return Table(
-        f"{_capital(measure.name)} by sparsity and calibration text",
-        rows.caption(rows.SPREAD, syn_note(data), rows.BEST, rows.notes(data)),
-        "Calibration data",
-        [Column("seeds", "Seeds", decimals=0), *columns],
-        sections,
-    )
+    title = f"{_capital(measure.name)} by sparsity and calibration text"
+    columns = [_column(s, sparsity_label(s), measure) for s in lines]
+    return _table(data, title, "Calibration data", columns, sections)
+
+
+def _lines(data: StudyResults) -> dict[str, dict[str, Kinds]]:
+    """The kinds of text by sparsity and method, of what was run."""
+    found: dict[str, dict[str, Kinds]] = {}
+    for sparsity, method in data.combinations():
+        found.setdefault(sparsity, {})[method] = kinds(data, method, sparsity)
+    return found
+
+
+def _cells(lines: dict[str, Kinds]) -> list[list[Cell]]:
+    return [[cell for _, cell in found] for found in lines.values()]
+
+
+def _row(data: StudyResults, label: str, role: str, places: Sequence[Place], best: Collection[Place]) -> Row:
+    """Seeds, then the estimate of each place, those of `best` marked."""
+    estimates = [None if cell is None else cell_estimate(data, cell, measure) for cell, measure in places]
+    seeds = rows.seeds_of(estimates)
+    marked = frozenset(i + 1 for i, place in enumerate(places) if place in best)
+    return Row(label, [seeds or None, *estimates], role, seeds, marked)
 
 
 def _as_published(cell: Cell | None, label: str) -> Cell | None:
     return Cell(cell.method, cell.sparsity, None, "synthetic") if cell is not None and label == SYN else cell
 
 
-def _key(label: str) -> str:
-    return label.lower().replace(" ", "_").replace("/", "").replace("%", "percent")
+def _table(
+    data: StudyResults,
+    title: str,
+    stub: str,
+    columns: Sequence[Column],
+    sections: Sequence[Section],
+    best: str = rows.BEST,
+) -> Table:
+    words = rows.caption(rows.SPREAD, syn_note(data), best, rows.notes(data))
+    return Table(title, words, stub, [rows.SEEDS, *columns], sections)
+
+
+def _column(name: str, title: str, measure: Measure) -> Column:
+    key = name.lower().replace(" ", "_").replace("/", "").replace("%", "percent")
+    return Column(key, title, rows.direction(measure), measure.decimals, kind="spread")
 
 
 def _capital(text: str) -> str:

@@ -33,6 +33,11 @@ class Column:
     signed: bool = False
     kind: str = "number"
 
+    @property
+    def heading(self) -> str:
+        """Title and note in one line."""
+        return f"{self.title} ({self.note})" if self.note else self.title
+
 
 Value = Estimate | float | int | str | None
 

@@ -10,14 +10,14 @@ from calibrant.artefacts.atomic import write_text
 from calibrant.reporting.inference.statistics import Estimate
 from calibrant.reporting.tables.table import MARK, WORDS, Table, Value
 
+NOTHING = "The study has nothing for this table."
 BROAD = "p{0.2\\linewidth}"  # a LaTeX column whose text is broken into lines
 
 
 def to_markdown(table: Table) -> str:
     """A pipe table under a bold title, section headings as rows of their own, the caption below."""
-    titles = [f"{c.title} ({c.note})" if c.note else c.title for c in table.columns]
     right = ["---" if c.kind in WORDS else "---:" for c in table.columns]
-    lines = [_pipe([table.stub, *titles]), "| " + " | ".join(["---", *right]) + " |"]
+    lines = [_pipe([table.stub, *(c.heading for c in table.columns)]), "| " + " | ".join(["---", *right]) + " |"]
     for section in table.sections:
         if section.heading:
             lines.append(_pipe([f"**{section.heading}**", *([""] * len(table.columns))]))
@@ -34,22 +34,25 @@ def to_latex(table: Table) -> str:
     """A booktabs table."""
     kinds = {"text": "l", "below": BROAD}
     alignment = ["l", *(kinds.get(c.kind, "r") for c in table.columns)]
-    titles = [f"{c.title} ({c.note})" if c.note else c.title for c in table.columns]
     lines = [
         r"\begin{table}",
         r"  \centering",
         rf"  \caption{{{escape_latex(table.title)}. {escape_latex(table.caption)}}}",
         rf"  \begin{{tabular}}{{{''.join(alignment)}}}",
         r"    \toprule",
-        "    " + " & ".join(escape_latex(t) for t in [table.stub, *titles]) + r" \\",
+        _ampersands([table.stub, *(c.heading for c in table.columns)]),
     ]
     for section in table.sections:
         lines.append(r"    \midrule")
         if section.heading:
             lines.append(rf"    \multicolumn{{{len(alignment)}}}{{c}}{{{escape_latex(section.heading)}}} \\")
         for row in section.rows:
-            lines.append("    " + " & ".join(escape_latex(t) for t in [row.label, *row.texts(table.columns)]) + r" \\")
+            lines.append(_ampersands([row.label, *row.texts(table.columns)]))
     return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]) + "\n"
+
+
+def _ampersands(cells: Sequence[str]) -> str:
+    return "    " + " & ".join(map(escape_latex, cells)) + r" \\"
 
 
 _LATEX = {
@@ -114,11 +117,10 @@ def write_tables(folder: Path, name: str, tables: Sequence[Table]) -> None:
 
     An empty list gives files that say so, since a workflow declares its outputs beforehand.
     """
-    if not tables:
-        write_text(folder / f"{name}.md", "The study has nothing for this table.\n")
-        write_text(folder / f"{name}.csv", "table,section,row\n")
-        write_text(folder / f"{name}.tex", "% The study has nothing for this table.\n")
-        return
-    write_text(folder / f"{name}.md", "\n".join(to_markdown(table) for table in tables))
-    write_text(folder / f"{name}.csv", to_csv(tables))
-    write_text(folder / f"{name}.tex", "\n".join(to_latex(table) for table in tables))
+    files = {
+        "md": "\n".join(map(to_markdown, tables)) if tables else f"{NOTHING}\n",
+        "csv": to_csv(tables) if tables else "table,section,row\n",
+        "tex": "\n".join(map(to_latex, tables)) if tables else f"% {NOTHING}\n",
+    }
+    for suffix, text in files.items():
+        write_text(folder / f"{name}.{suffix}", text)
