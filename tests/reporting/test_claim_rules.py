@@ -163,8 +163,9 @@ def test_an_undecided_one_says_what_would_decide_it_and_that_is_so() -> None:
     undecided = [j for j in found if j.verdict == "undecided"]
     told = [
         re.fullmatch(
-            r"power to hold no difference within ± [\d.]+ points in each of 6 differences, after correction: at least "
-            r"(\d+) % with 3 sets(; (\d+) sets of each text would have 80 %|, so that .*)",
+            r"power to show it to be within ± [\d.]+ points in each of 6 differences, after correction: "
+            r"(?:at least|under) "
+            r"(\d+) % with 3 sets(; (\d+) sets of each text suffice for 80 %|)",
             j.would_decide,
         )
         for j in undecided

@@ -126,7 +126,7 @@ def test_nothing_is_read_where_pruned_models_only_guess() -> None:
     world = World(grid(origins=["synthetic"]), lambda c: 25.0, lambda c: 25.0)
     found = judge("alike_whatever_source", world.results())
     assert (found.verdict, found.answer.p) == ("undecided", None)
-    assert "most of these pruned models only guess" in found.reason
+    assert "most of these pruned models are not above chance" in found.reason
     assert judge("alike_whatever_source", world.results(), outcome="fiction").verdict == "holds"
 
 
@@ -137,7 +137,7 @@ def test_guessing_is_recognised_by_the_number_of_items_too() -> None:
         counted = frame.with_columns(pl.lit(None, pl.Float64).alias("stderr"), pl.lit(items, pl.Int64).alias("n"))
         pruned = counted.with_columns((pl.col("value") + 3e-2 * (pl.col("method") != "dense")).alias("value"))
         found = judge("alike_whatever_source", StudyResults(pruned, STUDY))
-        assert ("most of these pruned models only guess" in found.reason) == guessing
+        assert ("most of these pruned models are not above chance" in found.reason) == guessing
 
 
 def test_nothing_is_read_from_a_task_on_which_the_dense_model_guesses() -> None:
@@ -146,7 +146,7 @@ def test_nothing_is_read_from_a_task_on_which_the_dense_model_guesses() -> None:
     frame = frame.with_columns(pl.when(guess).then(0.25).otherwise(pl.col("value")).alias("value"))
     data = StudyResults(frame, STUDY)
     found = judge("generated_beats_real", data, outcome="arc_easy")
-    assert (found.verdict, found.reason) == ("undecided", "the dense model only guesses: accuracy on ARC-e")
+    assert (found.verdict, found.reason) == ("undecided", "the dense model is not above chance: accuracy on ARC-e")
     chosen = choose_outcome(data)
     assert chosen is not None
     assert chosen.task == "fiction"  # one readable task is no average
@@ -165,7 +165,7 @@ def test_a_constant_answer_to_boolq_is_guessing_and_recorded_chance_wins() -> No
         data = StudyResults(boolq.with_columns(chance), STUDY)
         assert ([m.task for m in data.at_chance] == ["boolq"]) == guessing
         found = judge("generated_beats_real", data, outcome="boolq")
-        assert (found.reason == "the dense model only guesses: accuracy on BoolQ") == guessing
+        assert (found.reason == "the dense model is not above chance: accuracy on BoolQ") == guessing
         assert (found.verdict == "holds") != guessing
 
 

@@ -121,7 +121,7 @@ def test_one_file_holds_all_that_it_shows(page: Path) -> None:
     order = [text.index(f'<section id="{name}">') for name in ("claims", *TARGETS, "data", "settings", "provenance")]
     assert order == sorted(order)
     assert text.count("<svg") == 2  # figures 3 and 4
-    assert "sets of each text would have 80\u00a0%" in text  # what would decide
+    assert "sets of each text suffice for 80\u00a0%" in text  # what would decide
     assert "Two kinds of error" in text
     assert "<dt>Variant</dt><dd>compat paper</dd>" in text
     cells = re.findall(r"<td[^>]*>(.*?)</td>", text.replace('<tr class="below"><td', "<tr><th"), re.DOTALL)

@@ -60,7 +60,7 @@ def test_what_contradicts_the_paper_is_found(world: str) -> None:
 
 def test_a_reason_says_what_would_decide() -> None:
     found, _ = tally(world_of("five-seeds", "published"), 3, seed=8)
-    assert "sets of each text would have 80 %" in found["alike_whatever_source"].reason
+    assert "sets of each text suffice for 80 %" in found["alike_whatever_source"].reason
     assert "a deviation that is halved" in found["deviation_falls_with_amount"].reason
 
 

@@ -99,7 +99,14 @@ def _panel(
             markeredgewidth=0.7,
             zorder=2,
         )
-        marks.append((middle(values), curve, ink, "real" if which == 0 else "self-generated"))
+        marks.append(
+            (
+                math.log(middle(np.exp(values))) if log else middle(values),
+                curve,
+                ink,
+                "real" if which == 0 else "self-generated",
+            )
+        )
     _label(axes, marks, grid, top, log)
     axes.set_ylim(-0.22 * top, 1.5 * top)
     axes.set_yticks([])

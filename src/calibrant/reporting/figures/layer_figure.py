@@ -82,7 +82,7 @@ def ratio_words(layers: pl.DataFrame) -> str:
     """`Mean ratio: real text 1.012, self-generated text 0.998.`, geometric over layers and sources; empty without."""
     found = {origin: mean_ratio(layers.filter(pl.col("origin") == origin)) for origin in WORDS}
     parts = [f"{WORDS[origin]} {number(mean, 3)}" for origin, mean in found.items() if mean is not None]
-    return f"Mean ratio over layers and sources: {', '.join(parts)}." if parts else ""
+    return f"Geometric mean ratio over layers and sources: {', '.join(parts)}." if parts else ""
 
 
 def mean_ratio(layers: pl.DataFrame) -> float | None:

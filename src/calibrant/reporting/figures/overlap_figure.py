@@ -35,7 +35,7 @@ def overlap_caption(overlaps: pl.DataFrame) -> str:
     """How to read the figure."""
     seeds = "The diagonal compares seeds of one text, whose self-generated sets may share samples."
     words = [
-        "Of the positions that either of two masks prunes, the share that both prune, in per cent of the whole model; "
+        "Of the positions that either of two masks prunes, the share in per cent that both prune; "
         "means over pairs of masks.",
         seeds if any(a == b for a, b in mean_overlaps(overlaps)) else "",
         overlap_words(overlaps),

@@ -26,6 +26,7 @@ class Answer:
         rule: which rule gave these.
         reason: why nothing could be tested.
         margin: within which texts are alike, for claims of that kind.
+        one_sided: whether the margin is one of non-inferiority.
         margin_df: degrees of freedom of the deviation that it is a multiple of.
     """
 
@@ -36,6 +37,7 @@ class Answer:
     rule: str = ""
     reason: str = ""
     margin: float | None = None
+    one_sided: bool = False
     margin_df: float = math.inf
 
     @property
@@ -78,7 +80,7 @@ def every(
     shown = known[above.index(p_holds) if p_holds <= p_fails else below.index(min(below))]
     bound = f"not below zero by {width:.2g} {shown.unit} (non-inferiority)" if margin else "above zero"
     rule = f"{_named(known, 'each')} {bound}"
-    return Answer(shown, tuple(known), p_holds, p_fails, rule, margin=width or None, margin_df=df)
+    return Answer(shown, tuple(known), p_holds, p_fails, rule, margin=width or None, margin_df=df, one_sided=True)
 
 
 def some(contrasts: Sequence[Contrast | None], *, missing: str = "no such runs in this study") -> Answer:

@@ -54,7 +54,7 @@ CLAIMS: tuple[Claim, ...] = (
           source.grows_with_structure, ("spread_50", "spread_structured")),
     Claim("some_sources_below_magnitude", "Some sources do worse than magnitude pruning", "3.2",
           source.below_magnitude),
-    Claim("data_outweighs_method", "The choice of data can outweigh the choice of method", "1",
+    Claim("data_outweighs_method", "The choice of data outweighs the choice of method (at 60 %)", "1",
           source.data_outweighs_method),
     Claim("amount_does_not_matter", "Beyond 128 samples the amount does not matter", "3.3",
           amount.does_not_matter, ("amount_fluctuation",)),
@@ -91,7 +91,7 @@ CLAIMS: tuple[Claim, ...] = (
           setting.modest_filtering_helps, ("best_filter",)),
     Claim("more_filtering_hurts", "Dropping 10 to 20 % beats dropping more", "6.3",
           setting.more_filtering_hurts, ("best_filter",)),
-    Claim("heavy_filtering_falls_back", "Heavy filtering falls back to no filtering", "6.3",
+    Claim("heavy_filtering_falls_back", "Heavy filtering does as no filtering", "6.3",
           setting.heavy_filtering_falls_back),
     Claim("generated_has_higher_min_k", "Self-generated text has higher Min-K%++ than real text", "6.4",
           generated.higher_min_k, from_scores=True),
@@ -221,8 +221,8 @@ def _readable(scope: Scope, claim: Claim, answer: Answer) -> Answer:
         return answer
     measure = next((m for m in scope.data.measures if m.key == unreadable.question.measure), scope.outcome)
     if scope.data.guesses(measure):
-        return without(f"the dense model only guesses: {measure.name}")
-    return without(f"most of these pruned models only guess: {measure.name}")
+        return without(f"the dense model is not above chance: {measure.name}")
+    return without(f"most of these pruned models are not above chance: {measure.name}")
 
 
 def _judgement(scope: Scope, claim: Claim, answer: Answer, p_holm: float | None, tested: int) -> Judgement:
@@ -235,7 +235,11 @@ def _judgement(scope: Scope, claim: Claim, answer: Answer, p_holm: float | None,
 
 def _why(answer: Answer, tested: int) -> str:
     if answer.p is not None and answer.p < ALPHA:
-        return f"not below {ALPHA} after Holm's correction over {tested} tests"
+        return (
+            f"not below {ALPHA} after Holm's correction over {tested} tests (the interval is of this difference alone)"
+        )
+    if len(answer.contrasts) == 1 and answer.shown is not None and answer.shown.estimate.excludes_zero:
+        return "the difference shown is not all that the rule asks for"
     if len(answer.contrasts) == 1:
         return "the interval leaves both open"
     return f"the intervals of {len(answer.contrasts)} differences, corrected for their number, leave both open"
@@ -257,7 +261,14 @@ def would_decide(scope: Scope, answer: Answer, tested: int) -> str:
     measure = next((m for m in scope.data.measures if m.key == shown.question.measure), scope.outcome)
     equal = answer.margin is not None
     effect = answer.margin if answer.margin is not None else effect_of(measure)
-    what = f"hold no difference within ± {effect:.2g} {shown.unit}" if equal else f"find {effect:.2g} {shown.unit}"
+    what = f"find {effect:.2g} {shown.unit}"
+    if equal:
+        within = f"{effect:.2g} {shown.unit}"
+        what = (
+            f"show a difference of zero to be above −{within}"
+            if answer.one_sided
+            else f"show it to be within ± {within}"
+        )
     if shown.unit == LOG_RATIO:
         effect, what = math.log(2), "find a deviation that is halved"
     each_of, tests = len(answer.contrasts), tested * corrected
@@ -266,8 +277,7 @@ def would_decide(scope: Scope, answer: Answer, tested: int) -> str:
     needed = statistics.sets_needed(estimate, shown.sets, effect, **family)
     if chance is None:
         return ""
-    more = f"; {number(needed, 0)} sets of each text would have 80 %" if needed else ""
-    if chance >= statistics.POWER:
-        more = f", so that it may be near that {'limit' if equal else 'size'}"
+    more = f"; {number(needed, 0)} sets of each text suffice for 80 %" if needed and chance < statistics.POWER else ""
     each = f" in each of {each_of} differences" if each_of > 1 else ""
-    return f"power to {what}{each}, after correction: at least {100 * chance:.0f} % with {shown.sets} sets{more}"
+    percent = "under 1 %" if chance < 0.01 else f"at least {math.floor(100 * chance)} %"
+    return f"power to {what}{each}, after correction: {percent} with {shown.sets} sets{more}"

@@ -91,7 +91,7 @@ def generated_or_real(scope: Scope, judgement: Judgement) -> Statement:
     place, side = where(contrast.cells), {HOLDS: "better", FAILS: "worse"}.get(judgement.verdict)
     sources = len({c.source for c in contrast.cells})
     over = f"averaged over these {sources} sources" if sources > 1 else "on the one source of the study"
-    p = "" if judgement.p_holm is None else f", {p_told(judgement.p_holm)} after Holm's correction"
+    p = _after(judgement)
     if side:
         size = of_measure(contrast.estimate.mean, measure)
         text = (
@@ -110,12 +110,17 @@ def generated_or_real(scope: Scope, judgement: Judgement) -> Statement:
     pairs = [c for m in methods for c in gains(here, contrast.cells[0].sparsity, m).values()]
     if len(pairs) > 1:
         better = sum(c.estimate.mean > 0 for c in pairs)
-        said.append(f"The mean difference is positive for {better} of {len(pairs)} pairs of source and method.")
+        noun = "sources" if len(methods) == 1 else "pairs of source and method"
+        said.append(f"The mean difference is positive for {better} of {len(pairs)} {noun}.")
     if contrast.reach is not None and contrast.reach.low is not None:
-        said.append(f"To expect of other sources: {interval(contrast.reach, contrast.unit)}.")
+        said.append(f"Of the mean over sources like these: {interval(contrast.reach, contrast.unit)}.")
     if judgement.verdict == UNDECIDED:
         said.append(_sentence(judgement.would_decide))
     return Statement(text, " ".join(filter(None, said)))
+
+
+def _after(judgement: Judgement) -> str:
+    return "" if judgement.p_holm is None else f", {p_told(judgement.p_holm)} after Holm's correction"
 
 
 def _sentence(words: str) -> str:
@@ -138,7 +143,7 @@ def which_text(scope: Scope, judgement: Judgement) -> Statement:
     best, worst = max(means, key=lambda s: means[s]), min(means, key=lambda s: means[s])
     gap = of_measure(means[best] - means[worst], scope.outcome)
     best_label, worst_label = data.source_label(best), data.source_label(worst)
-    ends = f"between {best_label}, the best in these runs, and {worst_label}, the worst, lie {gap}"
+    ends = f"the largest difference is {gap}, between {best_label} and {worst_label}"
     at = where(shown_one.cells)
     margin = "" if judgement.answer.margin is None else with_unit(judgement.answer.margin, shown_one.unit, signed=False)
     limit = f"what two sets of one text commonly differ by ({margin})"
@@ -154,7 +159,7 @@ def which_text(scope: Scope, judgement: Judgement) -> Statement:
     more = f" {_sentence(judgement.would_decide)}" if judgement.would_decide else ""
     return Statement(
         f"{at}, these runs do not settle whether it matters which of these {len(means)} real texts is taken: {ends}.",
-        f"A gap between the best and the worst of several is never zero; alike would be within {limit}.{more}",
+        f"Some difference is always the largest. Texts count as alike if they differ by less than {limit}.{more}",
     )
 
 
@@ -165,7 +170,7 @@ def methods_compared(scope: Scope, judgements: list[Judgement]) -> Statement:
     baseline = method_label(first.cells[1].method)
     words = {HOLDS: "better than", FAILS: "worse than", UNDECIDED: "not told apart from"}
     parts = [f"{method_label(c.cells[0].method)} is {words[j.verdict]} {baseline}" for j, c in contrasts]
-    details = "; ".join(f"{method_label(c.cells[0].method)} {shown(c)}" for _, c in contrasts)
+    details = "; ".join(f"{method_label(c.cells[0].method)} {shown(c)}{_after(j)}" for j, c in contrasts)
     return Statement(
         f"At {sparsity_label(first.cells[0].sparsity)} sparsity, on the same calibration sets, {listed(parts)}, in "
         f"{measure_of(scope, first).name}.",
@@ -214,7 +219,8 @@ def predictability(data: StudyResults, scores: pl.DataFrame) -> Statement | None
     return Statement(
         f"By medians, self-generated text has lower perplexity under the unpruned model than real text for {lower} of "
         f"{len(rows)} sources (on average {number(ratio, 2)} times that of real text).",
-        "Decoding at a low temperature lowers perplexity by itself; this does not say that the text is better.",
+        "Decoding at a low temperature lowers perplexity and raises Min-K%++ by itself; this does not say that the "
+        "text is better.",
     )
 
 
@@ -229,7 +235,7 @@ def at_chance(data: StudyResults) -> Statement | None:
     if not said:
         return None
     return Statement(
-        f"The dense model is within two standard errors of guessing on {', '.join(said)}.",
+        f"The dense model is not above chance by more than two standard errors on {', '.join(said)}.",
         "No differences are read on such a task; the tables show it for completeness.",
     )
 
@@ -242,8 +248,8 @@ def pruned_at_chance(data: StudyResults) -> list[Statement]:
         if labels:
             said.append(
                 Statement(
-                    f"At {sparsity_label(sparsity)} sparsity most pruned models are within two standard errors of "
-                    f"guessing on {', '.join(labels)}.",
+                    f"At {sparsity_label(sparsity)} sparsity most pruned models are not above chance by more than two "
+                    f"standard errors on {', '.join(labels)}.",
                     "No differences are read there; the tables show them.",
                 )
             )

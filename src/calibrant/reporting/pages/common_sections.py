@@ -42,13 +42,13 @@ def text_tables(inputs: Inputs, labels: dict[str, str]) -> dict[str, list[Table]
     }
 
 
-def calibration_text(inputs: Inputs, made: dict[str, list[Table]], figures: Sequence[str] = ()) -> Section:
+def calibration_text(inputs: Inputs, made: dict[str, list[Table]], figures: Sequence[Drawing] = ()) -> Section:
     """Tables of `text_tables` and others, and figures of the text."""
     blocks: list[Block] = []
     for name, found in made.items():
         if name != "documents" or inputs.documents:
             blocks += tables(found)
-    blocks += [FigurePlace(name) for name in figures]
+    blocks += drawn(figures)
     return Section("data", "Calibration text", "The calibration text", blocks)
 
 

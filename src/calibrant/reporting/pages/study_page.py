@@ -12,12 +12,11 @@ from calibrant.reporting.figures.setting_figure import amount_drawing, prefix_dr
 from calibrant.reporting.inference.conclusions import judge_study
 from calibrant.reporting.inference.decisions import Decisions
 from calibrant.reporting.inference.statements import Statement, found, further, limitations
-from calibrant.reporting.pages.common_sections import asked, browser, calibration_text, closing, text_tables
+from calibrant.reporting.pages.common_sections import asked, browser, calibration_text, closing, drawn, text_tables
 from calibrant.reporting.pages.inputs import Inputs
 from calibrant.reporting.pages.report import Report
 from calibrant.reporting.pages.sections import (
     Block,
-    FigurePlace,
     Folded,
     Heading,
     Page,
@@ -81,13 +80,14 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
     more: list[Block] = []
     if by_task:
         more = [Folded("The same for each task", tables(by_task), f"({len(by_task)} tables)", only_page=True)]
+    figures = drawings(inputs, labels)
     sections = [
-        Section("figures", "Figures", "Performance by text", [FigurePlace("performance"), FigurePlace("differences")]),
+        Section("figures", "Figures", "Performance by text", drawn(figures["figures"])),
         Section(
             "varied",
             "What else varies",
             "Samples, prefix, filter",
-            [FigurePlace("amount"), FigurePlace("prefix"), *tables(made["filtering"])],
+            [*drawn(figures["varied"]), *tables(made["filtering"])],
         ),
         Section("claims", "Conclusions", "What these runs decide", tables(made["claims"])),
         Section(
@@ -109,10 +109,8 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
                 *tables(made["items"]),
             ],
         ),
-        calibration_text(inputs, {**text, **other_text}, ["perplexity", "min_k"]),
-        Section(
-            "inside", "Inside the model", "Inside the pruned model", [FigurePlace("layers"), FigurePlace("overlap")]
-        ),
+        calibration_text(inputs, {**text, **other_text}, figures["data"]),
+        Section("inside", "Inside the model", "Inside the pruned model", drawn(figures["inside"])),
         browser(inputs, labels, real_text=real_text, rows=rows),
         asked(inputs, QUESTION),
         *closing(inputs, [*mixture(inputs.index.runs), *limitations(data)]),
@@ -125,23 +123,28 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
     ]
     title = study.title or f"On which text should {study.model_id} be calibrated?"
     page = Page(study, title, said or [Statement(NOTHING)], facts(inputs), sections, inputs.evaluations)
-    return Report(made, drawings(inputs, labels), page)
+    return Report(made, [figure for each in figures.values() for figure in each], page)
 
 
-def drawings(inputs: Inputs, labels: dict[str, str]) -> list[Drawing]:
-    """The figures of a study, by the names of their files."""
+def drawings(inputs: Inputs, labels: dict[str, str]) -> dict[str, list[Drawing]]:
+    """The figures of a study by the section that they stand in, and by the names of their files."""
     data, inspections = inputs.data, inputs.index.inspections
     what = run_label(inspections.method, inspections.sparsity).replace(",", " at") if inspections else ""
-    return [
-        performance_drawing("performance", data),
-        difference_drawing("differences", data),
-        distribution_drawing("perplexity", inputs.scores, "perplexity", labels),
-        distribution_drawing("min_k", inputs.scores, "min_k_plus_plus", labels),
-        amount_drawing("amount", data, inputs.decisions, there="samples" in data.varied),
-        prefix_drawing("prefix", data, inputs.decisions, there="prefix_length" in data.varied),
-        layer_drawing(read_layers(inspections), labels, what),
-        overlap_drawing(read_overlaps(inspections), labels, what),
-    ]
+    return {
+        "figures": [performance_drawing("performance", data), difference_drawing("differences", data)],
+        "data": [
+            distribution_drawing("perplexity", inputs.scores, "perplexity", labels),
+            distribution_drawing("min_k", inputs.scores, "min_k_plus_plus", labels),
+        ],
+        "varied": [
+            amount_drawing("amount", data, inputs.decisions, there="samples" in data.varied),
+            prefix_drawing("prefix", data, inputs.decisions, there="prefix_length" in data.varied),
+        ],
+        "inside": [
+            layer_drawing(read_layers(inspections), labels, what),
+            overlap_drawing(read_overlaps(inspections), labels, what),
+        ],
+    }
 
 
 def facts(inputs: Inputs) -> list[tuple[str, str]]:

@@ -214,5 +214,5 @@ def text_scores(scores: pl.DataFrame, source: str, origin: str, column: str) -> 
 
 
 def middle(values: Sequence[float] | npt.NDArray[np.float64]) -> float:
-    """The median: of an even number the lower of the two in the middle, so that it is the same value on any scale."""
-    return float(sorted(values)[(len(values) - 1) // 2])
+    """The median of scores as they are: the one that every table and figure shows, whatever its axis."""
+    return float(np.median(values))

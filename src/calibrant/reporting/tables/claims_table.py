@@ -44,7 +44,8 @@ def claims_table(judged: Judged | None) -> list[Table]:
         f"{judged.tested} tests. 'Alike' needs intervals within what two sets of one text commonly differ by (2.77 "
         "deviations between sets, the repeatability limit of ISO 5725); a difference that was not found is not enough. "
         "Power is that to find the smallest difference worth finding (0.3 points, 2 % of the perplexity), or to hold a "
-        "true zero within the margin. The paper's numbers stand beside its own models only."
+        "true zero within the margin. 'Does not hold' means that the opposite was shown. The paper's numbers stand "
+        "beside its own models only."
     )
     shown = [
         Section(name, [_row(j, paper if any(paper.values()) else None) for j in group])

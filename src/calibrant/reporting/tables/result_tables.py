@@ -1,9 +1,11 @@
 """The tables of a study's results: performance, self-generated against real text, error over items."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from calibrant.reporting.inference import statistics
 from calibrant.reporting.inference.cell_estimates import cell_estimate
+from calibrant.reporting.inference.contrasts import Contrast
 from calibrant.reporting.inference.decisions import Decided, Decisions
 from calibrant.reporting.inference.generated_claims import gain, gains
 from calibrant.reporting.inference.scope import Scope
@@ -14,7 +16,7 @@ from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables import rows
 from calibrant.reporting.tables.table import Column, Row, Section, Table, Value
 
-TOGETHER, REACH = "These sources together", "Reach to other sources"
+TOGETHER, REACH = "These sources together", "Mean of sources like these"
 
 
 def performance_tables(data: StudyResults) -> list[Table]:
@@ -44,7 +46,7 @@ def _performance(data: StudyResults, sparsity: str, columns: Sequence[Column]) -
         if shown:
             sections.append(Section(method_label(method), shown))
     words = rows.caption(
-        rows.SPREAD, "A dash marks what was not measured. Which differences hold is a matter of the next table.",
+        rows.SPREAD, "A dash marks what was not measured. See the next tables for differences.",
         rows.notes(data),
     )  # fmt: skip
     return Table(f"Performance at {sparsity_label(sparsity)} sparsity", words, "Calibration data", columns, sections)
@@ -70,16 +72,16 @@ def _differences(data: StudyResults, decisions: Decisions, measure: Measure) -> 
     if not sources:
         return None
     decided = decisions.family(sources)
+    together = decisions.family({key: _over_sources(scope, key, sources) for key in keys})
     sections = []
     for key in keys:
         found = [(s, d) for (k, s), d in decided.items() if k == key]
         shown = [_difference_row(data.source_label(s), d, d.contrast.estimate) for s, d in found]
-        over = gain(scope, key[0], methods=[key[1]]) if len(found) > 1 else None
-        if over is not None:
-            together = decisions.single(over)
-            shown.append(_difference_row(TOGETHER, together, over.estimate, "pooled"))
+        if key in together:
+            over = together[key].contrast
+            shown.append(_difference_row(TOGETHER, together[key], over.estimate, "pooled"))
             if over.reach is not None:
-                shown.append(_difference_row(REACH, None, over.reach, "pooled"))
+                shown.append(_difference_row(REACH, None, replace(over.reach, sd=None), "pooled"))
         if shown:
             sections.append(Section(run_label(key[1], key[0]), shown))
     columns = [
@@ -95,13 +97,22 @@ def _differences(data: StudyResults, decisions: Decisions, measure: Measure) -> 
     words = (
         f"In {scale}; positive means that self-generated text did better. Intervals are Welch's t over sets (n counts "
         f"those of both texts). '{TOGETHER}' averages over just these sources, each counting the same. '{REACH}' takes "
-        "each source's mean as one observation: what to expect of sources like them, an interval and no verdict. "
-        "Holm's correction covers the source rows of this table; a question that the conclusions or a table above "
-        "have decided keeps its p. 'Better' names a side only where p is below 0.05 after it, and never at chance."
+        "each source's mean as one observation: an interval of the mean over sources like these, and no verdict. "
+        "Holm's correction covers the source rows of this table, and apart from them the rows over sources; the "
+        "intervals are not corrected. A question that the conclusions or a table above "
+        "have decided keeps its p. 'Better' names a side only where p is below 0.05 after correction, and never on a "
+        "task at chance."
     )
     if not next(iter(decided.values())).contrast.readable and data.guesses(measure):
-        words += " The dense model only guesses on this task: no difference is read here."
+        words += " The dense model is not above chance on this task: no difference is read here."
     return Table(f"Self-generated minus real: {measure.name}", words, "Source", columns, sections)
+
+
+def _over_sources(
+    scope: Scope, key: tuple[str, str], sources: Mapping[tuple[tuple[str, str], str], Contrast]
+) -> Contrast | None:
+    """The contrast over the sources of a method and sparsity; None for a single one."""
+    return gain(scope, key[0], methods=[key[1]]) if sum(k == key for k, _ in sources) > 1 else None
 
 
 def _difference_row(label: str, decided: Decided | None, e: Estimate, role: str = "plain") -> Row:

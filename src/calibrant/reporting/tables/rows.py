@@ -26,7 +26,7 @@ DELTA = (
 )
 SEEDS = Column("seeds", "Seeds", decimals=0)  # the first column of tables of means
 DRIFT = 0.005  # of all weights; rounding down in every row leaves less than that in real models
-CHANCE = "On {} the dense model only guesses: nothing is marked there, nor on an average with it."
+CHANCE = "On {} the dense model is not above chance: nothing is marked there, nor on an average with it."
 
 
 def measure_columns(measures: Sequence[Measure]) -> list[Column]:
@@ -56,8 +56,8 @@ def sparsity_note(data: StudyResults) -> str:
     found = []
     for sparsity, method in data.combinations():
         achieved = [v for cell, v in data.achieved.items() if (cell.method, cell.sparsity) == (method, sparsity)]
-        if achieved and abs(sum(achieved) / len(achieved) - share(sparsity)) > DRIFT:
-            pruned = number(100 * sum(achieved) / len(achieved), 1)
+        if achieved and max(abs(value - share(sparsity)) for value in achieved) > DRIFT:
+            pruned = " to ".join(dict.fromkeys(number(100 * end, 1) for end in (min(achieved), max(achieved))))
             found.append(f"{method_label(method)} {pruned} % for {sparsity_label(sparsity)}")
     return f"Pruned otherwise than asked, which helps or harms by itself: {', '.join(found)}." if found else ""
 
