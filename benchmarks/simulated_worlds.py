@@ -24,7 +24,7 @@ import polars as pl
 
 from calibrant.reporting.results.cells import Cell, Text, main_setting, share
 from calibrant.reporting.results.index import Study
-from calibrant.reporting.results.published import tables
+from calibrant.reporting.results.published.published_tables import tables
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("wanda", "dsnot", "owl")
