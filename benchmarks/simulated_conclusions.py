@@ -30,7 +30,7 @@ from simulated_truths import truths
 from simulated_worlds import DESIGNS, WORLDS, World, world_of
 
 from calibrant.reporting.inference.answers import FAILS, HOLDS, UNDECIDED
-from calibrant.reporting.inference.conclusions import CLAIMS
+from calibrant.reporting.inference.claims import CLAIMS
 from calibrant.reporting.inference.generated_claims import gain
 from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.results.outcome import choose_outcome

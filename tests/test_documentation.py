@@ -26,7 +26,8 @@ def test_example_of_the_python_api_runs(
 def test_examples_of_a_figure_and_of_a_conclusion_run() -> None:
     from layout_frames import EVEN, make_frame, make_study
 
-    from calibrant.reporting.inference.conclusions import Claim, judge_study
+    from calibrant.reporting.inference.claims import Claim
+    from calibrant.reporting.inference.conclusions import judge_study
     from calibrant.reporting.inference.decisions import Decisions
     from calibrant.reporting.results.study_results import StudyResults
 

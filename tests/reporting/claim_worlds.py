@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from calibrant.reporting.inference.conclusions import CLAIMS, Claim, Judgement, judge_study
+from calibrant.reporting.inference.claims import CLAIMS, Claim
+from calibrant.reporting.inference.conclusions import Judgement, judge_study
 from calibrant.reporting.inference.scope import Scope, to_training
 from calibrant.reporting.results.cells import DENSE, Cell
 from calibrant.reporting.results.index import Study

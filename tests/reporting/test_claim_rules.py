@@ -31,7 +31,8 @@ from scipy import stats
 
 from calibrant.reporting.inference import statistics
 from calibrant.reporting.inference.answers import alike, every, some
-from calibrant.reporting.inference.conclusions import CLAIMS, judge_study
+from calibrant.reporting.inference.claims import CLAIMS
+from calibrant.reporting.inference.conclusions import judge_study
 from calibrant.reporting.inference.contrasts import Contrast, Margin, contrast, question_of, repeatability
 from calibrant.reporting.inference.source_claims import against_baseline, beforehand
 from calibrant.reporting.results.cells import Cell, Text

@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from calibrant.errors import InputError
-from calibrant.reporting.inference.conclusions import CLAIMS, Claim, Judgement, judge_study
+from calibrant.reporting.inference.claims import CLAIMS, Claim
+from calibrant.reporting.inference.conclusions import Judgement, judge_study
 from calibrant.reporting.inference.scope import to_training
 from calibrant.reporting.results.outcome import choose_outcome
 from calibrant.reporting.results.published import published_tables as published

@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from calibrant.reporting.inference.conclusions import CLAIMS, judge_study
+from calibrant.reporting.inference.claims import CLAIMS
+from calibrant.reporting.inference.conclusions import judge_study
 from calibrant.reporting.pages.summarize import summarize
 from calibrant.reporting.results.index import read_index
 from calibrant.reporting.results.result_frame import collect

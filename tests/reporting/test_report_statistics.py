@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from calibrant.reporting.inference import statistics
+from calibrant.reporting.inference import power, statistics
 
 numbers = st.floats(-100, 100).map(lambda x: round(x, 3))
 samples = st.lists(numbers, min_size=2, max_size=9)
@@ -295,17 +295,17 @@ def of_deviation(sd: float, sets: int) -> statistics.Estimate:
 @pytest.mark.parametrize(("effect", "expected"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
 def test_sets_needed_equal_published_tables_of_the_paired_t_test(effect: float, expected: int) -> None:
     """From a study of that size; from another df are those of its own, scaled, which is one set off at most."""
-    needed = statistics.sets_needed(of_deviation(1.0, expected), expected, effect)
+    needed = power.sets_needed(of_deviation(1.0, expected), expected, effect)
     assert needed is not None
     assert abs(needed - expected) <= 1
-    assert abs((statistics.sets_needed(of_deviation(1.0, 20), 20, effect) or 0) - expected) <= 1
+    assert abs((power.sets_needed(of_deviation(1.0, 20), 20, effect) or 0) - expected) <= 1
 
 
 @pytest.mark.parametrize("tests", [1, 20])
 def test_power_by_simulation(tests: int) -> None:
     values = np.random.default_rng(0).normal(0.7, 1.0, (20_000, 12))
     p = stats.ttest_1samp(values, 0, axis=1).pvalue
-    found = statistics.power(of_deviation(1.0, 12), 0.7, tests=tests)
+    found = power.power(of_deviation(1.0, 12), 0.7, tests=tests)
     assert found == pytest.approx((p < 0.05 / tests).mean(), abs=0.01)
 
 
@@ -315,7 +315,7 @@ def test_power_to_hold_a_true_zero_by_simulation(margin: float, tests: int) -> N
     p = [
         stats.ttest_1samp(values, m, axis=1, alternative=a).pvalue for m, a in ((-margin, "greater"), (margin, "less"))
     ]
-    found = statistics.power(of_deviation(1.0, 12), margin, alike=True, tests=tests)
+    found = power.power(of_deviation(1.0, 12), margin, alike=True, tests=tests)
     held = (2 * np.maximum(*p) < 0.05 / tests).mean()
     # The error of a study is taken for the true one: where power is middling that says less than there is.
     assert found is not None
@@ -328,8 +328,8 @@ def test_power_of_a_difference_between_two_texts_by_simulation() -> None:
     one, other = rng.normal(0.3, 0.2, (20_000, 5)), rng.normal(0, 0.2, (20_000, 5))
     p = stats.ttest_ind(one, other, axis=1, equal_var=False).pvalue
     known = statistics.by_t(0.0, 0.2 * math.sqrt(2 / 5), 8, 10)
-    assert statistics.power(known, 0.3) == pytest.approx((p < 0.05).mean(), abs=0.03)
-    needed = statistics.sets_needed(known, 5, 0.3)
+    assert power.power(known, 0.3) == pytest.approx((p < 0.05).mean(), abs=0.03)
+    needed = power.sets_needed(known, 5, 0.3)
     assert needed is not None
     p = stats.ttest_ind(
         rng.normal(0.3, 0.2, (20_000, needed)), rng.normal(0, 0.2, (20_000, needed)), axis=1, equal_var=False
@@ -343,10 +343,10 @@ def test_sets_needed_are_the_fewest_with_enough_power(alike: bool) -> None:
     for sd, sets, effect, tests, each_of in ((0.28, 5, 0.3, 1, 1), (0.56, 5, 0.3, 20, 1), (0.2, 3, 0.5, 25, 6)):
         found = of_deviation(sd, sets)
         options = {"alike": alike, "tests": tests, "each_of": each_of}
-        needed = statistics.sets_needed(found, sets, effect, **options)  # type: ignore[arg-type]
+        needed = power.sets_needed(found, sets, effect, **options)  # type: ignore[arg-type]
         assert needed is not None
         enough, fewer = (
-            statistics.power(found, effect, times=n / sets, **options)  # type: ignore[arg-type]
+            power.power(found, effect, times=n / sets, **options)  # type: ignore[arg-type]
             for n in (needed, needed - 1)
         )
         assert enough is not None
@@ -357,7 +357,7 @@ def test_sets_needed_are_the_fewest_with_enough_power(alike: bool) -> None:
 
 def test_each_of_several_has_less_power_than_one() -> None:
     found = of_deviation(0.2, 5)
-    one, six = (statistics.power(found, 0.5, each_of=n) for n in (1, 6))
+    one, six = (power.power(found, 0.5, each_of=n) for n in (1, 6))
     assert one is not None
     assert six == pytest.approx(max(0.0, 1 - 6 * (1 - one)))
     rng = np.random.default_rng(3)
@@ -367,11 +367,11 @@ def test_each_of_several_has_less_power_than_one() -> None:
 
 def test_power_far_from_zero_is_one_and_without_an_interval_unknown() -> None:
     found = of_deviation(0.001, 5)
-    assert statistics.power(found, 5.0) == pytest.approx(1)
-    assert statistics.power(found, 5.0, tests=1000) == pytest.approx(1)
+    assert power.power(found, 5.0) == pytest.approx(1)
+    assert power.power(found, 5.0, tests=1000) == pytest.approx(1)
     for bare in (statistics.estimate([1.0]), statistics.Estimate(1.0, None, 9, 0.5, 1.5, 0.01)):
-        assert statistics.power(bare, 0.3) is None
-        assert statistics.sets_needed(bare, 1, 0.3) is None
-    assert statistics.power(found, 0.0) is None
-    assert statistics.sets_needed(found, 5, 0.0) is None
-    assert statistics.sets_needed(of_deviation(1000.0, 5), 5, 0.3) is None  # more than a million
+        assert power.power(bare, 0.3) is None
+        assert power.sets_needed(bare, 1, 0.3) is None
+    assert power.power(found, 0.0) is None
+    assert power.sets_needed(found, 5, 0.0) is None
+    assert power.sets_needed(of_deviation(1000.0, 5), 5, 0.3) is None  # more than a million

@@ -17,7 +17,7 @@ from simulated_truths import alike, every, some, truths
 from simulated_worlds import WORLDS, world_of
 
 from calibrant.reporting.inference import statistics
-from calibrant.reporting.inference.conclusions import CLAIMS
+from calibrant.reporting.inference.claims import CLAIMS
 from calibrant.reporting.inference.gaps import larger_range, pairs
 from calibrant.reporting.results.study_results import StudyResults
 

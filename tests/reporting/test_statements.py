@@ -12,9 +12,9 @@ from claim_worlds import World, generated, grid, level, wikipedia_below
 from scipy import stats
 
 from calibrant.reporting.figures import performance_figure
-from calibrant.reporting.inference import statements
+from calibrant.reporting.inference import limits, observations, statements
 from calibrant.reporting.inference.conclusions import Judged, Judgement, judge_study
-from calibrant.reporting.inference.statements import Statement
+from calibrant.reporting.inference.observations import Statement
 from calibrant.reporting.inference.words import interval, of_measure, ranged, shown, with_unit
 from calibrant.reporting.results.index import Index, read_index
 from calibrant.reporting.results.result_frame import collect
@@ -116,7 +116,7 @@ def test_one_seed_is_no_interval(make_study: Callable[..., Any]) -> None:
     assert not any(re.search(r"95 % interval [^:]*\d", text) for text in texts)
     assert not any("calibrates better than" in text.replace("whether text that the model wrote itself", "") and
                    "do not settle" not in text for text in texts)  # fmt: skip
-    assert any("no interval can be given" in text for text in statements.limitations(data))
+    assert any("no interval can be given" in text for text in limits.limitations(data))
 
 
 def test_one_source(make_study: Callable[..., Any]) -> None:
@@ -124,7 +124,7 @@ def test_one_source(make_study: Callable[..., Any]) -> None:
     found = headline(data)
     assert "on the one source of the study" in found.text + found.hedge
     assert "other sources" not in found.hedge
-    assert not any("sources, which someone chose" in said for said in statements.limitations(data))
+    assert not any("sources, which someone chose" in said for said in limits.limitations(data))
 
 
 def test_only_real_text(make_study: Callable[..., Any]) -> None:
@@ -162,11 +162,11 @@ def test_no_difference_is_read_where_most_pruned_models_guess(study: Any) -> Non
 
 def test_magnitude_is_counted(make_study: Callable[..., Any]) -> None:
     _, data = load(make_study(methods=("wanda", "dsnot")))
-    found = statements.against_magnitude(data, "0.6")
+    found = observations.against_magnitude(data, "0.6")
     assert found is not None
     assert "the mean perplexity on fiction is better than that of magnitude pruning" in found.text
     assert found.text.endswith("for 8 of 8 texts with Wanda, 8 of 8 texts with DSnoT.")
-    assert statements.against_magnitude(data, "2:4") is None
+    assert observations.against_magnitude(data, "2:4") is None
 
 
 def test_a_method_that_was_tried_once_is_in_no_mean(make_study: Callable[..., Any]) -> None:
@@ -256,7 +256,7 @@ def test_at_most_three_statements_open_a_page(study: Any) -> None:
 def test_predictability_from_medians(study: Any) -> None:
     index, data = load(study)
     scores = read_scores(index.scores)
-    found = statements.predictability(data, scores)
+    found = observations.predictability(data, scores)
     assert found is not None
     ratios = []
     for source in data.sources:
@@ -265,12 +265,12 @@ def test_predictability_from_medians(study: Any) -> None:
         ratios.append(medians["synthetic"] / medians["real"])
     assert f"on average {np.exp(np.mean(np.log(ratios))):.2f} times" in found.text
     assert f"for {sum(r < 1 for r in ratios)} of 4 sources" in found.text
-    assert statements.predictability(data, NO_SCORES) is None
+    assert observations.predictability(data, NO_SCORES) is None
 
 
 def test_limitations_say_what_intervals_cover_and_of_which_sources_verdicts_speak(study: Any) -> None:
     _, data = load(study)
-    said = " ".join(statements.limitations(data))
+    said = " ".join(limits.limitations(data))
     assert "Intervals cover the draw of the calibration set." in said
     assert "Verdicts speak of these 4 sources, which someone chose." in said
     assert "no interval can be given" not in said

@@ -10,7 +10,7 @@ import pytest
 from page_check import check, check_markdown
 
 from calibrant.calibration.sample_set import write_samples
-from calibrant.reporting.inference.statements import limitations, shared_note
+from calibrant.reporting.inference.limits import limitations, shared_note
 from calibrant.reporting.pages.inputs import Inputs, read_inputs
 from calibrant.reporting.pages.render import every_block
 from calibrant.reporting.pages.sections import FigurePlace, Folded, Page, Statements, TablePlace

@@ -1,29 +1,23 @@
 """Sentences about the results, made of the conclusions and never saying more than they carry."""
 
-import math
-from dataclasses import dataclass
-
 import polars as pl
 
 from calibrant.reporting.inference.answers import FAILS, HOLDS, UNDECIDED
 from calibrant.reporting.inference.conclusions import Judged, Judgement
 from calibrant.reporting.inference.contrasts import Contrast, set_values
 from calibrant.reporting.inference.generated_claims import gains
+from calibrant.reporting.inference.observations import (
+    Statement,
+    against_magnitude,
+    at_chance,
+    predictability,
+    pruned_at_chance,
+)
 from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.inference.words import interval, of_measure, shown, with_unit
-from calibrant.reporting.results.cells import DENSE, Cell, method_label, sparsity_label
+from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
 from calibrant.reporting.results.measures import Measure
-from calibrant.reporting.results.numbers import listed, number, p_told
-from calibrant.reporting.results.samples import median
-from calibrant.reporting.results.study_results import StudyResults
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A sentence and what qualifies it."""
-
-    text: str
-    hedge: str = ""
+from calibrant.reporting.results.numbers import listed, p_told
 
 
 def found(judged: Judged) -> list[Statement]:
@@ -181,109 +175,3 @@ def methods_compared(scope: Scope, judgements: list[Judgement]) -> Statement:
 def measure_of(scope: Scope, contrast: Contrast) -> Measure:
     """The measure that a contrast is on."""
     return next((m for m in scope.data.measures if m.key == contrast.question.measure), scope.outcome)
-
-
-def against_magnitude(data: StudyResults, sparsity: str) -> Statement | None:
-    """How many calibrated models, of which methods, did better than pruning without data: counts, no test."""
-    measure = next(iter(data.outcomes), None)
-    reference = list(data.scores(Cell("magnitude", sparsity), measure).values()) if measure else []
-    if measure is None or not reference:
-        return None
-    means: dict[str, list[bool]] = {}
-    for cell in data.main_cells:
-        scores = list(data.scores(cell, measure).values())
-        if cell.sparsity == sparsity and cell.source is not None and scores:
-            means.setdefault(cell.method, []).append(sum(scores) / len(scores) > reference[0])
-    if not means:
-        return None
-    counts = ", ".join(f"{sum(won)} of {len(won)} texts with {method_label(m)}" for m, won in means.items())
-    level = number(next(iter(data.values(Cell("magnitude", sparsity), measure).values())), measure.decimals)
-    return Statement(
-        f"At {sparsity_label(sparsity)} sparsity the mean {measure.name} is better than that of magnitude pruning, "
-        "which "
-        f"uses no text ({level}), for {counts}."
-    )
-
-
-def predictability(data: StudyResults, scores: pl.DataFrame) -> Statement | None:
-    """Whether the model finds its own text more predictable than the real text of the same source."""
-    rows = []
-    for source in data.sources:
-        values = [median(scores, source, origin, "perplexity") for origin in ("real", "synthetic")]
-        rows.append([v for v in values if v is not None])
-    rows = [row for row in rows if len(row) == 2]
-    if not rows:
-        return None
-    lower = sum(generated < real for real, generated in rows)
-    ratio = math.exp(sum(math.log(generated / real) for real, generated in rows) / len(rows))
-    return Statement(
-        f"By medians, self-generated text has lower perplexity under the unpruned model than real text for {lower} of "
-        f"{len(rows)} sources (on average {number(ratio, 2)} times that of real text).",
-        "Decoding at a low temperature lowers perplexity and raises Min-K%++ by itself; this does not say that the "
-        "text is better.",
-    )
-
-
-def at_chance(data: StudyResults) -> Statement | None:
-    """Tasks on which the dense model only guesses."""
-    said = []
-    for measure in data.at_chance:
-        dense = list(data.values(DENSE, measure).values())
-        if dense and measure.chance is not None:
-            value, chance = number(dense[0], measure.decimals), number(100 * measure.chance, 1)
-            said.append(f"{measure.label} ({value} % against {chance} %)")
-    if not said:
-        return None
-    return Statement(
-        f"The dense model is not above chance by more than two standard errors on {', '.join(said)}.",
-        "No differences are read on such a task; the tables show it for completeness.",
-    )
-
-
-def pruned_at_chance(data: StudyResults) -> list[Statement]:
-    """Per sparsity, tasks above chance for the dense model on which most pruned models only guess."""
-    said = []
-    for sparsity in data.sparsities:
-        labels = [m.label for m in data.accuracies if m not in data.at_chance and data.mostly_guessing(sparsity, m)]
-        if labels:
-            said.append(
-                Statement(
-                    f"At {sparsity_label(sparsity)} sparsity most pruned models are not above chance by more than two "
-                    f"standard errors on {', '.join(labels)}.",
-                    "No differences are read there; the tables show them.",
-                )
-            )
-    return said
-
-
-def limitations(data: StudyResults) -> list[str]:
-    """What no reader should take the numbers for."""
-    said = ["One model was pruned; other models, larger ones above all, may behave differently."]
-    if not any(len(data.items(c, m)) > 1 for c in data.cells if c.source is not None for m in data.outcomes):
-        said.append("One set of each text: no interval can be given, and any difference may be the luck of the draw.")
-    said.append(
-        "Intervals cover the draw of the calibration set. They do not cover the choice of evaluation items, the draw "
-        "of the sources, or another run of generation: generated text was drawn once for each source."
-    )
-    if (note := shared_note(data)) is not None:
-        said.append(note)
-    if len(data.sources) > 1:
-        said.append(
-            f"Verdicts speak of these {len(data.sources)} sources, which someone chose. What they say of other "
-            "sources is "
-            "a second interval, where one is given, and never a verdict."
-        )
-    return said
-
-
-def shared_note(data: StudyResults) -> str | None:
-    """By how much sets that share rows scatter less than independent ones; None where none do."""
-    found = {text: share for text, share in data.shared.items() if share > 0.005}
-    if not found:
-        return None
-    low, high = (math.sqrt(1 - f(found.values())) for f in (max, min))
-    factor = number(low, 2) if number(low, 2) == number(high, 2) else f"{number(low, 2)} to {number(high, 2)}"
-    return (
-        f"Sets of {len(found)} of {len(data.shared)} texts share rows: the spread between their seeds, and intervals "
-        f"with it, is {factor} times that of independent sets."
-    )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from calibrant.reporting.figures.figure_files import Drawing
-from calibrant.reporting.inference.statements import Statement
+from calibrant.reporting.inference.observations import Statement
 from calibrant.reporting.pages.inputs import Inputs
 from calibrant.reporting.pages.sections import (
     Block,

@@ -6,7 +6,9 @@ from dataclasses import replace
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.inference.conclusions import judge_study
 from calibrant.reporting.inference.decisions import Decisions
-from calibrant.reporting.inference.statements import Statement, found, limitations
+from calibrant.reporting.inference.limits import limitations
+from calibrant.reporting.inference.observations import Statement
+from calibrant.reporting.inference.statements import found
 from calibrant.reporting.pages.common_sections import asked, browser, calibration_text, closing, drawn, text_tables
 from calibrant.reporting.pages.inputs import Inputs, read_inputs
 from calibrant.reporting.pages.report import Report

@@ -11,7 +11,7 @@ from calibrant.artefacts.provenance import read_provenance
 from calibrant.errors import InputError
 from calibrant.reporting.figures import style
 from calibrant.reporting.figures.figure_files import Drawing, write_figures
-from calibrant.reporting.inference.statements import shared_note
+from calibrant.reporting.inference.limits import shared_note
 from calibrant.reporting.pages.inputs import Inputs, read_inputs
 from calibrant.reporting.pages.render import html, markdown
 from calibrant.reporting.pages.sections import Page

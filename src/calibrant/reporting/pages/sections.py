@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from calibrant.reporting.inference.statements import Statement
+from calibrant.reporting.inference.observations import Statement
 from calibrant.reporting.results.index import Study
 from calibrant.reporting.results.records import Record
 from calibrant.reporting.results.samples import Excerpt

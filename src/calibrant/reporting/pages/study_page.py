@@ -11,7 +11,9 @@ from calibrant.reporting.figures.performance_figure import performance_drawing
 from calibrant.reporting.figures.setting_figure import amount_drawing, prefix_drawing
 from calibrant.reporting.inference.conclusions import judge_study
 from calibrant.reporting.inference.decisions import Decisions
-from calibrant.reporting.inference.statements import Statement, found, further, limitations
+from calibrant.reporting.inference.limits import limitations
+from calibrant.reporting.inference.observations import Statement
+from calibrant.reporting.inference.statements import found, further
 from calibrant.reporting.pages.common_sections import asked, browser, calibration_text, closing, drawn, text_tables
 from calibrant.reporting.pages.inputs import Inputs
 from calibrant.reporting.pages.report import Report

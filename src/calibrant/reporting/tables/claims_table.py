@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import polars as pl
 
 from calibrant.reporting.inference.answers import UNDECIDED
-from calibrant.reporting.inference.conclusions import Claim, Judged, Judgement
-from calibrant.reporting.inference.statements import Statement, where
+from calibrant.reporting.inference.claims import Claim
+from calibrant.reporting.inference.conclusions import Judged, Judgement
+from calibrant.reporting.inference.observations import Statement
+from calibrant.reporting.inference.statements import where
 from calibrant.reporting.results.published import published_tables as published
 from calibrant.reporting.tables.table import Column, Row, Section, Table
 

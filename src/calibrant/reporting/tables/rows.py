@@ -6,7 +6,7 @@ from itertools import combinations
 from calibrant.reporting.inference.cell_estimates import cell_estimate
 from calibrant.reporting.inference.contrasts import Contrast, contrast
 from calibrant.reporting.inference.decisions import Decided, Decisions
-from calibrant.reporting.inference.statements import shared_note
+from calibrant.reporting.inference.limits import shared_note
 from calibrant.reporting.inference.statistics import Estimate
 from calibrant.reporting.results.cells import DENSE, Cell, method_label, share, sparsity_label
 from calibrant.reporting.results.measures import AVERAGE, Measure
