@@ -1,6 +1,7 @@
 """Pools that are large enough: against brute force and by hand."""
 
 import math
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -38,7 +39,8 @@ def test_the_smallest_pool_of_which_enough_is_left(needed: int, drop: float) -> 
 def test_a_block_drops_the_share_that_is_asked_for(needed: int, drop: float) -> None:
     rows = block_rows(needed, drop)
     assert kept(rows, drop) == needed < kept(rows + 1, drop)
-    assert drop * (rows + 1) - 1 <= rows - needed <= drop * rows  # to a row
+    share = Decimal(str(drop))  # 0.29 * 3300 is a hair below 957
+    assert share * (rows + 1) - 1 <= rows - needed <= share * rows  # to a row
 
 
 @given(

@@ -86,7 +86,7 @@ def begun(finished_study: Workspace, tmp_path: Path) -> Workspace:
 def test_stages_take_the_format_of_the_machine_where_the_study_began(begun: Workspace) -> None:
     ours = RUN_THE_MODEL - {"prune_without_data", "evaluate_dense"}
     assert begun.planned() >= ours
-    for folder in ("statistics", "masks", "evaluations", "inspections", "scores", "sets", "filtered", "generated"):
+    for folder in ("statistics", "masks", "evaluations", "inspections", "scores", "sets", "generated"):
         shutil.rmtree(begun.folder / "data/mine" / folder)
     begun.make_study()
     found = formats(begun)
