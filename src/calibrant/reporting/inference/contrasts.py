@@ -9,7 +9,7 @@ one value. Sets of different texts share nothing and are independent groups, unl
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from calibrant.reporting.inference.statistics import Estimate, combination, estimate, pooled_deviation
 from calibrant.reporting.results.cells import Cell, Text
@@ -190,9 +190,6 @@ def _told(values: Mapping[Text, Seeds], *, paired: bool) -> str:
     noun = "set" if counts == [1] else "sets"
     each = f"each of {len(values)} texts" if len(values) > 1 else "one text"
     return f"{kind} over {several} {noun} of {each}"
-
-
-Kind = Literal["above", "alike"]
 
 
 class Margin(NamedTuple):

@@ -176,10 +176,6 @@ class StudyResults:
             **{setting: getattr(cell, setting)}
         )
 
-    def sources_of(self, method: str, sparsity: str, origin: str, **other: Any) -> list[str]:
-        """Sources that have such a cell, in the order of the report."""
-        return [s for s in self.sources if self.at(method, sparsity, s, origin, **other) in self._known]
-
     @cached_property
     def _known(self) -> set[Cell]:
         return set(self.cells)
