@@ -96,7 +96,7 @@ def deviation_contrast(
     sets = min(len(values) for _, values in groups)
     told = f"trend of log deviations, {len(groups)} texts"
     return Contrast(
-        label, turned, "log ratio", told, sets, question, cells, readable=not scope.data.guesses(scope.outcome)
+        label, turned, LOG_RATIO, told, sets, question, cells, readable=not scope.data.guesses(scope.outcome)
     )
 
 

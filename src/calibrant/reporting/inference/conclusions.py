@@ -145,7 +145,7 @@ def _readable(scope: Scope, claim: Claim, answer: Answer) -> Answer:
     unreadable = next((c for c in answer.contrasts if not c.readable), None)
     if claim.from_scores or answer.p is None or unreadable is None:
         return answer
-    measure = next((m for m in scope.data.measures if m.key == unreadable.question.measure), scope.outcome)
+    measure = scope.measure_of(unreadable)
     if scope.data.guesses(measure):
         return without(f"the dense model is not above chance: {measure.name}")
     return without(f"most of these pruned models are not above chance: {measure.name}")
@@ -184,7 +184,7 @@ def would_decide(scope: Scope, answer: Answer, tested: int) -> str:
     estimate, corrected = shown.widest or (shown.estimate, 1)
     if estimate.error is None:
         return ""
-    measure = next((m for m in scope.data.measures if m.key == shown.question.measure), scope.outcome)
+    measure = scope.measure_of(shown)
     equal = answer.margin is not None
     effect = answer.margin if answer.margin is not None else effect_of(measure)
     what = f"find {effect:.2g} {shown.unit}"

@@ -117,7 +117,6 @@ def contrast(
         found = combination([g for g, _ in groups], [w for _, w in groups], offset)
         told = _told(values, paired=len(groups) < len(values))
     cells = tuple(text.cell(*model) for text in texts for model in models)
-    guesses = sum(data.is_at_chance(cell, measure) for cell in cells)
     question, turned = question_of(measure, models, texts, offset)
     return Contrast(
         label,
@@ -128,9 +127,14 @@ def contrast(
         question,
         cells,
         None if cluster else _reach(values, texts, offset),
-        readable=not data.guesses(measure) and 2 * guesses <= len(cells),
+        readable=readable(data, measure, cells),
         turned=turned,
     )
+
+
+def readable(data: StudyResults, measure: Measure, cells: Sequence[Cell]) -> bool:
+    """Whether a side may be named: the dense model, and most of these pruned ones, are above chance."""
+    return not data.guesses(measure) and 2 * sum(data.is_at_chance(cell, measure) for cell in cells) <= len(cells)
 
 
 def question_of(measure: Measure, models: Models, texts: Texts, offset: float = 0.0) -> tuple[Question, bool]:

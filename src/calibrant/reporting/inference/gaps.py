@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
-from calibrant.reporting.inference.contrasts import Contrast, Models, Question, over_methods, set_values
+from calibrant.reporting.inference.contrasts import Contrast, Models, Question, over_methods, readable, set_values
 from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.inference.statistics import ALPHA, NO_SPREAD, Estimate, by_t, estimate
 from calibrant.reporting.results.cells import Cell, Text
@@ -42,7 +42,6 @@ def gap_contrast(scope: Scope, parts: Sequence[Part], label: str) -> Contrast | 
 
 def _contrast(scope: Scope, label: str, found: Estimate, told: str, sets: int, cells: Sequence[Cell]) -> Contrast:
     used = tuple(dict.fromkeys(cells))
-    guesses = sum(scope.data.is_at_chance(cell, scope.outcome) for cell in used)
     return Contrast(
         label,
         found,
@@ -51,7 +50,7 @@ def _contrast(scope: Scope, label: str, found: Estimate, told: str, sets: int, c
         sets,
         Question(scope.outcome.key, ((("gap", label), 1.0),), ()),
         used,
-        readable=not scope.data.guesses(scope.outcome) and 2 * guesses <= len(used),
+        readable=readable(scope.data, scope.outcome, used),
     )
 
 

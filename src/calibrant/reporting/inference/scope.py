@@ -38,11 +38,6 @@ class Scope:
         """Sources that are the model's training data."""
         return self.data.study.trained_on
 
-    @property
-    def effect(self) -> float:
-        """The smallest difference worth finding: 2 % of the perplexity, 0.3 points."""
-        return effect_of(self.outcome)
-
     @cached_property
     def sets(self) -> dict[tuple[str, str], int]:
         """The largest number of sets of a text, for each method and sparsity that use data."""
@@ -102,6 +97,10 @@ class Scope:
         """Whether a text has a set on which all these models were calibrated."""
         each = [set(self.data.items(text.cell(*model), self.outcome)) for model in models]
         return bool(set.intersection(*each))
+
+    def measure_of(self, contrast: Contrast) -> Measure:
+        """The measure that a contrast is on; the outcome where it is none of the study's own."""
+        return next((m for m in self.data.measures if m.key == contrast.question.measure), self.outcome)
 
     def contrast(self, models: Models, texts: Texts, label: str, **options: Any) -> Contrast | None:
         """A contrast on the outcome (`contrasts.contrast`)."""

@@ -4,7 +4,7 @@ import polars as pl
 
 from calibrant.reporting.inference.answers import FAILS, HOLDS, UNDECIDED
 from calibrant.reporting.inference.conclusions import Judged, Judgement
-from calibrant.reporting.inference.contrasts import Contrast, set_values
+from calibrant.reporting.inference.contrasts import set_values
 from calibrant.reporting.inference.generated_claims import gains
 from calibrant.reporting.inference.observations import (
     Statement,
@@ -16,7 +16,6 @@ from calibrant.reporting.inference.observations import (
 from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.inference.words import interval, of_measure, shown, with_unit
 from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
-from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.numbers import listed, p_told
 
 
@@ -61,11 +60,11 @@ def further(judged: Judged, scores: pl.DataFrame) -> list[Statement]:
     said = [
         generated_or_real(judged.scope, j) for j in judged.own if j.claim.name.startswith("gain") and j.answer.shown
     ]
-    main = judged.scope.sparsity("0.6")
-    said += [methods_compared(judged.scope, js) for s, js in methods_by_sparsity(judged).items() if s != main]
-    above = found(judged)
-    counts = [s for sparsity in reversed(data.sparsities) if (s := against_magnitude(data, sparsity))]
-    said += [s for s in counts if s not in above]
+    main, methods = judged.scope.sparsity("0.6"), methods_by_sparsity(judged)
+    said += [methods_compared(judged.scope, js) for s, js in methods.items() if s != main]
+    # Where no methods are compared at the main sparsity, `found` has its count already.
+    rest = [s for s in reversed(data.sparsities) if s != main or main in methods]
+    said += [counted for s in rest if (counted := against_magnitude(data, s))]
     said += [s for s in (predictability(data, scores), at_chance(data)) if s]
     return said + pruned_at_chance(data)
 
@@ -81,7 +80,7 @@ def generated_or_real(scope: Scope, judgement: Judgement) -> Statement:
     """Whether text that the model wrote itself is better than the real text that it continues."""
     contrast = judgement.answer.shown
     assert contrast is not None
-    measure = measure_of(scope, contrast)
+    measure = scope.measure_of(contrast)
     place, side = where(contrast.cells), {HOLDS: "better", FAILS: "worse"}.get(judgement.verdict)
     sources = len({c.source for c in contrast.cells})
     over = f"averaged over these {sources} sources" if sources > 1 else "on the one source of the study"
@@ -167,11 +166,6 @@ def methods_compared(scope: Scope, judgements: list[Judgement]) -> Statement:
     details = "; ".join(f"{method_label(c.cells[0].method)} {shown(c)}{_after(j)}" for j, c in contrasts)
     return Statement(
         f"At {sparsity_label(first.cells[0].sparsity)} sparsity, on the same calibration sets, {listed(parts)}, in "
-        f"{measure_of(scope, first).name}.",
+        f"{scope.measure_of(first).name}.",
         f"Minus {baseline}: {details}. Each source is one observation, since sets of one source go together.",
     )
-
-
-def measure_of(scope: Scope, contrast: Contrast) -> Measure:
-    """The measure that a contrast is on."""
-    return next((m for m in scope.data.measures if m.key == contrast.question.measure), scope.outcome)

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from calibrant.errors import InputError
-from calibrant.reporting.results.cells import DENSE
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
 
@@ -40,8 +39,3 @@ def _average(data: StudyResults, members: list[Measure]) -> Measure:
     pairs = tuple((m.task, m.metric) for m in members)
     own = next(average for average in data.averages if average.members == pairs)
     return replace(own, label=f"Mean accuracy over {len(members)} tasks above chance")
-
-
-def guesses(data: StudyResults, outcome: Measure) -> bool:
-    """Whether the dense model does no better than guessing on it, so that nothing can be read from it."""
-    return outcome in data.at_chance or data.is_at_chance(DENSE, outcome)

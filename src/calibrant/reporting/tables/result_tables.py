@@ -103,7 +103,7 @@ def _differences(data: StudyResults, decisions: Decisions, measure: Measure) -> 
         "have decided keeps its p. 'Better' names a side only where p is below 0.05 after correction, and never on a "
         "task at chance."
     )
-    if not next(iter(decided.values())).contrast.readable and data.guesses(measure):
+    if data.guesses(measure):
         words += " The dense model is not above chance on this task: no difference is read here."
     return Table(f"Self-generated minus real: {measure.name}", words, "Source", columns, sections)
 
