@@ -11,9 +11,10 @@ from support import make_text
 
 from calibrant.artefacts.parquet import write_table
 from calibrant.errors import InputError
+from calibrant.evaluation.evaluated_text import read_documents_apart, read_text, text_name
 from calibrant.evaluation.likelihood.request_tree import Request
 from calibrant.evaluation.likelihood.tree_scorer import Scorer
-from calibrant.evaluation.text_perplexity import mean_perplexity, perplexity, read_documents_apart, read_text, text_name
+from calibrant.evaluation.text_perplexity import mean_perplexity, perplexity
 from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 from calibrant.scoring.perplexity import perplexity as scored_perplexity
 

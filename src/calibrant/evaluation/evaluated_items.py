@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.calibration.documents import read_documents
+from calibrant.evaluation.evaluated_text import text_name
 from calibrant.evaluation.tasks.lm_eval_tasks import TaskSet, undisturbed
-from calibrant.evaluation.text_perplexity import text_name
 from calibrant.scoring.item_contamination import Items
 
 

@@ -8,28 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lm_eval.evaluator import evaluate as lm_eval_evaluate
 from torch import nn
-from tqdm import tqdm
 
 from calibrant.artefacts.digest import sha256_file
 from calibrant.calibration.documents import SEPARATOR
 from calibrant.calibration.first_token import first_token
 from calibrant.errors import InputError
+from calibrant.evaluation.dense_outputs import DenseOutputs, read_dense_outputs, windows_sha256, write_dense_outputs
+from calibrant.evaluation.evaluated_text import Text, read_documents_apart, read_text, text_name
 from calibrant.evaluation.likelihood.tree_scorer import Scorer
-from calibrant.evaluation.tasks.constant_answer import ACCURACIES, RightPositions, constant_accuracy, right_positions
-from calibrant.evaluation.tasks.group_error import group_stderr
+from calibrant.evaluation.measure_table import UnitMeasures
+from calibrant.evaluation.tasks.constant_answer import right_positions
+from calibrant.evaluation.tasks.item_answers import ItemAnswers
 from calibrant.evaluation.tasks.lm_eval_model import TreeLM
-from calibrant.evaluation.tasks.lm_eval_tasks import TaskSet, load_tasks, undisturbed
+from calibrant.evaluation.tasks.lm_eval_tasks import TaskSet, load_tasks
 from calibrant.evaluation.tasks.row_folder import RowFolder
-from calibrant.evaluation.text_perplexity import (
-    Text,
-    mean_perplexity,
-    perplexity,
-    read_documents_apart,
-    read_text,
-    text_name,
-)
+from calibrant.evaluation.tasks.task_results import answer_measures, flip_rows, task_rows
+from calibrant.evaluation.text_results import MeasuredText, text_row
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 from calibrant.models.compute.devices import on_gpu
@@ -40,7 +35,6 @@ from calibrant.settings.batches import evaluation_tokens_at_once
 from calibrant.settings.stage_settings import EvaluateSettings
 
 DEFAULT_LENGTH = 2048
-TEXT_VERSION = "1.0"
 LIBRARIES = ("datasets", "lm_eval", "torch", "transformers")
 
 ResultRow = dict[str, Any]
@@ -54,10 +48,12 @@ class Evaluation:
         rows: task, metric, value, stderr, n, num_fewshot, task_version, split; of an accuracy also chance, what the
             best constant answer scores, None where there is none.
         record: model, masks, settings, versions, hashes: what the provenance sidecar holds.
+        measures: by document and item, where they were asked for.
     """
 
     rows: list[ResultRow]
     record: dict[str, Any]
+    measures: list[UnitMeasures]
 
 
 def evaluate_many(
@@ -67,6 +63,8 @@ def evaluate_many(
     *,
     texts: Sequence[tuple[str | None, Path]] = (),
     data: Path | None = None,
+    dense: Path | None = None,
+    outputs: Path | None = None,
 ) -> Iterator[Evaluation]:
     """Evaluate a model under each mask file in turn (None: the dense model), loading everything once.
 
@@ -79,6 +77,8 @@ def evaluate_many(
         settings: what to evaluate, and how.
         texts: files whose perplexity to take, as (name or None, path).
         data: folder of local rows; None takes rows from the hub.
+        dense: outputs of the dense model, to measure beside.
+        outputs: where to write those of the dense variant.
 
     Yields:
         One `Evaluation` for each entry of `masks`, as soon as it is done.
@@ -99,12 +99,8 @@ def evaluate_many(
     tasks = load_tasks(settings.tasks, rows, settings.fewshot) if settings.tasks else TaskSet({}, {}, {})
     tokenizer = load_tokenizer(checkpoint)
     first = first_token(tokenizer, settings.bos, checkpoint.vocabulary)
-    read = read_text if settings.text_average == "corpus" else read_documents_apart
-    least = 2 if first is None else 1
-    read_texts = [
-        read(file, tokenizer, name=name, tokens=settings.text_tokens, least=least, **settings.reading)
-        for name, file in texts
-    ]
+    measured = settings.measures or dense is not None or outputs is not None
+    read_texts = [_read(file, name, tokenizer, first, settings, measured) for name, file in texts]
     right = right_positions(tasks, settings.limit)
     checkpoint.check_numbers()
     network = load_model(checkpoint, dtype=settings.dtype, device=settings.device)
@@ -124,6 +120,7 @@ def evaluate_many(
             "texts": [text.name for text in read_texts],
             "text_tokens": settings.text_tokens,
             "text_average": settings.text_average,
+            **({} if settings.document_tokens is None else {"document_tokens": settings.document_tokens}),
             **settings.unusual_reading,
             "length": length,
             "bos": first is not None if read_texts else None,
@@ -140,76 +137,74 @@ def evaluate_many(
             **{f"texts/{text.name}": text.sha256 for text in read_texts},
         },
     }
+    if measured:
+        apart = [
+            MeasuredText(text, length or DEFAULT_LENGTH, first, settings.text_average, batch_tokens)
+            for text in read_texts
+        ]
+        beside = _Beside(apart, checkpoint, record, dense, outputs)
     for index, file in enumerate(masks):
         with _masked(network, file, restore=index + 1 < len(masks)):
-            found = task_rows(lm, tasks, settings.limit, right) if tasks.tasks else []
-            found += [text_row(scorer, text, length or DEFAULT_LENGTH, first) for text in read_texts]
-        yield Evaluation(found, {**record, "masks_sha256": None if file is None else sha256_file(file)})
+            answers: list[ItemAnswers] | None = [] if measured else None
+            found = task_rows(lm, tasks, settings.limit, right, answers) if tasks.tasks else []
+            units: list[UnitMeasures] = []
+            if answers is None:
+                found += [
+                    text_row(scorer, t, length or DEFAULT_LENGTH, first, settings.text_average) for t in read_texts
+                ]
+            else:
+                units = beside.measure(scorer, found, answers, dense=file is None)
+        yield Evaluation(found, {**record, "masks_sha256": None if file is None else sha256_file(file)}, units)
 
 
-def task_rows(
-    lm: TreeLM, tasks: TaskSet, limit: int | None = None, right: Mapping[str, RightPositions | None] | None = None
-) -> list[ResultRow]:
-    """Run lm-eval on loaded tasks: rows of groups, then of tasks, each metric with lm-eval's standard error.
+class _Beside:
+    """What variants are measured beside: the dense model's outputs, read from a file or made for one."""
 
-    Args:
-        lm: the model.
-        tasks: loaded tasks.
-        limit: at most so many items of each task, from the start.
-        right: `right_positions` of these tasks and limit, where several models are asked the same; None finds them.
-    """
-    right = right_positions(tasks, limit) if right is None else right
-    # bootstrap_iters must not be 0, which turns off standard errors; those of means are in closed form anyway.
-    with undisturbed():
-        results = lm_eval_evaluate(lm, tasks.as_lm_eval(), limit=limit, log_samples=False, bootstrap_iters=1000)
-    rows: list[ResultRow] = []
-    for name in [*tasks.groups, *tasks.tasks]:
-        found = results["results"].get(name) or results.get("groups", {}).get(name) or {}
-        members = tasks.groups[name].get_all_tasks() if name in tasks.groups else [tasks.tasks[name]]
-        shots = {tasks.fewshot[task.config.task] for task in members}
-        splits = {task.config.test_split or task.config.validation_split for task in members}
-        for key, value in found.items():
-            metric, comma, kind = key.partition(",")
-            if not comma or metric.endswith("_stderr"):
-                continue
-            stderr = found.get(f"{metric}_stderr,{kind}")
-            if stderr in (None, "N/A") and name in tasks.groups:
-                stderr = group_stderr(tasks.groups[name], metric, kind, results["results"])
-            rows.append(
-                {
-                    "task": name,
-                    "metric": metric if kind == "none" else key,
-                    "value": float(value),
-                    "stderr": None if stderr in (None, "N/A") else float(stderr),
-                    "n": int(found["sample_len"]),
-                    "num_fewshot": min(shots) if len(shots) == 1 else None,
-                    "task_version": str(results["versions"][name]),
-                    "split": "+".join(sorted(splits)),
-                    **({"chance": constant_accuracy(name, metric, tasks, right)} if metric in ACCURACIES else {}),
-                }
-            )
-    return rows
+    def __init__(
+        self,
+        texts: Sequence[MeasuredText],
+        checkpoint: Checkpoint,
+        record: Mapping[str, Any],
+        dense: Path | None,
+        outputs: Path | None,
+    ) -> None:
+        rows = {name: digest for name, digest in record["inputs"].items() if name.startswith("data/")}
+        dtype = record["settings"]["dtype"]
+        self.texts, self.path = texts, outputs
+        self.record = {"model": checkpoint.id, "model_sha256": checkpoint.sha256, "dtype": dtype, "inputs": rows}
+        self.known = None if dense is None else read_dense_outputs(dense, checkpoint.sha256, dtype)
+        if self.known is not None:
+            self.known.check_rows(rows)
+            for text in texts:
+                text.dense = self.known.text(text.name, text.windows)
+
+    def measure(
+        self, scorer: Scorer, rows: list[ResultRow], answers: Sequence[ItemAnswers], *, dense: bool
+    ) -> list[UnitMeasures]:
+        """The measures of a variant; adds its result rows, and writes the outputs of the dense one where wanted."""
+        units = answer_measures(answers, None if self.known is None else self.known.answers)
+        rows += flip_rows(units, rows)
+        for text in self.texts:
+            found = text.see_dense(scorer) if dense and self.path is not None else text.measure(scorer)
+            rows += found[0]
+            units += found[1]
+        if dense and self.path is not None:
+            made = DenseOutputs(answers={(each.task, each.metric): each for each in answers})
+            for text in self.texts:
+                if text.dense is not None:
+                    made.texts[text.name], made.windows[text.name] = text.dense, windows_sha256(text.windows)
+            write_dense_outputs(self.path, made, self.record)
+        return units
 
 
-def text_row(scorer: Scorer, text: Text, length: int, first: int | None = None) -> ResultRow:
-    """The perplexity of a text as a result row; `n` is the number of predicted tokens."""
-    parts = [text.tokens] if text.documents is None else text.documents
-    own = length - (first is not None)
-    with tqdm(desc=text.name, total=sum(-(-len(p) // own) for p in parts), unit="window", disable=None) as bar:
-        if text.documents is None:
-            found = perplexity(scorer, text.tokens, length, bar.update, first=first)
-        else:
-            found = mean_perplexity(scorer, text.documents, length, bar.update, first=first)
-    return {
-        "task": text.name,
-        "metric": "perplexity",
-        "value": found.value,
-        "stderr": found.stderr,
-        "n": found.tokens,
-        "num_fewshot": 0,
-        "task_version": TEXT_VERSION,
-        "split": "test",
-    }
+def _read(
+    file: Path, name: str | None, tokenizer: Any, first: int | None, settings: EvaluateSettings, measured: bool
+) -> Text:
+    least = 2 if first is None else 1
+    how: dict[str, Any] = {"name": name, "tokens": settings.text_tokens, "least": least, **settings.reading}
+    if settings.text_average == "corpus":
+        return read_text(file, tokenizer, owned=measured, **how)
+    return read_documents_apart(file, tokenizer, document_tokens=settings.document_tokens, **how)
 
 
 @contextlib.contextmanager

@@ -86,10 +86,17 @@ class EvaluateSettings(TaskSettings, BosSettings, ComputeSettings):
         wanted="0 or more",
     )
     text_tokens: int | None = setting(None, "only so many tokens of each text", least=1)
+    document_tokens: int | None = setting(
+        None, "only so many tokens of each document, from its start; for --text-average document and apart", least=1
+    )
     text_average: str = setting(
         "corpus",
-        "corpus: perplexity of a whole text; document: mean of its documents' perplexities (the authors' code)",
-        choices=("corpus", "document"),
+        "corpus: perplexity of a whole text, its documents joined; apart: of all its tokens, each document read by "
+        "itself; document: mean of its documents' perplexities (the authors' code)",
+        choices=("corpus", "apart", "document"),
+    )
+    measures: bool = setting(
+        False, "also sums and counts by document and item, in OUTPUT.measures.parquet; --dense does that too"
     )
     length: int | None = setting(
         None,
@@ -105,6 +112,10 @@ class EvaluateSettings(TaskSettings, BosSettings, ComputeSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.document_tokens is not None and self.text_average == "corpus":
+            raise InputError(
+                f"--document-tokens {self.document_tokens}: joined documents are not cut; use --text-average apart"
+            )
         if self.fewshot and not self.tasks:
             raise InputError(f"--fewshot {shown(', '.join(self.fewshot))}: names tasks, and no --tasks are given")
 

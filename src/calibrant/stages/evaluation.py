@@ -30,7 +30,27 @@ FILES = (
         many=True,
         commas=True,
     ),
-    Output("output", "JSON file to write", required=False, command="evaluate", beside=(".provenance.json",)),
+    Input(
+        "dense",
+        "dense outputs (--outputs) of the same model, texts and tasks: adds divergence, agreement and flips",
+        required=False,
+        kind="--dense",
+    ),
+    Output(
+        "output",
+        "JSON file to write",
+        required=False,
+        command="evaluate",
+        beside=(".provenance.json", ".measures.parquet"),
+    ),
+    Output(
+        "outputs",
+        "file of the dense model's outputs to write (.safetensors), for --dense",
+        required=False,
+        command="evaluate",
+        suffix=".safetensors",
+        rule="dense outputs are safetensors; the name must end in .safetensors",
+    ),
     Input(
         "batch",
         'JSON file [{"masks": FILE or null, "output": FILE}, ...]: variants of one model in one process, instead of '
@@ -40,7 +60,9 @@ FILES = (
     ),
 )
 TEXT = Input("text", "a text", kind="--text")
-VARIANT = Output("output", "the results of one variant", command="evaluate", beside=(".provenance.json",))
+VARIANT = Output(
+    "output", "the results of one variant", command="evaluate", beside=(".provenance.json", ".measures.parquet")
+)
 Variant = tuple[Path | None, Path]  # masks, or None for the dense model, and where its results go
 
 
@@ -53,6 +75,8 @@ def evaluate(
     texts: Sequence[str | Path] = (),
     data: str | Path | None = None,
     batch: str | Path | None = None,
+    dense: str | Path | None = None,
+    outputs: str | Path | None = None,
 ) -> list[list[dict[str, Any]]]:
     """Evaluate a model, or several of its variants, and write each one's results as soon as they are complete.
 
@@ -64,6 +88,8 @@ def evaluate(
         texts: files whose perplexity to take; `NAME=FILE` names one.
         data: folder of task rows; without it they come from the hub.
         batch: JSON file with several pairs of masks and output, in place of those two.
+        dense: outputs of the dense model on the same texts and tasks: results are measured beside them, too.
+        outputs: where to write those, when the dense model is among what is evaluated.
 
     Returns:
         The rows of results of each variant: task, metric, value, stderr, n.
@@ -73,13 +99,15 @@ def evaluate(
     """
     if batch is not None and (masks is not None or output is not None):
         raise InputError("--batch takes the place of --masks and --output; give one or the other")
-    admit(
-        FILES, settings, EvaluateSettings, model=model, masks=masks, data=data, texts=texts, output=output, batch=batch
-    )
+    files = {"model": model, "masks": masks, "data": data, "texts": texts, "output": output, "batch": batch}
+    admit(FILES, settings, EvaluateSettings, **files, dense=dense, outputs=outputs)
     variants = _variants(masks, output, batch)
     named = [_text(str(item)) for item in texts]
-    read = [model, data, batch, *(file for file, _ in variants), *(file for _, file in named)]
+    if outputs is not None and all(file is not None for file, _ in variants):
+        raise InputError(f"--outputs {outputs}: are the dense model's; evaluate it, without --masks")
+    read = [model, data, batch, dense, *(file for file, _ in variants), *(file for _, file in named)]
     each = [place for _, path in variants for place in VARIANT.places(path)]
+    each += [place for file in FILES if file.name == "outputs" and outputs for place in file.places(outputs)]
     check_places(each, [Path(path) for path in read if path is not None])
     if data is not None:
         # Local rows mean no network: neither datasets nor the hub client may try it.
@@ -87,12 +115,23 @@ def evaluate(
         os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval's bars; ours appear on terminals
     settings = prepared(settings)
+    from calibrant.evaluation.measure_table import SUFFIX, write_measures
     from calibrant.evaluation.variants import evaluate_many
 
     found = []
     folder = Path(data) if data is not None else None
-    results = evaluate_many(model, [file for file, _ in variants], settings, texts=named, data=folder)
+    results = evaluate_many(
+        model,
+        [file for file, _ in variants],
+        settings,
+        texts=named,
+        data=folder,
+        dense=None if dense is None else Path(dense),
+        outputs=None if outputs is None else Path(outputs),
+    )
     for (_, place), evaluation in zip(variants, results, strict=True):
+        if evaluation.measures:
+            write_measures(place.with_suffix(SUFFIX), evaluation.measures, {"stage": "evaluate", **evaluation.record})
         write_described(place, evaluation.rows, {"stage": "evaluate", **evaluation.record})
         found.append(evaluation.rows)
         of = f"{place.name}: " if batch is not None else ""  # which variant

@@ -1,6 +1,6 @@
 """Forward passes of a Llama on CPU over trees of requests, without padding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from itertools import accumulate
 
 import torch
@@ -27,7 +27,7 @@ class PackedForward:
         self.decoder(tokens, range(len(tokens)), PackedAttention([len(tokens)], self.dtype), nothing, cache)
         return [(k.transpose(0, 1).contiguous(), v.transpose(0, 1).contiguous()) for k, v in cache]
 
-    def batches(self, trees: Sequence[TokenTree], tokens: int) -> Iterator[list[int]]:
+    def batches(self, trees: Sequence[Sized], tokens: int) -> Iterator[list[int]]:
         """Indices of trees in batches of at most `tokens` tokens (a longer tree goes alone); longest first."""
         batch: list[int] = []
         size = 0
@@ -55,4 +55,18 @@ class PackedForward:
             PackedAttention(lengths, self.dtype, [tree.end for tree in trees], prefix),
             keep,
         )
+        yield from chunked_logits(self.decoder.head, hidden)
+
+    def hidden(self, rows: Sequence[Sequence[int]], kept: Sequence[int]) -> Tensor:
+        """What the head is given [positions, width] at the last `kept` positions of each row of tokens, row by row."""
+        lengths = [len(row) for row in rows]
+        ends = accumulate(lengths)
+        keep = torch.tensor([place for end, n in zip(ends, kept, strict=True) for place in range(end - n, end)])
+        tokens = [token for row in rows for token in row]
+        positions = [place for length in lengths for place in range(length)]
+        return self.decoder(tokens, positions, PackedAttention(lengths, self.dtype), keep)
+
+    @torch.no_grad()
+    def of_hidden(self, hidden: Tensor) -> Iterator[Tensor]:
+        """Logits [rows, vocabulary], in chunks, of what the head was given."""
         yield from chunked_logits(self.decoder.head, hidden)

@@ -1,6 +1,6 @@
 """Forward passes of a transformers model over trees of requests, as rows of a padded batch with tree masks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import torch
@@ -38,7 +38,7 @@ class PaddedForward:
             self.model(input_ids=self._tensor([tokens]), past_key_values=cache, use_cache=True)
         return [(layer.keys, layer.values) for layer in cache.layers]
 
-    def batches(self, trees: Sequence[TokenTree], tokens: int) -> Iterator[list[int]]:
+    def batches(self, trees: Sequence[Sized], tokens: int) -> Iterator[list[int]]:
         """Indices of trees in batches of at most `tokens` tokens, padding included; longest first."""
         batch: list[int] = []
         for index in sorted(range(len(trees)), key=lambda i: -len(trees[i])):
@@ -69,6 +69,21 @@ class PaddedForward:
         # Right padding needs no mask in chains: a causal model's real tokens never see what follows.
         keep = self._tensor([row * width + node for row, wanted in enumerate(nodes) for node in wanted])
         yield from self.position_logits(inputs, keep)
+
+    def hidden(self, rows: Sequence[Sequence[int]], kept: Sequence[int]) -> Tensor:
+        """What the head is given [positions, width] at the last `kept` positions of each row of tokens, row by row."""
+        width = self._aligned(max(map(len, rows)))
+        ids = self._tensor([[*row, *[0] * (width - len(row))] for row in rows])
+        places = [
+            number * width + place
+            for number, (row, n) in enumerate(zip(rows, kept, strict=True))
+            for place in range(len(row) - n, len(row))
+        ]
+        return self.position_logits.hidden({"input_ids": ids, "use_cache": False}, self._tensor(places))
+
+    def of_hidden(self, hidden: Tensor) -> Iterator[Tensor]:
+        """Logits [rows, vocabulary], in chunks, of what the head was given."""
+        yield from self.position_logits.of_hidden(hidden.to(self._weight.device))
 
     def _aligned(self, keys: int) -> int:
         """A number of keys that attention is fast for, unless the model has no positions for it."""

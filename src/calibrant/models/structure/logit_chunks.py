@@ -84,6 +84,23 @@ class PositionLogits:
         for places in others:
             yield self._own(inputs["input_ids"][:1, :1], captured[0].flatten(0, 1)[places])
 
+    @torch.no_grad()
+    def hidden(self, inputs: Mapping[str, Any], keep: Tensor) -> Tensor:
+        """What the head is given [rows, width] at the positions `keep`, as in a call; `of_hidden` makes logits of it."""
+        with captured_hidden(self.head) as captured:
+            self.model(**inputs)
+        return captured[0].flatten(0, 1)[keep]
+
+    @torch.no_grad()
+    def of_hidden(self, hidden: Tensor) -> Iterator[Tensor]:
+        """Logits [rows, vocabulary] of hidden states [positions, width] that this model's head was given, in chunks."""
+        if self.head_is_last:
+            yield from chunked_logits(self.head, hidden)
+            return
+        token = torch.zeros(1, 1, dtype=torch.long, device=hidden.device)
+        for part in position_chunks(hidden):
+            yield self._own(token, part)
+
     def _own(self, token: Tensor, hidden: Tensor) -> Tensor:
         """The model's own logits [rows, vocabulary] of hidden states [rows, width], in a pass over `token` [1, 1]."""
         with given_hidden(self.head, hidden):

@@ -1,0 +1,66 @@
+"""Which candidates get the sets of the next round."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from calibrant.race.bound import best_values
+from calibrant.race.summary import Summary
+
+REFERENCE_SHARE = 3  # the reference has at least one set for so many of the leader's
+
+
+def next_sets(
+    summary: Summary,
+    contenders: npt.NDArray[np.bool_],
+    number: int,
+    level: float,
+    available: Sequence[int],
+    reference: int | None = None,
+) -> npt.NDArray[np.int64]:
+    """How many more sets each candidate gets, `number` in all or as many as there are [C].
+
+    One after the other goes to the leader or to the rival that could be better than it by most, whichever has fewer: that
+    makes the bound smaller soonest (the idea of LUCB, Kalyanakrishnan et al. 2012). The means are taken to stay as they
+    are, and the errors to shrink. A rival that can be no better gets none, but the reference keeps its share.
+
+    Args:
+        summary: what is known.
+        contenders: candidates that may be the best; no other gets a set, but the reference.
+        number: sets of the round.
+        level: error rate of the next look.
+        available: sets that each candidate has text for, in all.
+        reference: number of the candidate that the others are compared with.
+    """
+    leader = int(np.argmin(np.where(contenders, summary.means, math.inf)))
+    room = np.asarray(available, dtype=np.int64)
+    gaps = np.where(contenders, summary.means[leader] - summary.means, -math.inf)
+    gaps[leader] = -math.inf
+    common = summary.document_variances()[leader]
+    value = _value(summary, contenders, level)
+    sets = summary.sets.copy()
+    for _ in range(number):
+        left = contenders & (sets < room)
+        if reference is not None and sets[reference] < room[reference]:
+            if sets[reference] * REFERENCE_SHARE < sets[leader]:
+                sets[reference] += 1
+                continue
+        if not left.any():
+            break
+        reach = gaps + value * np.sqrt(common + summary.variance * (1 / sets[leader] + 1 / sets))
+        # A rival without text left still bounds the answer: then only the leader's error can shrink.
+        rival = int(np.argmax(reach if left[leader] else np.where(left, reach, -math.inf)))
+        if left[rival] and (sets[rival] < sets[leader] or not left[leader]):
+            sets[rival] += 1
+        else:
+            sets[leader if left[leader] else int(np.flatnonzero(left)[0])] += 1
+    return sets - summary.sets
+
+
+def _value(summary: Summary, contenders: npt.NDArray[np.bool_], level: float) -> float:
+    """One critical value for all rivals: they differ little, and only the order matters here."""
+    if summary.reason or contenders.sum() < 2:
+        return 0.0
+    return float(np.median(best_values(summary, *summary.errors(), level, contenders)[contenders]))

@@ -1,0 +1,107 @@
+"""How much better than the leader any candidate can be: multiple comparisons with the best.
+
+Let k be the best candidate. With probability 1 - alpha no other one seems better against k than it is by more than q
+standard errors, where q is Dunnett's one-sided value for comparisons with k. Then the true loss of any candidate i is at
+most max(0, m[i] - m[k] + q se[i, k]) above the best. Since k is not known, the largest of these over all rivals holds, and
+it does so for whatever leader the data chose, and for every candidate at once.
+
+Source: J. C. Hsu, Constrained simultaneous confidence intervals for multiple comparisons with the best, 1984.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from calibrant.race.critical_values import dunnett, tukey
+from calibrant.race.summary import Array, Summary
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a look says; losses are on a logarithmic scale, 0.01 is one per cent.
+
+    Attributes:
+        leader: number of the candidate with the smallest mean.
+        excess: of each candidate how much better than the leader it can be, at most; below zero: it is no better [C]. The
+            leader's own is minus infinity.
+        worst: of each candidate how much worse than the best it can be, at most [C].
+        worse: of each candidate whether it is worse than the leader beyond doubt [C].
+        level: error rate of this look.
+        contenders: of each candidate whether it may still be the best, for the looks that follow [C].
+        reason: why nothing is claimed; "" where something is.
+    """
+
+    leader: int
+    excess: Array
+    worst: Array
+    worse: npt.NDArray[np.bool_]
+    level: float
+    contenders: npt.NDArray[np.bool_]
+    reason: str = ""
+
+    @property
+    def bound(self) -> float:
+        """Nothing tried is more than this better than the leader."""
+        return max(0.0, float(self.excess.max()))
+
+    def as_good(self, margin: float) -> list[int]:
+        """Candidates that are surely within the margin of the best."""
+        return [number for number, worst in enumerate(self.worst) if worst <= margin]
+
+
+def bound(summary: Summary, level: float, contenders: npt.NDArray[np.bool_] | None = None) -> Bound:
+    """The bound at one look, which may err with probability `level`.
+
+    Args:
+        summary: what is known.
+        level: error rate of this look (`spending.level`).
+        contenders: those that the looks before left in; no other is the best, or the leader. None: all.
+    """
+    count = len(summary.means)
+    inside = np.ones(count, dtype=bool) if contenders is None else contenders.copy()
+    leader = int(np.argmin(np.where(inside, summary.means, math.inf)))
+    nothing = np.full(count, math.inf)
+    if summary.reason:
+        excess = nothing.copy()
+        excess[leader] = -math.inf
+        return Bound(leader, excess, nothing, np.zeros(count, dtype=bool), level, inside, summary.reason)
+    errors, df = summary.errors()
+    best = best_values(summary, errors, df, level, inside)
+    gaps = summary.means[:, None] - summary.means[None, :]  # of i above j
+    reach = np.where(inside[None, :], gaps + best[None, :] * errors, -math.inf)
+    np.fill_diagonal(reach, -math.inf)
+    apart = tukey(level, count, float(np.median(df[leader]))) * errors[leader]
+    worse = summary.means - summary.means[leader] > apart
+    inside &= reach[leader] > 0
+    inside[leader] = True
+    return Bound(leader, reach[leader], np.maximum(reach.max(axis=1), 0.0), worse, level, inside)
+
+
+def best_values(summary: Summary, errors: Array, df: Array, level: float, contenders: npt.NDArray[np.bool_]) -> Array:
+    """Of each contender, taken for the best, Dunnett's value for comparisons of all others with it; zero elsewhere [C]."""
+    rivals = len(summary.means) - 1
+    own = _own_variances(errors)
+    with_k = np.sqrt(own[:, None] / (own[:, None] + own[None, :]))
+    np.fill_diagonal(with_k, 0.0)
+    pairs = (with_k.sum(axis=1) ** 2 - (with_k**2).sum(axis=1)) / max(1, rivals * (rivals - 1))
+    least = np.where(np.eye(rivals + 1, dtype=bool), math.inf, df).min(axis=1)
+    return np.array(
+        [
+            dunnett(level, rivals, pair, each) if inside else 0.0
+            for pair, each, inside in zip(pairs.tolist(), least.tolist(), contenders.tolist(), strict=True)
+        ]
+    )
+
+
+def _own_variances(errors: Array) -> Array:
+    """Variances of candidates whose sums are about those of the differences [C]."""
+    count = len(errors)
+    squares = errors**2
+    if count < 3:
+        return np.full(count, float(squares.max()) / 2 or 1.0)
+    rows = (squares.sum(axis=1) - np.diag(squares)) / (count - 2)
+    total = (squares.sum() - np.trace(squares)) / (2 * (count - 1) * (count - 2))
+    found: Array = np.maximum(rows - total, 1e-3 * max(float(squares.max()), 1e-300))
+    return found

@@ -1,0 +1,81 @@
+"""Which set is handed over, and what it is worth on documents that took no part in choosing it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from calibrant.race.losses import Losses
+from calibrant.race.standing import Difference
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Handover:
+    """A set of a candidate.
+
+    Attributes:
+        candidate: its name.
+        number: of its set.
+        expected: its loss, as far as that is expected to be met again: towards its candidate's mean by the share of the
+            sets' spread that is error.
+    """
+
+    candidate: str
+    number: int
+    expected: float
+
+
+def best_set(losses: Losses, as_good: Sequence[str]) -> Handover:
+    """The set that is expected to be best, of the candidates that are as good.
+
+    The best of n sets looks better than it is. Part of what sets differ by on the selection half is their documents' doing;
+    only the rest is expected again.
+
+    Raises:
+        ValueError: no candidate.
+    """
+    if not as_good:
+        raise ValueError("no candidate to hand over a set of")
+    found = []
+    for name in as_good:
+        scores = losses.scores[name]
+        mean = float(scores.mean())
+        share = reliability(losses, name)
+        expected = mean + share * (scores - mean)
+        number = int(np.argmin(expected))
+        found.append(Handover(name, number, float(expected[number])))
+    return min(found, key=lambda each: each.expected)
+
+
+def reliability(losses: Losses, name: str) -> float:
+    """The share of the variance between a candidate's sets that is the sets' own, not the documents'; 0 to 1."""
+    scores, pulls = losses.scores[name], losses.pulls[name]
+    if len(scores) < 2:
+        return 0.0
+    between = float(scores.var(ddof=1))
+    noise = float(((pulls - pulls.mean(axis=0)) ** 2).sum()) / (len(scores) - 1)
+    return min(1.0, max(0.0, 1 - noise / between)) if between > 0 else 0.0
+
+
+def value(test: Losses, handed: str, reference: str) -> Difference:
+    """By how much a set is better than the reference's sets, on the test half, with its 95 % interval.
+
+    The set is one, and is not drawn again: its own error is that of the documents. The reference's is that of its sets, too,
+    since another set of that text might be used.
+
+    Args:
+        test: losses on the test half, of the set (one score) and of the reference's sets.
+        handed: the name of the set in `test`.
+        reference: that of the reference.
+    """
+    own, other = test.scores[handed], test.scores[reference]
+    documents = float(((test.pulls[handed].mean(axis=0) - test.pulls[reference].mean(axis=0)) ** 2).sum())
+    sets = float(other.var(ddof=1)) / len(other) if len(other) > 1 else 0.0
+    freedom = sets**2 / max(1, len(other) - 1) + documents**2 / max(1.0, test.documents - 1)
+    df = (sets + documents) ** 2 / freedom if freedom > 0 else 1.0
+    half = float(special.stdtrit(df, 1 - ALPHA / 2)) * (sets + documents) ** 0.5
+    difference = float(other.mean() - own.mean())
+    return Difference(difference, difference - half, difference + half)

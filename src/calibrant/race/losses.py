@@ -1,0 +1,146 @@
+"""Losses of every set on every document, from the files of measures, on one scale for all measures.
+
+The loss of a set is taken on a logarithmic scale, so that 0.01 is one per cent of whatever is measured: of the perplexity,
+of the mean Kullback-Leibler divergence, of an accuracy. Several purposes are averaged with weights on that scale.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from calibrant.errors import InputError
+from calibrant.race.summary import Array, Summary, summarize_scores
+
+Scale = tuple[Callable[[float], float], Callable[[float], float]]  # of a mean, and its derivative
+LINEAR: Scale = (lambda mean: mean, lambda mean: 1.0)  # a mean of nats is the logarithm of a perplexity
+LOGARITHM: Scale = (math.log, lambda mean: 1 / mean)
+GAIN: Scale = (lambda mean: -math.log(mean), lambda mean: -1 / mean)  # more is better
+MEASURES = {"perplexity": "loss"}  # what a user names -> as the files name it; others have one name
+SCALES = {"loss": LINEAR, "kl": LOGARITHM, "agreement": GAIN}
+
+
+def scale(measure: str) -> Scale:
+    """How the mean of a measure becomes a loss; tasks' accuracies count as gains, their flips as losses."""
+    return SCALES.get(measure, LOGARITHM if measure.startswith("flips") else GAIN)
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """A text or task that judges.
+
+    Attributes:
+        evaluation: its name.
+        measure: `perplexity`, `kl`, `agreement`, or a task's metric.
+        weight: of it among the purposes.
+    """
+
+    evaluation: str
+    measure: str
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """As the files of measures have the measure."""
+        return MEASURES.get(self.measure, self.measure)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Sets and documents, crossed.
+
+    Attributes:
+        scores: of each candidate its sets' losses [sets].
+        pulls: of each candidate how far each document pulls each set's loss [sets, D]; the squares of a row's differences
+            from another add up to the variance of the two sets' difference over documents.
+        sizes: of each purpose, predicted tokens of each document, or 1 for an item.
+    """
+
+    scores: Mapping[str, Array]
+    pulls: Mapping[str, Array]
+    sizes: Sequence[Array] = field(default_factory=list)
+
+    @property
+    def documents(self) -> float:
+        """How many documents of equal weight tell as much; of several purposes, the one that tells least."""
+        return min(float((each**2).sum() ** 2 / (each**4).sum()) for each in self.sizes)
+
+    def summary(self, candidates: Sequence[str]) -> Summary:
+        """What is known of candidates, in this order."""
+        return summarize_scores(
+            [self.scores[c] for c in candidates], [self.pulls[c] for c in candidates], self.documents
+        )
+
+
+def read_losses(sets: Mapping[str, Sequence[pa.Table]], purposes: Sequence[Purpose]) -> Losses:
+    """The losses of candidates' sets.
+
+    Args:
+        sets: of each candidate the tables of measures (`evaluation.measure_table`) of its sets, in their order.
+        purposes: what judges.
+
+    Raises:
+        InputError: a set lacks a purpose, was judged on other documents than the first, or has a loss that is no number.
+    """
+    scores: dict[str, list[float]] = {name: [0.0] * len(tables) for name, tables in sets.items()}
+    pulls: dict[str, list[list[Array]]] = {name: [[] for _ in tables] for name, tables in sets.items()}
+    sizes = []
+    total = sum(purpose.weight for purpose in purposes)
+    if not sets or not total > 0:
+        raise InputError("a race needs candidates, and what judges them with a weight above 0")
+    for purpose in purposes:
+        of, derivative = scale(purpose.name)
+        shared: tuple[list[str], Array] | None = None
+        for name, tables in sets.items():
+            for number, table in enumerate(tables):
+                where = f"set {number} of {name}, {purpose.evaluation} ({purpose.measure})"
+                units, sums, counts = _column(table, purpose, where)
+                shared = shared or (units, counts)
+                _check_documents(where, units, counts, *shared)
+                mean = float(sums.sum() / counts.sum())
+                if purpose.name != "loss" and not mean > 0:
+                    raise InputError(f"{where}: is {mean:g} on all documents; its logarithm is no loss")
+                scores[name][number] += purpose.weight / total * of(mean)
+                spread = math.sqrt(len(counts) / max(1, len(counts) - 1))
+                factor = purpose.weight / total * derivative(mean) * spread / counts.sum()
+                pulls[name][number].append(factor * (sums - mean * counts))
+        if shared is not None:
+            sizes.append(shared[1])
+    return Losses(
+        {name: np.array(each) for name, each in scores.items()},
+        {name: np.array([np.concatenate(row) for row in each]) for name, each in pulls.items()},
+        sizes,
+    )
+
+
+def _column(table: pa.Table, purpose: Purpose, where: str) -> tuple[list[str], Array, Array]:
+    rows = table.filter(
+        pc.and_(pc.equal(table["evaluation"], purpose.evaluation), pc.equal(table["measure"], purpose.name))
+    )
+    if not rows.num_rows:
+        known = sorted(set(zip(table["evaluation"].to_pylist(), table["measure"].to_pylist(), strict=True)))
+        there = ", ".join(f"{evaluation} ({measure})" for evaluation, measure in known) or "nothing"
+        raise InputError(f"{where}: was not measured; the file has {there}")
+    sums = rows["sum"].to_numpy().astype(np.float64)
+    if not np.isfinite(sums).all():
+        worst = rows["unit"].to_pylist()[int(np.argmin(np.isfinite(sums)))]
+        raise InputError(f"{where}: document {worst}: the loss is not a finite number; the model may be destroyed")
+    units = [
+        f"{number} {unit}" for number, unit in zip(rows["number"].to_pylist(), rows["unit"].to_pylist(), strict=True)
+    ]
+    return units, sums, rows["count"].to_numpy().astype(np.float64)
+
+
+def _check_documents(where: str, units: list[str], counts: Array, first: list[str], sizes: Array) -> None:
+    if units == first and np.array_equal(counts, sizes):
+        return
+    common = len(set(units) & set(first))
+    if not common:
+        raise InputError(f"{where}: has no document in common with the first set; judge all sets by one text")
+    raise InputError(
+        f"{where}: was judged on other documents or tokens than the first set ({common} of {len(first)} documents in "
+        "common); judge all sets by one text, cut in one way"
+    )

@@ -1,0 +1,48 @@
+"""When a race hands out sets, and when it looks: a look claims something and costs of the error rate, a round does not."""
+
+from collections.abc import Sequence
+
+from calibrant.errors import InputError
+
+FIRST = 2  # sets of every candidate in the first round: one says nothing of their spread
+GROWTH = 0.25  # of a round, relative to the sets before it: small ones go where they matter
+
+
+def looks(candidates: int, budgets: Sequence[int]) -> list[int]:
+    """Sets that are measured in all at each look: after the first round, then halves of the budget, and the budget.
+
+    A budget that was raised goes on where the one before it ended.
+
+    Args:
+        candidates: their number.
+        budgets: the budget in sets, followed by what it was raised to.
+
+    Raises:
+        InputError: fewer than two candidates, or a budget too small for two sets of each, or one that is not raised.
+    """
+    if candidates < 2:
+        raise InputError(f"a race needs two candidates or more, and has {candidates}; name another source or origin")
+    found = [FIRST * candidates]
+    if budgets[0] < found[0]:
+        raise InputError(
+            f"--budget {budgets[0]}: is too small for {candidates} candidates, of which each needs {FIRST} sets; give "
+            f"{found[0]} or more"
+        )
+    for budget in budgets:
+        begun = found[-1]
+        if len(budgets) > 1 and budget <= begun and budget != budgets[0]:
+            raise InputError(f"--budget {budget}: {begun} sets are measured already; give more, or leave it out")
+        back = [budget] if budget > begun else []
+        while back and back[-1] // 2 >= 1.5 * begun:
+            back.append(back[-1] // 2)
+        found += reversed(back)
+    return found
+
+
+def next_round(measured: int, look: int) -> int:
+    """Sets in all after the next round, when so many are measured and the next look is after `look`.
+
+    A rest of less than half a round is added to it.
+    """
+    step = max(2, round(GROWTH * measured))
+    return look if look - measured < 1.5 * step else measured + step

@@ -1,0 +1,97 @@
+"""What is known of every candidate after some sets: its mean, the spread of sets, and how documents pull it.
+
+Sets and documents are crossed: every set is judged on the same documents. A difference between two candidates has two
+errors. One is that of the sets, which is drawn anew for each set. The other is that of the documents: most of it is
+common to all candidates and cancels, and what is left is seen in how each document pulls one candidate more than another.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+LEAST_DOCUMENTS = 10.0  # of equal weight, fewer of which say nothing of the documents that were not measured
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Candidates after some sets; the order is that of the candidates.
+
+    Attributes:
+        means: loss of each, the mean over its sets, on a logarithmic scale: a difference of 0.01 is one per cent [C].
+        sets: number of sets of each [C].
+        variance: between sets of one candidate, pooled over candidates.
+        df: degrees of freedom of that; 0 where no candidate has two sets.
+        pulls: how far each document pulls each candidate's mean [C, D]: a difference's error due to documents is the root
+            of the sum over documents of the squared difference of its two rows.
+        documents: how many documents of equal weight tell as much as these.
+    """
+
+    means: Array
+    sets: npt.NDArray[np.int64]
+    variance: float
+    df: int
+    pulls: Array
+    documents: float
+
+    @property
+    def leader(self) -> int:
+        """The candidate with the smallest mean loss; of equal ones the first."""
+        return int(np.argmin(self.means))
+
+    @property
+    def reason(self) -> str:
+        """Why nothing can be said of the error of a difference; "" where something can."""
+        if self.df < 1:
+            return "no candidate has two sets, so it is not known how much sets of one text differ"
+        if self.documents < LEAST_DOCUMENTS:
+            return (
+                f"the judging text has as much to say as {self.documents:.3g} documents of equal length, and "
+                f"{LEAST_DOCUMENTS:g} are needed"
+            )
+        return ""
+
+    def document_variances(self) -> Array:
+        """Of every difference, the variance due to documents [C, C]."""
+        inner = self.pulls @ self.pulls.T
+        own = np.diag(inner)
+        found: Array = np.maximum(own[:, None] + own[None, :] - 2 * inner, 0.0)
+        return found
+
+    def errors(self, sets: Any = None) -> tuple[Array, Array]:
+        """Standard errors of every difference, and their degrees of freedom (Satterthwaite) [C, C] each.
+
+        Args:
+            sets: numbers of sets in place of the present ones [C], to see ahead.
+        """
+        share = 1 / np.asarray(self.sets if sets is None else sets, dtype=np.float64)
+        between = self.variance * (share[:, None] + share[None, :])
+        documents = self.document_variances()
+        total = between + documents
+        with np.errstate(divide="ignore", invalid="ignore"):
+            df = total**2 / (between**2 / max(self.df, 1) + documents**2 / max(self.documents - 1, 1))
+        df = np.where(np.isfinite(df), df, 1.0)
+        return np.sqrt(total), df
+
+
+def summarize_scores(scores: list[Array], pulls: list[Array], documents: float) -> Summary:
+    """The summary of candidates' sets.
+
+    Args:
+        scores: of each candidate its sets' losses [sets].
+        pulls: of each candidate how far each document pulls each set's loss [sets, D].
+        documents: see `Summary`.
+    """
+    df = sum(len(each) - 1 for each in scores)
+    squares = math.fsum(float(((each - each.mean()) ** 2).sum()) for each in scores)
+    return Summary(
+        np.array([each.mean() for each in scores]),
+        np.array([len(each) for each in scores]),
+        squares / df if df else math.inf,
+        df,
+        np.array([each.mean(axis=0) for each in pulls]),
+        documents,
+    )
