@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from calibrant.artefacts.table_form import Column, TableForm
 from calibrant.calibration.documents import Documents
+from calibrant.scoring.shingle_index import shingle_index
 from calibrant.scoring.shingles import (
     AUTO,
     Corpus,
@@ -142,27 +142,11 @@ def _item_shingles(texts: Sequence[str], n: int, unit: str) -> Hashes:
 
 def _best_documents(source: Corpus, sets: Sequence[Hashes], n: int) -> list[tuple[float, int, int | None]]:
     """(share, shared shingles, document) of the best document of each set; of equal ones the first."""
-    sizes = np.array([len(hashes) for hashes in sets], dtype=np.int64)
-    owners = np.repeat(np.arange(len(sets)), sizes)
-    hashes = np.concatenate(sets) if sets else np.array([], dtype=np.uint64)
-    order = np.argsort(hashes, kind="stable")
-    hashes, owners = hashes[order], owners[order]
-    known: Hashes = np.unique(hashes)
+    index = shingle_index(sets)
     best: list[tuple[float, int, int | None]] = [(0.0, 0, None)] * len(sets)
     for document, units in enumerate(source.units):
-        found = shingles(units, n)
-        hits = found[np.isin(found, known, assume_unique=True)]
-        if not len(hits):
-            continue
-        touched, counts = np.unique(_owners(hashes, owners, hits), return_counts=True)
-        for item, count in zip(touched.tolist(), counts.tolist(), strict=True):
-            share = count / min(int(sizes[item]), len(found))
+        items, counts, shares = index.overlaps(shingles(units, n))
+        for item, count, share in zip(items.tolist(), counts.tolist(), shares.tolist(), strict=True):
             if (share, count) > best[item][:2]:
                 best[item] = (share, count, document)
     return best
-
-
-def _owners(hashes: Hashes, owners: npt.NDArray[np.int64], hits: Hashes) -> npt.NDArray[np.int64]:
-    """The sets that hold each of the hits, a set once for each hit of its own."""
-    starts, ends = (np.searchsorted(hashes, hits, side=side) for side in ("left", "right"))
-    return np.concatenate([owners[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
