@@ -1,7 +1,7 @@
 """The file of the dense model's outputs on what judges: made once, read by the evaluation of every compressed model.
 
-Of a text it holds what the output head was given at each predicting position, from which any chunk of logits can be made
-again: of SmolLM2-135M 2 kB a token where its logits would be 200 kB. Of a task it holds the answers.
+Of a text it holds what the output head was given at each predicting position. Any chunk of logits can be made of it
+again, and it is small: of SmolLM2-135M 2 kB a token, where logits are 200 kB. Of a task it holds the answers.
 """
 
 import hashlib
@@ -111,8 +111,8 @@ def read_dense_outputs(path: str | Path, model_sha256: str, dtype: str) -> Dense
     for key, expected in (("model_sha256", model_sha256), ("dtype", dtype)):
         if file.metadata[key] != expected:
             raise InputError(
-                f"{WHAT} {path}: {key} is {file.metadata[key]}, and that of the model is {expected}; evaluate the dense "
-                "model once more with --outputs"
+                f"{WHAT} {path}: {key} is {file.metadata[key]}, and that of the model is {expected}; evaluate the "
+                "dense model once more with --outputs"
             )
     found = DenseOutputs(windows=dict(file.metadata["texts"]), rows=dict(file.metadata["inputs"]))
     for name in found.windows:

@@ -1,4 +1,4 @@
-"""Results of texts: rows of perplexity, and beside the dense model of divergence and agreement, with standard errors."""
+"""Results of texts: rows of perplexity, and beside the dense model of divergence and agreement."""
 
 import math
 from typing import Any

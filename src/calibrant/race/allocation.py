@@ -22,9 +22,9 @@ def next_sets(
 ) -> npt.NDArray[np.int64]:
     """How many more sets each candidate gets, `number` in all or as many as there are [C].
 
-    One after the other goes to the leader or to the rival that could be better than it by most, whichever has fewer: that
-    makes the bound smaller soonest (the idea of LUCB, Kalyanakrishnan et al. 2012). The means are taken to stay as they
-    are, and the errors to shrink. A rival that can be no better gets none, but the reference keeps its share.
+    One after the other goes to the leader or to the rival that could be better than it by most, whichever has fewer.
+    That makes the bound smaller soonest (the idea of LUCB, Kalyanakrishnan et al. 2012). The means are taken to stay as
+    they are, and the errors to shrink. A rival that can be no better gets none, but the reference keeps its share.
 
     Args:
         summary: what is known.
@@ -43,10 +43,9 @@ def next_sets(
     sets = summary.sets.copy()
     for _ in range(number):
         left = contenders & (sets < room)
-        if reference is not None and sets[reference] < room[reference]:
-            if sets[reference] * REFERENCE_SHARE < sets[leader]:
-                sets[reference] += 1
-                continue
+        if reference is not None and sets[reference] < min(int(room[reference]), sets[leader] / REFERENCE_SHARE):
+            sets[reference] += 1
+            continue
         if not left.any():
             break
         reach = gaps + value * np.sqrt(common + summary.variance * (1 / sets[leader] + 1 / sets))

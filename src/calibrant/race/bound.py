@@ -1,9 +1,9 @@
 """How much better than the leader any candidate can be: multiple comparisons with the best.
 
 Let k be the best candidate. With probability 1 - alpha no other one seems better against k than it is by more than q
-standard errors, where q is Dunnett's one-sided value for comparisons with k. Then the true loss of any candidate i is at
-most max(0, m[i] - m[k] + q se[i, k]) above the best. Since k is not known, the largest of these over all rivals holds, and
-it does so for whatever leader the data chose, and for every candidate at once.
+standard errors, where q is Dunnett's one-sided value for comparisons with k. Then the true loss of any candidate i is
+at most max(0, m[i] - m[k] + q se[i, k]) above the best. Since k is not known, the largest of these over all rivals is
+taken. It holds for whatever leader the data chose, and for every candidate at once.
 
 Source: J. C. Hsu, Constrained simultaneous confidence intervals for multiple comparisons with the best, 1984.
 """
@@ -24,8 +24,8 @@ class Bound:
 
     Attributes:
         leader: number of the candidate with the smallest mean.
-        excess: of each candidate how much better than the leader it can be, at most; below zero: it is no better [C]. The
-            leader's own is minus infinity.
+        excess: of each candidate how much better than the leader it can be, at most [C]. Below zero: it is no better.
+            The leader's own is minus infinity.
         worst: of each candidate how much worse than the best it can be, at most [C].
         worse: of each candidate whether it is worse than the leader beyond doubt [C].
         level: error rate of this look.
@@ -80,7 +80,7 @@ def bound(summary: Summary, level: float, contenders: npt.NDArray[np.bool_] | No
 
 
 def best_values(summary: Summary, errors: Array, df: Array, level: float, contenders: npt.NDArray[np.bool_]) -> Array:
-    """Of each contender, taken for the best, Dunnett's value for comparisons of all others with it; zero elsewhere [C]."""
+    """Of each contender Dunnett's value for comparisons of all others with it, as if it were best; else zero [C]."""
     rivals = len(summary.means) - 1
     own = _own_variances(errors)
     with_k = np.sqrt(own[:, None] / (own[:, None] + own[None, :]))

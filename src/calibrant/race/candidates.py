@@ -54,7 +54,8 @@ def check_candidates(candidates: Sequence[Candidate], reference: str | None = No
     """The candidates' names; refuses what cannot be raced.
 
     Raises:
-        InputError: fewer than two, two that are one, several targets, too little text for two sets, or an unknown reference.
+        InputError: fewer than two, two that are one, several targets, too little text for two sets, or an unknown
+            reference.
     """
     names = candidate_names(candidates)
     if len(candidates) < 2:
@@ -69,8 +70,8 @@ def check_candidates(candidates: Sequence[Candidate], reference: str | None = No
         recipe = (each.sha256, each.origin, each.method, tuple(sorted(each.options.items())))
         if recipe in seen:
             raise InputError(
-                f"{name}: is the same text, origin, method and options as {seen[recipe]}, so the two cannot differ; leave "
-                "one out"
+                f"{name}: is the same text, origin, method and options as {seen[recipe]}, so the two cannot differ; "
+                "leave one out"
             )
         seen[recipe] = name
         if each.available < FIRST:

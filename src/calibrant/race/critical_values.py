@@ -32,7 +32,7 @@ def dunnett(alpha: float, rivals: int, correlation: float, df: float) -> float:
 
 
 def tukey(alpha: float, means: int, df: float) -> float:
-    """The value that the largest of all pairwise t statistics between `means` equal means exceeds with probability alpha.
+    """The value that the largest of all pairwise t statistics of `means` equal means exceeds with probability alpha.
 
     Source: C. Y. Kramer, Extension of multiple range tests to group means with unequal numbers of replications, 1956.
     """

@@ -31,8 +31,8 @@ class Handover:
 def best_set(losses: Losses, as_good: Sequence[str]) -> Handover:
     """The set that is expected to be best, of the candidates that are as good.
 
-    The best of n sets looks better than it is. Part of what sets differ by on the selection half is their documents' doing;
-    only the rest is expected again.
+    The best of n sets looks better than it is. Part of what sets differ by on the selection half is its documents'
+    doing; only the rest is expected again.
 
     Raises:
         ValueError: no candidate.
@@ -63,8 +63,8 @@ def reliability(losses: Losses, name: str) -> float:
 def value(test: Losses, handed: str, reference: str) -> Difference:
     """By how much a set is better than the reference's sets, on the test half, with its 95 % interval.
 
-    The set is one, and is not drawn again: its own error is that of the documents. The reference's is that of its sets, too,
-    since another set of that text might be used.
+    The set is one, and is not drawn again: its own error is that of the documents. The reference's is that of its sets
+    too, since another set of that text might be used.
 
     Args:
         test: losses on the test half, of the set (one score) and of the reference's sets.

@@ -1,8 +1,8 @@
 """How many tokens a set is judged by: more make each set's loss surer, and leave time for fewer sets.
 
-The loss of set s of candidate c on T tokens is its true loss plus three errors: of the set (variance `sets`), of how the
-documents suit the candidate (`documents` / T, common to its sets), and of how they suit the set (`interaction` / T). With
-a budget b for each candidate, a mask that costs M and a judging token that costs t, there are n = b / (M + t T) sets and
+The loss of a set on T tokens is its candidate's true loss plus three errors: of the set (variance `sets`), of how the
+documents suit the candidate (`documents` / T, common to its sets), and of how they suit the set (`interaction` / T).
+With a budget b for each candidate, a mask that costs M and a token that costs t, there are n = b / (M + t T) sets and
 
     variance of a candidate's mean = (sets + interaction / T) / n + documents / T,
 

@@ -1,7 +1,7 @@
 """Losses of every set on every document, from the files of measures, on one scale for all measures.
 
-The loss of a set is taken on a logarithmic scale, so that 0.01 is one per cent of whatever is measured: of the perplexity,
-of the mean Kullback-Leibler divergence, of an accuracy. Several purposes are averaged with weights on that scale.
+The loss of a set is taken on a logarithmic scale, so that 0.01 is one per cent of whatever is measured: of the
+perplexity, of the mean divergence, of an accuracy. Several purposes are averaged with weights on that scale.
 """
 
 import math
@@ -54,8 +54,8 @@ class Losses:
 
     Attributes:
         scores: of each candidate its sets' losses [sets].
-        pulls: of each candidate how far each document pulls each set's loss [sets, D]; the squares of a row's differences
-            from another add up to the variance of the two sets' difference over documents.
+        pulls: of each candidate how far each document pulls each set's loss [sets, D]. The squares of the differences
+            of two rows add up to the variance of these sets' difference over documents.
         sizes: of each purpose, predicted tokens of each document, or 1 for an item.
     """
 
@@ -83,7 +83,8 @@ def read_losses(sets: Mapping[str, Sequence[pa.Table]], purposes: Sequence[Purpo
         purposes: what judges.
 
     Raises:
-        InputError: a set lacks a purpose, was judged on other documents than the first, or has a loss that is no number.
+        InputError: a set lacks a purpose, was judged on other documents than the first, or has a loss that is no
+            number.
     """
     scores: dict[str, list[float]] = {name: [0.0] * len(tables) for name, tables in sets.items()}
     pulls: dict[str, list[list[Array]]] = {name: [[] for _ in tables] for name, tables in sets.items()}

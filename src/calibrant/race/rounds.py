@@ -1,4 +1,4 @@
-"""When a race hands out sets, and when it looks: a look claims something and costs of the error rate, a round does not."""
+"""When a race hands out sets, and when it looks: a look claims something and uses error rate, a round does not."""
 
 from collections.abc import Sequence
 

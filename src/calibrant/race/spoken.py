@@ -1,4 +1,4 @@
-"""What a race says, in sentences: first whether it matters at all, then what to take, how surely, and what would tell more."""
+"""What a race says, in sentences: whether it matters at all, what to take, how surely, and what would tell more."""
 
 import math
 

@@ -38,7 +38,7 @@ class Standing:
         worse: candidates that are worse than the leader beyond doubt.
         indifferent: all candidates are surely within this of the best; infinite where nothing can be said.
         gain: by how much the leader is better than the reference; None without one, or where it leads itself.
-        stopped: `one left` or `alike`, where the bound is within the margin; `budget` where all sets are measured; else "".
+        stopped: `one left` or `alike` where the bound is within the margin, `budget` at the budget's end, else "".
         reason: why nothing is claimed; "" where something is.
     """
 
@@ -96,8 +96,8 @@ def standing(
 def gain(summary: Summary, found: Bound, reference: int) -> Difference | None:
     """The reference's loss minus the leader's, with an interval that holds whichever candidate leads.
 
-    It is one of the simultaneous intervals of all candidates' differences to the reference (Dunnett, two-sided). None where
-    the reference leads or nothing can be said.
+    It is one of the simultaneous intervals of all candidates' differences to the reference (Dunnett, two-sided). None
+    where the reference leads or nothing can be said.
     """
     if found.reason or reference == found.leader:
         return None

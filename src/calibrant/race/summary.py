@@ -2,7 +2,7 @@
 
 Sets and documents are crossed: every set is judged on the same documents. A difference between two candidates has two
 errors. One is that of the sets, which is drawn anew for each set. The other is that of the documents: most of it is
-common to all candidates and cancels, and what is left is seen in how each document pulls one candidate more than another.
+common to all candidates and cancels. What is left is seen in how each document pulls one candidate more than another.
 """
 
 import math
@@ -25,8 +25,8 @@ class Summary:
         sets: number of sets of each [C].
         variance: between sets of one candidate, pooled over candidates.
         df: degrees of freedom of that; 0 where no candidate has two sets.
-        pulls: how far each document pulls each candidate's mean [C, D]: a difference's error due to documents is the root
-            of the sum over documents of the squared difference of its two rows.
+        pulls: how far each document pulls each candidate's mean [C, D]. The squares of the differences of two rows add
+            up to the variance of these candidates' difference over documents.
         documents: how many documents of equal weight tell as much as these.
     """
 

@@ -1,4 +1,4 @@
-"""What two models say of the same tokens: loss, Kullback-Leibler divergence and agreement, a chunk of positions at a time.
+"""What two models say of the same tokens: loss, Kullback-Leibler divergence, agreement, for a chunk of positions.
 
 A vocabulary's logits exist for one chunk of positions and two models, never for a text (`logit_chunks`).
 """
@@ -57,8 +57,8 @@ def _own(logits: Tensor, targets: Tensor) -> OwnSide:
 def divergence(logits: Tensor, own: Tensor, dense_logits: Tensor, dense: Tensor) -> Tensor:
     """Kullback-Leibler divergence of a model from the dense one, sum of p log(p / q) over the vocabulary, in nats [n].
 
-    p are the dense model's probabilities and q the other's, as in Kullback and Leibler (1951); of two probabilities that
-    are both zero in float32 the term is zero.
+    p are the dense model's probabilities and q the other's, as in Kullback and Leibler (1951). A term whose p is zero
+    in float32 is zero.
 
     Args:
         logits: the model's [n, vocabulary], any float type; reckoned in float32.

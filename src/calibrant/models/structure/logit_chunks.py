@@ -86,7 +86,7 @@ class PositionLogits:
 
     @torch.no_grad()
     def hidden(self, inputs: Mapping[str, Any], keep: Tensor) -> Tensor:
-        """What the head is given [rows, width] at the positions `keep`, as in a call; `of_hidden` makes logits of it."""
+        """What the head is given [rows, width] at the positions `keep`; `of_hidden` makes logits of it."""
         with captured_hidden(self.head) as captured:
             self.model(**inputs)
         return captured[0].flatten(0, 1)[keep]
