@@ -238,9 +238,7 @@ def test_bad_dense_outputs_are_refused_by_name(
         run(tiny_model_dir, text_file, tmp_path / "a.json", dense=mask_file)
 
 
-def test_flips_of_tasks_are_kept_by_item(
-    long_model_dir: Path, rows_dir: Path, text_file: Path, tmp_path: Path
-) -> None:
+def test_flips_of_tasks_are_kept_by_item(long_model_dir: Path, rows_dir: Path, text_file: Path, tmp_path: Path) -> None:
     masks, outputs = tmp_path / "masks.safetensors", tmp_path / "dense.safetensors"
     cal.prune(long_model_dir, None, masks, cal.PruneSettings(method="magnitude", sparsity="0.8"), progress=False)
     tasks = {"tasks": ("piqa", "arc_easy"), "data": rows_dir}

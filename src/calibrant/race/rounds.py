@@ -28,9 +28,9 @@ def looks(candidates: int, budgets: Sequence[int]) -> list[int]:
             f"--budget {budgets[0]}: is too small for {candidates} candidates, of which each needs {FIRST} sets; give "
             f"{found[0]} or more"
         )
-    for budget in budgets:
+    for raised, budget in enumerate(budgets):
         begun = found[-1]
-        if len(budgets) > 1 and budget <= begun and budget != budgets[0]:
+        if raised and budget <= begun:
             raise InputError(f"--budget {budget}: {begun} sets are measured already; give more, or leave it out")
         back = [budget] if budget > begun else []
         while back and back[-1] // 2 >= 1.5 * begun:

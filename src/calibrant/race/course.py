@@ -1,0 +1,132 @@
+"""The course of a race, found anew from its measurements: the looks so far, and the sets that it needs next.
+
+Nothing is remembered between rounds. The same measurements give the same course, whatever was interrupted or run twice, and
+a raised budget goes on where the smaller one ended.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from calibrant.race.allocation import next_sets
+from calibrant.race.bound import Bound, bound
+from calibrant.race.losses import Losses
+from calibrant.race.rounds import FIRST, looks, next_round
+from calibrant.race.spending import level
+from calibrant.race.standing import Standing, standing
+from calibrant.race.summary import Summary
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look of a race.
+
+    Attributes:
+        sets: measured sets of each candidate [C].
+        summary, found, standing: what is known, and what is said.
+    """
+
+    sets: Counts
+    summary: Summary
+    found: Bound
+    standing: Standing
+
+
+@dataclass(frozen=True)
+class Course:
+    """A race so far.
+
+    Attributes:
+        looks: in their order.
+        needed: of each candidate how many of its sets must be measured before the race can go on [C]; none where it ended.
+        rounds: that were measured.
+    """
+
+    looks: list[Look]
+    needed: Counts | None
+    rounds: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether the race is over."""
+        return self.needed is None
+
+
+class Streams:
+    """Candidates' measured sets in their order, summarized after any number of them."""
+
+    def __init__(self, losses: Losses, names: Sequence[str]) -> None:
+        self.documents = losses.documents
+        self.measured = np.array([len(losses.scores[name]) if name in losses.scores else 0 for name in names])
+        self._sums = [np.cumsum(losses.scores[name]) for name in names if name in losses.scores]
+        self._squares = [np.cumsum(losses.scores[name] ** 2) for name in names if name in losses.scores]
+        self._pulls = [np.cumsum(losses.pulls[name], axis=0) for name in names if name in losses.scores]
+
+    def summary(self, sets: Counts) -> Summary:
+        """What the first `sets` [C] of each candidate say."""
+        last = (sets - 1).tolist()
+        sums = np.array([each[i] for each, i in zip(self._sums, last, strict=True)])
+        squares = np.array([each[i] for each, i in zip(self._squares, last, strict=True)])
+        df = int(sets.sum() - len(sets))
+        within = float(np.maximum(squares - sums**2 / sets, 0.0).sum())
+        pulls = np.array([each[i] for each, i in zip(self._pulls, last, strict=True)]) / sets[:, None]
+        return Summary(sums / sets, sets.copy(), within / df if df else np.inf, df, pulls, self.documents)
+
+
+def course(
+    losses: Losses,
+    names: Sequence[str],
+    budgets: Sequence[int],
+    *,
+    margin: float = 0.01,
+    available: Sequence[int] | None = None,
+    reference: str | None = None,
+    allocate: Callable[..., Any] = next_sets,
+) -> Course:
+    """How a race went as far as it is measured, and what it needs.
+
+    Args:
+        losses: of the measured sets of each candidate, in the order of the sets' numbers; a candidate may lack.
+        names: of the candidates, in an order that stays.
+        budgets: the budget in sets, followed by what it was raised to.
+        margin: losses that differ by less are as good; the race ends where the bound is within it.
+        available: sets that each candidate has text for; None: no end.
+        reference: the candidate that the leader is compared with; it always gets sets.
+        allocate: who gets the next sets (`allocation.next_sets`).
+
+    Raises:
+        InputError: as `rounds.looks`.
+    """
+    room = [sum(budgets)] * len(names) if available is None else list(available)
+    at = None if reference is None else list(names).index(reference)
+    sets = np.minimum(np.full(len(names), FIRST), room)
+    contenders = np.ones(len(names), dtype=bool)
+    streams = Streams(losses, names)
+    if (streams.measured < sets).any():
+        return Course([], sets, 0)
+    found: list[Look] = []
+    rounds, earlier, used_up = 1, 0, False
+    summary = streams.summary(sets)
+    for look in looks(len(names), budgets):
+        share = level(look, earlier, budgets)
+        while (measured := int(sets.sum())) < look and not used_up:
+            more = allocate(summary, contenders, next_round(measured, look) - measured, share, room, at)
+            used_up = not more.any()
+            if (sets + more > streams.measured).any():
+                return Course(found, sets + more, rounds)
+            if not used_up:
+                sets, rounds = sets + more, rounds + 1
+                summary = streams.summary(sets)
+        here = bound(summary, share, contenders)
+        spent = used_up or look == budgets[-1]
+        said = standing(names, summary, here, margin, reference=reference, spent=spent)
+        found.append(Look(sets.copy(), summary, here, said))
+        if said.stopped:
+            break
+        contenders, earlier = here.contenders, look
+    return Course(found, None, rounds)
