@@ -14,9 +14,14 @@ from calibrant.errors import InputError
 from calibrant.evaluation.evaluated_text import read_documents_apart, read_text, text_name
 from calibrant.evaluation.likelihood.request_tree import Request
 from calibrant.evaluation.likelihood.tree_scorer import Scorer
-from calibrant.evaluation.text_perplexity import mean_perplexity, perplexity
+from calibrant.evaluation.text_perplexity import Perplexity, document_losses, of_documents, perplexity
 from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 from calibrant.scoring.perplexity import perplexity as scored_perplexity
+
+
+def mean_perplexity(scorer: Scorer, documents: list[list[int]], length: int, **options: object) -> Perplexity:
+    return of_documents(*document_losses(scorer, documents, length, **options))  # type: ignore[arg-type]
+
 
 TEXTS = [make_text(120, seed) for seed in range(4)]
 

@@ -1,4 +1,4 @@
-"""Whole races in worlds of known truth: what they say holds, the sets go where they matter, and nothing is remembered."""
+"""Whole races in worlds of known truth: what they say holds, sets go where they matter, and nothing is remembered."""
 
 import sys
 from pathlib import Path
@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from support import ROOT
 
-from calibrant.race.allocation import REFERENCE_SHARE, next_sets
 from calibrant.race.bound import bound
 from calibrant.race.course import course
+from calibrant.race.evidence import Evidence
 from calibrant.race.handover import best_set, reliability, value
 from calibrant.race.losses import Losses
+from calibrant.race.set_allocation import REFERENCE_SHARE, next_sets
 from calibrant.race.spoken import sentences
 from calibrant.race.standing import ALIKE, BUDGET, ONE_LEFT, forecast
-from calibrant.race.summary import Summary
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from simulated_races import KINDS, RaceWorld, race_outcomes
@@ -129,21 +129,25 @@ def test_the_forecast_is_what_more_sets_bring() -> None:
     losses, names = world([0.0, 0.004, 0.02, 0.03], sets=300, spread=0.03, seed=3)
     now = course(losses, names, [40], margin=0).looks[-1]
     later = course(losses, names, [40, 160], margin=0).looks[-1]
-    told = forecast(now.summary, now.found, 120, later.found.level, [300] * 4)
+    told = forecast(now.evidence, now.found, 120, later.found.level, [300] * 4)
     assert told < now.standing.bound
     assert told == pytest.approx(later.standing.bound, rel=0.5)
 
 
 def test_the_bound_names_every_rival_that_could_be_better() -> None:
     means = np.array([0.0, 0.01, 0.5])
-    found = bound(Summary(means, np.array([4, 4, 4]), 0.02**2, 9, np.zeros((3, 30)), 30.0), 0.05)
+    found = bound(Evidence(means, np.array([4, 4, 4]), np.full(3, 0.02**2), 9, np.zeros((3, 30)), 30.0), 0.05)
     assert found.leader == 0
     assert found.contenders.tolist() == [True, True, False]
     assert found.worse.tolist() == [False, False, True]
     assert found.bound == pytest.approx(found.excess[1])
     assert found.worst[2] > 0.5
     given = next_sets(
-        Summary(means, np.array([4, 4, 4]), 0.02**2, 9, np.zeros((3, 30)), 30.0), found.contenders, 6, 0.05, [99] * 3
+        Evidence(means, np.array([4, 4, 4]), np.full(3, 0.02**2), 9, np.zeros((3, 30)), 30.0),
+        found.contenders,
+        6,
+        0.05,
+        [99] * 3,
     )
     assert given.tolist() == [3, 3, 0]
 

@@ -39,14 +39,14 @@ def test_the_variance_of_a_difference_over_documents_is_that_of_drawing_document
     for each in sets:
         expected = [of(row.sum() / COUNTS.sum()) for row in sums[each]]
         assert losses.scores[each] == pytest.approx(expected)
-    summary = losses.summary(["a", "b"])
+    evidence = losses.evidence(["a", "b"])
     rng = np.random.default_rng(3)
     places = rng.integers(len(COUNTS), size=(20_000, len(COUNTS)))
     tokens = COUNTS[places].sum(axis=1)
     logs = np.log if measure == "kl" else np.asarray
     drawn_means = {each: logs(sums[each][:, places].sum(axis=2) / tokens).mean(axis=0) for each in sets}
     spread = (drawn_means["a"] - drawn_means["b"]).var() * len(COUNTS) / (len(COUNTS) - 1)
-    assert summary.document_variances()[0, 1] == pytest.approx(spread, rel=0.15)
+    assert evidence.document_variances()[0, 1] == pytest.approx(spread, rel=0.15)
 
 
 def test_a_difference_of_a_hundredth_is_one_per_cent_of_any_measure() -> None:
@@ -85,7 +85,7 @@ def test_what_is_no_matrix_of_losses_is_refused() -> None:
     for bad in (math.nan, math.inf):
         sums = COUNTS * 0.5
         sums[3] = bad
-        with pytest.raises(InputError, match="set 0 of b.*document tale 3: the loss is not a finite number"):
+        with pytest.raises(InputError, match=r"set 0 of b.*document tale 3: the loss is not a finite number"):
             read_losses({"a": [good], "b": [table(sums, COUNTS)]}, purposes)
     with pytest.raises(InputError, match=r"was not measured; the file has fiction \(kl\)"):
         read_losses({"a": [good]}, [Purpose("fiction", "agreement")])
@@ -115,7 +115,7 @@ def test_candidates_that_cannot_race_are_refused_by_name() -> None:
         check_candidates([candidate(), candidate("copy", sha256="web")])
     with pytest.raises(InputError, match=r"news: has text for 1 set of 8 x 512 tokens, and 2 are needed.*8,192"):
         check_candidates([candidate(), candidate("news", available=1)])
-    with pytest.raises(InputError, match="one target, and these have 0.6, 2:4"):
+    with pytest.raises(InputError, match=r"one target, and these have 0\.6, 2:4"):
         check_candidates([candidate(), candidate("news", target="2:4")])
     with pytest.raises(InputError, match="web: two sources have this name"):
         check_candidates([candidate(), candidate(sha256="other")])

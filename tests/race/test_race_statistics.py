@@ -10,12 +10,13 @@ from scipy import stats
 
 from calibrant.errors import InputError
 from calibrant.race import critical_values
+from calibrant.race.evidence import Evidence, evidence_of
 from calibrant.race.judging_tokens import Components, components, judging_tokens
 from calibrant.race.losses import Losses
 from calibrant.race.rounds import looks, next_round
+from calibrant.race.set_variances import set_variances
 from calibrant.race.shrinkage import expected_regret, posterior
 from calibrant.race.spending import ALPHA, level
-from calibrant.race.summary import Summary, summarize_scores
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_expected_regret_is_that_of_worlds_like_it() -> None:
     for _ in range(400):
         means = rng.normal(0, spread, count)
         measured = means + rng.normal(0, error, count)
-        found = Summary(measured, np.full(count, 4), 4 * error**2, 18, np.zeros((count, 20)), 20.0)
+        found = Evidence(measured, np.full(count, 4), np.full(count, 4 * error**2), 18, np.zeros((count, 20)), 20.0)
         told.append(expected_regret(found, found.leader))
         true.append(means[found.leader] - means.min())
     assert np.mean(told) == pytest.approx(np.mean(true), rel=0.25)
@@ -154,7 +155,32 @@ def test_components_are_those_of_a_simulated_world() -> None:
 
 
 def test_a_summary_says_why_nothing_can_be_claimed() -> None:
-    one = summarize_scores([np.array([1.0]), np.array([2.0])], [np.zeros((1, 30))] * 2, 30.0)
+    one = evidence_of([np.array([1.0]), np.array([2.0])], [np.zeros((1, 30))] * 2, 30.0)
     assert "no candidate has two sets" in one.reason
-    few = summarize_scores([np.array([1.0, 1.1]), np.array([2.0])], [np.zeros((2, 4)), np.zeros((1, 4))], 4.0)
+    few = evidence_of([np.array([1.0, 1.1]), np.array([2.0])], [np.zeros((2, 4)), np.zeros((1, 4))], 4.0)
     assert "4 documents of equal length, and 10 are needed" in few.reason
+
+
+def test_alike_variances_are_pooled_and_unlike_ones_are_not() -> None:
+    rng = np.random.default_rng(3)
+    sets = np.full(8, 12)
+
+    def found(deviations: np.ndarray) -> tuple[np.ndarray, float]:
+        squares = deviations**2 * rng.chisquare(11, 8)
+        return set_variances(squares, sets)
+
+    pooled = [found(np.ones(8)) for _ in range(200)]
+    assert np.mean([each[1] for each in pooled]) > 50  # of 88
+    assert np.mean([each[0] for each in pooled]) == pytest.approx(1, abs=0.05)
+    unlike = np.array([0.5] * 4 + [2.0] * 4)
+    apart = np.mean([found(unlike)[0] for _ in range(200)], axis=0)
+    assert apart[:4] == pytest.approx(np.full(4, 0.25), rel=0.35)
+    assert apart[4:] == pytest.approx(np.full(4, 4.0), rel=0.2)
+
+
+def test_variances_of_single_sets_are_unknown_and_two_candidates_share_one() -> None:
+    variances, df = set_variances(np.zeros(3), np.ones(3, dtype=np.int64))
+    assert df == 0
+    assert np.isinf(variances).all()
+    variances, df = set_variances(np.array([1.0, 9.0]), np.array([3, 3]))
+    assert (variances.tolist(), df) == ([2.5, 2.5], 4.0)

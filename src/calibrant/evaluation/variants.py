@@ -18,12 +18,13 @@ from calibrant.evaluation.dense_outputs import DenseOutputs, read_dense_outputs,
 from calibrant.evaluation.evaluated_text import Text, read_documents_apart, read_text, text_name
 from calibrant.evaluation.likelihood.tree_scorer import Scorer
 from calibrant.evaluation.measure_table import UnitMeasures
+from calibrant.evaluation.task_measures import answer_measures, flip_rows
 from calibrant.evaluation.tasks.constant_answer import right_positions
 from calibrant.evaluation.tasks.item_answers import ItemAnswers
 from calibrant.evaluation.tasks.lm_eval_model import TreeLM
 from calibrant.evaluation.tasks.lm_eval_tasks import TaskSet, load_tasks
 from calibrant.evaluation.tasks.row_folder import RowFolder
-from calibrant.evaluation.tasks.task_results import answer_measures, flip_rows, task_rows
+from calibrant.evaluation.tasks.task_results import task_rows
 from calibrant.evaluation.text_results import MeasuredText, text_row
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.checkpoint.loading import load_model, load_tokenizer

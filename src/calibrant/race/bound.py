@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrant.race.critical_values import dunnett, tukey
-from calibrant.race.summary import Array, Summary
+from calibrant.race.evidence import Evidence
+from calibrant.race.set_variances import Array
 
 
 @dataclass(frozen=True)
@@ -51,37 +52,37 @@ class Bound:
         return [number for number, worst in enumerate(self.worst) if worst <= margin]
 
 
-def bound(summary: Summary, level: float, contenders: npt.NDArray[np.bool_] | None = None) -> Bound:
+def bound(evidence: Evidence, level: float, contenders: npt.NDArray[np.bool_] | None = None) -> Bound:
     """The bound at one look, which may err with probability `level`.
 
     Args:
-        summary: what is known.
+        evidence: what is known.
         level: error rate of this look (`spending.level`).
         contenders: those that the looks before left in; no other is the best, or the leader. None: all.
     """
-    count = len(summary.means)
+    count = len(evidence.means)
     inside = np.ones(count, dtype=bool) if contenders is None else contenders.copy()
-    leader = int(np.argmin(np.where(inside, summary.means, math.inf)))
+    leader = int(np.argmin(np.where(inside, evidence.means, math.inf)))
     nothing = np.full(count, math.inf)
-    if summary.reason:
+    if evidence.reason:
         excess = nothing.copy()
         excess[leader] = -math.inf
-        return Bound(leader, excess, nothing, np.zeros(count, dtype=bool), level, inside, summary.reason)
-    errors, df = summary.errors()
-    best = best_values(summary, errors, df, level, inside)
-    gaps = summary.means[:, None] - summary.means[None, :]  # of i above j
+        return Bound(leader, excess, nothing, np.zeros(count, dtype=bool), level, inside, evidence.reason)
+    errors, df = evidence.errors()
+    best = best_values(evidence, errors, df, level, inside)
+    gaps = evidence.means[:, None] - evidence.means[None, :]  # of i above j
     reach = np.where(inside[None, :], gaps + best[None, :] * errors, -math.inf)
     np.fill_diagonal(reach, -math.inf)
     apart = tukey(level, count, float(np.median(df[leader]))) * errors[leader]
-    worse = summary.means - summary.means[leader] > apart
+    worse = evidence.means - evidence.means[leader] > apart
     inside &= reach[leader] > 0
     inside[leader] = True
     return Bound(leader, reach[leader], np.maximum(reach.max(axis=1), 0.0), worse, level, inside)
 
 
-def best_values(summary: Summary, errors: Array, df: Array, level: float, contenders: npt.NDArray[np.bool_]) -> Array:
+def best_values(evidence: Evidence, errors: Array, df: Array, level: float, contenders: npt.NDArray[np.bool_]) -> Array:
     """Of each contender Dunnett's value for comparisons of all others with it, as if it were best; else zero [C]."""
-    rivals = len(summary.means) - 1
+    rivals = len(evidence.means) - 1
     own = _own_variances(errors)
     with_k = np.sqrt(own[:, None] / (own[:, None] + own[None, :]))
     np.fill_diagonal(with_k, 0.0)

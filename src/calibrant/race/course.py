@@ -1,7 +1,7 @@
 """The course of a race, found anew from its measurements: the looks so far, and the sets that it needs next.
 
-Nothing is remembered between rounds. The same measurements give the same course, whatever was interrupted or run twice, and
-a raised budget goes on where the smaller one ended.
+Nothing is remembered between rounds. The same measurements give the same course, whatever was interrupted or run twice,
+and a raised budget goes on where the smaller one ended.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,17 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from calibrant.race.allocation import next_sets
 from calibrant.race.bound import Bound, bound
+from calibrant.race.evidence import Evidence
 from calibrant.race.losses import Losses
 from calibrant.race.rounds import FIRST, looks, next_round
+from calibrant.race.set_allocation import next_sets
+from calibrant.race.set_variances import Counts, set_variances
 from calibrant.race.spending import level
 from calibrant.race.standing import Standing, standing
-from calibrant.race.summary import Summary
-
-Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -28,11 +26,11 @@ class Look:
 
     Attributes:
         sets: measured sets of each candidate [C].
-        summary, found, standing: what is known, and what is said.
+        evidence, found, standing: what is known, and what is said.
     """
 
     sets: Counts
-    summary: Summary
+    evidence: Evidence
     found: Bound
     standing: Standing
 
@@ -43,7 +41,8 @@ class Course:
 
     Attributes:
         looks: in their order.
-        needed: of each candidate how many of its sets must be measured before the race can go on [C]; none where it ended.
+        needed: of each candidate how many of its sets must be measured before the race can go on [C]; None where it
+            ended.
         rounds: that were measured.
     """
 
@@ -67,15 +66,14 @@ class Streams:
         self._squares = [np.cumsum(losses.scores[name] ** 2) for name in names if name in losses.scores]
         self._pulls = [np.cumsum(losses.pulls[name], axis=0) for name in names if name in losses.scores]
 
-    def summary(self, sets: Counts) -> Summary:
+    def evidence(self, sets: Counts) -> Evidence:
         """What the first `sets` [C] of each candidate say."""
         last = (sets - 1).tolist()
         sums = np.array([each[i] for each, i in zip(self._sums, last, strict=True)])
         squares = np.array([each[i] for each, i in zip(self._squares, last, strict=True)])
-        df = int(sets.sum() - len(sets))
-        within = float(np.maximum(squares - sums**2 / sets, 0.0).sum())
+        variances, df = set_variances(np.maximum(squares - sums**2 / sets, 0.0), sets)
         pulls = np.array([each[i] for each, i in zip(self._pulls, last, strict=True)]) / sets[:, None]
-        return Summary(sums / sets, sets.copy(), within / df if df else np.inf, df, pulls, self.documents)
+        return Evidence(sums / sets, sets.copy(), variances, df, pulls, self.documents)
 
 
 def course(
@@ -97,7 +95,7 @@ def course(
         margin: losses that differ by less are as good; the race ends where the bound is within it.
         available: sets that each candidate has text for; None: no end.
         reference: the candidate that the leader is compared with; it always gets sets.
-        allocate: who gets the next sets (`allocation.next_sets`).
+        allocate: who gets the next sets (`set_allocation`).
 
     Raises:
         InputError: as `rounds.looks`.
@@ -111,21 +109,21 @@ def course(
         return Course([], sets, 0)
     found: list[Look] = []
     rounds, earlier, used_up = 1, 0, False
-    summary = streams.summary(sets)
+    evidence = streams.evidence(sets)
     for look in looks(len(names), budgets):
         share = level(look, earlier, budgets)
         while (measured := int(sets.sum())) < look and not used_up:
-            more = allocate(summary, contenders, next_round(measured, look) - measured, share, room, at)
+            more = allocate(evidence, contenders, next_round(measured, look) - measured, share, room, at)
             used_up = not more.any()
             if (sets + more > streams.measured).any():
                 return Course(found, sets + more, rounds)
             if not used_up:
                 sets, rounds = sets + more, rounds + 1
-                summary = streams.summary(sets)
-        here = bound(summary, share, contenders)
+                evidence = streams.evidence(sets)
+        here = bound(evidence, share, contenders)
         spent = used_up or look == budgets[-1]
-        said = standing(names, summary, here, margin, reference=reference, spent=spent)
-        found.append(Look(sets.copy(), summary, here, said))
+        said = standing(names, evidence, here, margin, reference=reference, spent=spent)
+        found.append(Look(sets.copy(), evidence, here, said))
         if said.stopped:
             break
         contenders, earlier = here.contenders, look

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import optimize, special
 
-from calibrant.race.summary import Array
+from calibrant.race.set_variances import Array
 
 NODES = 40  # of each quadrature
 LARGEST_DF = 1000.0  # beyond it t is normal

@@ -47,11 +47,11 @@ def components(losses: Losses) -> Components:
     df = sum(len(losses.scores[name]) - 1 for name in names)
     between = sum(float(((losses.scores[name] - losses.scores[name].mean()) ** 2).sum()) for name in names) / df
     own = sum(float(((losses.pulls[name] - losses.pulls[name].mean(axis=0)) ** 2).sum()) for name in names) / df
-    summary = losses.summary(names)
-    pairs = summary.document_variances()
+    evidence = losses.evidence(names)
+    pairs = evidence.document_variances()
     count = len(names)
     apart = float(pairs.sum()) / (2 * count * (count - 1))
-    noise = own * float((1 / summary.sets).mean())
+    noise = own * float((1 / evidence.sets).mean())
     return Components(max(0.0, between - own), max(0.0, apart - noise) * tokens, own * tokens)
 
 

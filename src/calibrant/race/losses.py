@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from calibrant.errors import InputError
-from calibrant.race.summary import Array, Summary, summarize_scores
+from calibrant.race.evidence import Evidence, evidence_of
+from calibrant.race.set_variances import Array
 
 Scale = tuple[Callable[[float], float], Callable[[float], float]]  # of a mean, and its derivative
 LINEAR: Scale = (lambda mean: mean, lambda mean: 1.0)  # a mean of nats is the logarithm of a perplexity
@@ -68,11 +69,9 @@ class Losses:
         """How many documents of equal weight tell as much; of several purposes, the one that tells least."""
         return min(float((each**2).sum() ** 2 / (each**4).sum()) for each in self.sizes)
 
-    def summary(self, candidates: Sequence[str]) -> Summary:
+    def evidence(self, candidates: Sequence[str]) -> Evidence:
         """What is known of candidates, in this order."""
-        return summarize_scores(
-            [self.scores[c] for c in candidates], [self.pulls[c] for c in candidates], self.documents
-        )
+        return evidence_of([self.scores[c] for c in candidates], [self.pulls[c] for c in candidates], self.documents)
 
 
 def read_losses(sets: Mapping[str, Sequence[pa.Table]], purposes: Sequence[Purpose]) -> Losses:

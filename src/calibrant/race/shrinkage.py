@@ -9,18 +9,19 @@ Source: B. Efron and C. Morris, Stein's estimation rule and its competitors: an 
 import numpy as np
 from scipy import special
 
-from calibrant.race.summary import Array, Summary
+from calibrant.race.evidence import Evidence
+from calibrant.race.set_variances import Array
 
 POINTS = 2001
 REACH = 8.0  # deviations
 
 
-def expected_regret(summary: Summary, leader: int) -> float:
+def expected_regret(evidence: Evidence, leader: int) -> float:
     """The expected excess of the leader's loss over the best candidate's; infinite where no error is known."""
-    if summary.reason:
+    if evidence.reason:
         return float("inf")
-    errors = summary.variance / summary.sets + _document_variance(summary)
-    means, deviations = posterior(summary.means, errors)
+    errors = evidence.variances / evidence.sets + _document_variance(evidence)
+    means, deviations = posterior(evidence.means, errors)
     if not deviations.any():
         return 0.0
     grid = np.linspace((means - REACH * deviations).min(), means.min() + REACH * float(deviations.max()), POINTS)
@@ -45,8 +46,8 @@ def posterior(means: Array, errors: Array) -> tuple[Array, Array]:
     return centre + share * (means - centre), np.sqrt(share * errors)
 
 
-def _document_variance(summary: Summary) -> float:
+def _document_variance(evidence: Evidence) -> float:
     """Of one candidate's mean, the variance due to documents that it does not share with the others."""
-    count = len(summary.means)
-    found = summary.document_variances()
+    count = len(evidence.means)
+    found = evidence.document_variances()
     return float(found.sum() / (2 * count * (count - 1))) if count > 1 else 0.0

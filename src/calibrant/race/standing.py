@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.race.allocation import next_sets
 from calibrant.race.bound import Bound, best_values
 from calibrant.race.critical_values import dunnett
+from calibrant.race.evidence import Evidence
+from calibrant.race.set_allocation import next_sets
 from calibrant.race.shrinkage import expected_regret
-from calibrant.race.summary import Summary
 
 ONE_LEFT, ALIKE, BUDGET = "one left", "alike", "budget"
 
@@ -57,7 +57,7 @@ class Standing:
 
 def standing(
     names: Sequence[str],
-    summary: Summary,
+    evidence: Evidence,
     found: Bound,
     margin: float,
     *,
@@ -67,8 +67,8 @@ def standing(
     """What a look says.
 
     Args:
-        names: of the candidates, in the order of the summary.
-        summary: what is known.
+        names: of the candidates, in the order of the evidence.
+        evidence: what is known.
         found: the bound.
         margin: losses that differ by less are as good.
         reference: the candidate that the leader is compared with.
@@ -82,18 +82,18 @@ def standing(
         names[found.leader],
         len(names),
         found.bound,
-        expected_regret(summary, found.leader),
+        expected_regret(evidence, found.leader),
         tuple(names[i] for i in found.as_good(margin)) if known else (),
         tuple(name for name, inside in zip(names, found.contenders, strict=True) if not inside),
         tuple(name for name, worse in zip(names, found.worse, strict=True) if worse),
         float(found.worst.max()),
-        None if reference is None else gain(summary, found, names.index(reference)),
+        None if reference is None else gain(evidence, found, names.index(reference)),
         stopped,
         found.reason,
     )
 
 
-def gain(summary: Summary, found: Bound, reference: int) -> Difference | None:
+def gain(evidence: Evidence, found: Bound, reference: int) -> Difference | None:
     """The reference's loss minus the leader's, with an interval that holds whichever candidate leads.
 
     It is one of the simultaneous intervals of all candidates' differences to the reference (Dunnett, two-sided). None
@@ -101,16 +101,16 @@ def gain(summary: Summary, found: Bound, reference: int) -> Difference | None:
     """
     if found.reason or reference == found.leader:
         return None
-    errors, df = summary.errors()
-    others = np.arange(len(summary.means)) != reference
+    errors, df = evidence.errors()
+    others = np.arange(len(evidence.means)) != reference
     value = dunnett(found.level / 2, int(others.sum()), 0.0, float(df[reference][others].min()))
     half = value * float(errors[reference, found.leader])
-    difference = float(summary.means[reference] - summary.means[found.leader])
+    difference = float(evidence.means[reference] - evidence.means[found.leader])
     return Difference(difference, difference - half, difference + half)
 
 
 def forecast(
-    summary: Summary,
+    evidence: Evidence,
     found: Bound,
     more: int,
     level: float,
@@ -120,7 +120,7 @@ def forecast(
     """The bound that so many more sets would bring, if the means stay as they are and the errors shrink.
 
     Args:
-        summary, found: of the last look.
+        evidence, found: of the last look.
         more: sets.
         level: error rate of the look after them.
         available: sets that each candidate has text for, in all.
@@ -128,9 +128,9 @@ def forecast(
     """
     if found.reason:
         return math.inf
-    sets = summary.sets + next_sets(summary, found.contenders, more, level, available, reference)
-    errors, df = summary.errors(sets)
-    best = best_values(summary, errors, df, level, found.contenders)
-    reach = summary.means[found.leader] - summary.means + best * errors[found.leader]
+    sets = evidence.sets + next_sets(evidence, found.contenders, more, level, available, reference)
+    errors, df = evidence.errors(sets)
+    best = best_values(evidence, errors, df, level, found.contenders)
+    reach = evidence.means[found.leader] - evidence.means + best * errors[found.leader]
     reach[found.leader] = -math.inf
     return max(0.0, float(reach[found.contenders].max()))

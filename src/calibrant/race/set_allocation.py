@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrant.race.bound import best_values
-from calibrant.race.summary import Summary
+from calibrant.race.evidence import Evidence
 
 REFERENCE_SHARE = 3  # the reference has at least one set for so many of the leader's
 
 
 def next_sets(
-    summary: Summary,
+    evidence: Evidence,
     contenders: npt.NDArray[np.bool_],
     number: int,
     level: float,
@@ -27,20 +27,20 @@ def next_sets(
     they are, and the errors to shrink. A rival that can be no better gets none, but the reference keeps its share.
 
     Args:
-        summary: what is known.
+        evidence: what is known.
         contenders: candidates that may be the best; no other gets a set, but the reference.
         number: sets of the round.
         level: error rate of the next look.
         available: sets that each candidate has text for, in all.
         reference: number of the candidate that the others are compared with.
     """
-    leader = int(np.argmin(np.where(contenders, summary.means, math.inf)))
+    leader = int(np.argmin(np.where(contenders, evidence.means, math.inf)))
     room = np.asarray(available, dtype=np.int64)
-    gaps = np.where(contenders, summary.means[leader] - summary.means, -math.inf)
+    gaps = np.where(contenders, evidence.means[leader] - evidence.means, -math.inf)
     gaps[leader] = -math.inf
-    common = summary.document_variances()[leader]
-    value = _value(summary, contenders, level)
-    sets = summary.sets.copy()
+    common = evidence.document_variances()[leader]
+    value = _value(evidence, contenders, level)
+    sets = evidence.sets.copy()
     for _ in range(number):
         left = contenders & (sets < room)
         if reference is not None and sets[reference] < min(int(room[reference]), sets[leader] / REFERENCE_SHARE):
@@ -48,18 +48,18 @@ def next_sets(
             continue
         if not left.any():
             break
-        reach = gaps + value * np.sqrt(common + summary.variance * (1 / sets[leader] + 1 / sets))
+        reach = gaps + value * np.sqrt(common + evidence.variances[leader] / sets[leader] + evidence.variances / sets)
         # A rival without text left still bounds the answer: then only the leader's error can shrink.
         rival = int(np.argmax(reach if left[leader] else np.where(left, reach, -math.inf)))
         if left[rival] and (sets[rival] < sets[leader] or not left[leader]):
             sets[rival] += 1
         else:
             sets[leader if left[leader] else int(np.flatnonzero(left)[0])] += 1
-    return sets - summary.sets
+    return sets - evidence.sets
 
 
-def _value(summary: Summary, contenders: npt.NDArray[np.bool_], level: float) -> float:
+def _value(evidence: Evidence, contenders: npt.NDArray[np.bool_], level: float) -> float:
     """One critical value for all rivals: they differ little, and only the order matters here."""
-    if summary.reason or contenders.sum() < 2:
+    if evidence.reason or contenders.sum() < 2:
         return 0.0
-    return float(np.median(best_values(summary, *summary.errors(), level, contenders)[contenders]))
+    return float(np.median(best_values(evidence, *evidence.errors(), level, contenders)[contenders]))

@@ -5,35 +5,34 @@ errors. One is that of the sets, which is drawn anew for each set. The other is 
 common to all candidates and cancels. What is left is seen in how each document pulls one candidate more than another.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from calibrant.race.set_variances import Array, Counts, set_variances
+
 LEAST_DOCUMENTS = 10.0  # of equal weight, fewer of which say nothing of the documents that were not measured
 
 
 @dataclass(frozen=True)
-class Summary:
+class Evidence:
     """Candidates after some sets; the order is that of the candidates.
 
     Attributes:
         means: loss of each, the mean over its sets, on a logarithmic scale: a difference of 0.01 is one per cent [C].
         sets: number of sets of each [C].
-        variance: between sets of one candidate, pooled over candidates.
-        df: degrees of freedom of that; 0 where no candidate has two sets.
+        variances: between sets of each candidate, pooled as far as candidates are alike in it (`set_variances`) [C].
+        df: degrees of freedom of these; 0 where no candidate has two sets.
         pulls: how far each document pulls each candidate's mean [C, D]. The squares of the differences of two rows add
             up to the variance of these candidates' difference over documents.
         documents: how many documents of equal weight tell as much as these.
     """
 
     means: Array
-    sets: npt.NDArray[np.int64]
-    variance: float
-    df: int
+    sets: Counts
+    variances: Array
+    df: float
     pulls: Array
     documents: float
 
@@ -68,7 +67,8 @@ class Summary:
             sets: numbers of sets in place of the present ones [C], to see ahead.
         """
         share = 1 / np.asarray(self.sets if sets is None else sets, dtype=np.float64)
-        between = self.variance * (share[:, None] + share[None, :])
+        own = self.variances * share
+        between = own[:, None] + own[None, :]
         documents = self.document_variances()
         total = between + documents
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -77,21 +77,16 @@ class Summary:
         return np.sqrt(total), df
 
 
-def summarize_scores(scores: list[Array], pulls: list[Array], documents: float) -> Summary:
-    """The summary of candidates' sets.
+def evidence_of(scores: list[Array], pulls: list[Array], documents: float) -> Evidence:
+    """What the sets of candidates say.
 
     Args:
         scores: of each candidate its sets' losses [sets].
         pulls: of each candidate how far each document pulls each set's loss [sets, D].
-        documents: see `Summary`.
+        documents: see `Evidence`.
     """
-    df = sum(len(each) - 1 for each in scores)
-    squares = math.fsum(float(((each - each.mean()) ** 2).sum()) for each in scores)
-    return Summary(
-        np.array([each.mean() for each in scores]),
-        np.array([len(each) for each in scores]),
-        squares / df if df else math.inf,
-        df,
-        np.array([each.mean(axis=0) for each in pulls]),
-        documents,
-    )
+    squares = np.array([float(((each - each.mean()) ** 2).sum()) for each in scores])
+    sets = np.array([len(each) for each in scores])
+    variances, df = set_variances(squares, sets)
+    means = np.array([each.mean() for each in scores])
+    return Evidence(means, sets, variances, df, np.array([each.mean(axis=0) for each in pulls]), documents)
