@@ -8,8 +8,8 @@ the same budget, and by the plain rule of a bound for every look and rival (Bonf
 challenger one at a time. All run to their budget (margin 0).
 
 bound holds: share of worlds in which the leader was truly no further from the best than the bound, at the last look
-(and at every look). differences: share in which a candidate was called worse that was not. test half: share in which the
-interval of the handed-over set's gain over the reference held the true gain, on documents that took no part. bound,
+(and at every look). differences: share in which a candidate was called worse that was not. test half: share in which
+the interval of the handed-over set's gain over the reference held the true gain, on documents that took no part. bound,
 regret: the median bound and the mean true excess of the leader over the best, per cent. within 1 %: share with a bound
 of at most 1 %.
 """

@@ -136,14 +136,14 @@ def test_the_forecast_is_what_more_sets_bring() -> None:
 
 def test_the_bound_names_every_rival_that_could_be_better() -> None:
     means = np.array([0.0, 0.01, 0.5])
-    found = bound(Evidence(means, np.array([4, 4, 4]), np.full(3, 0.02**2), 9, np.zeros((3, 30)), 30.0), 0.05)
+    found = bound(Evidence(means, np.array([4, 4, 4]), np.full(3, 0.02**2), 9, np.zeros((3, 30)), 0.0, 30.0), 0.05)
     assert found.leader == 0
     assert found.contenders.tolist() == [True, True, False]
     assert found.worse.tolist() == [False, False, True]
     assert found.bound == pytest.approx(found.excess[1])
     assert found.worst[2] > 0.5
     given = next_sets(
-        Evidence(means, np.array([4, 4, 4]), np.full(3, 0.02**2), 9, np.zeros((3, 30)), 30.0),
+        Evidence(means, np.array([4, 4, 4]), np.full(3, 0.02**2), 9, np.zeros((3, 30)), 0.0, 30.0),
         found.contenders,
         6,
         0.05,

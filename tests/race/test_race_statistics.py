@@ -103,7 +103,9 @@ def test_expected_regret_is_that_of_worlds_like_it() -> None:
     for _ in range(400):
         means = rng.normal(0, spread, count)
         measured = means + rng.normal(0, error, count)
-        found = Evidence(measured, np.full(count, 4), np.full(count, 4 * error**2), 18, np.zeros((count, 20)), 20.0)
+        found = Evidence(
+            measured, np.full(count, 4), np.full(count, 4 * error**2), 18, np.zeros((count, 20)), 0.0, 20.0
+        )
         told.append(expected_regret(found, found.leader))
         true.append(means[found.leader] - means.min())
     assert np.mean(told) == pytest.approx(np.mean(true), rel=0.25)

@@ -65,6 +65,7 @@ class Streams:
         self._sums = [np.cumsum(losses.scores[name]) for name in names if name in losses.scores]
         self._squares = [np.cumsum(losses.scores[name] ** 2) for name in names if name in losses.scores]
         self._pulls = [np.cumsum(losses.pulls[name], axis=0) for name in names if name in losses.scores]
+        self._norms = [np.cumsum((losses.pulls[name] ** 2).sum(axis=1)) for name in names if name in losses.scores]
 
     def evidence(self, sets: Counts) -> Evidence:
         """What the first `sets` [C] of each candidate say."""
@@ -73,7 +74,10 @@ class Streams:
         squares = np.array([each[i] for each, i in zip(self._squares, last, strict=True)])
         variances, df = set_variances(np.maximum(squares - sums**2 / sets, 0.0), sets)
         pulls = np.array([each[i] for each, i in zip(self._pulls, last, strict=True)]) / sets[:, None]
-        return Evidence(sums / sets, sets.copy(), variances, df, pulls, self.documents)
+        norms = sum(float(each[i]) for each, i in zip(self._norms, last, strict=True))
+        apart = max(0.0, norms - float((sets[:, None] * pulls**2).sum()))
+        noise = apart / max(1, int((sets - 1).sum()))
+        return Evidence(sums / sets, sets.copy(), variances, df, pulls, noise, self.documents)
 
 
 def course(

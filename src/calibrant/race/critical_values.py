@@ -11,7 +11,7 @@ from calibrant.race.set_variances import Array
 
 NODES = 40  # of each quadrature
 LARGEST_DF = 1000.0  # beyond it t is normal
-COARSE = 0.05  # correlations are rounded down to multiples of this, which makes values larger
+COARSE = 0.1  # correlations are rounded down to multiples of this, which makes values larger
 
 
 def dunnett(alpha: float, rivals: int, correlation: float, df: float) -> float:
@@ -42,7 +42,8 @@ def tukey(alpha: float, means: int, df: float) -> float:
 def _rounded(df: float) -> float:
     if df >= LARGEST_DF:
         return LARGEST_DF
-    return max(1.0, math.floor(df) if df < 50 else math.floor(df / 10) * 10.0)
+    step = 1 if df < 20 else 5 if df < 100 else 20
+    return max(1.0, float(math.floor(df / step) * step))
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 Sets and documents are crossed: every set is judged on the same documents. A difference between two candidates has two
 errors. One is that of the sets, which is drawn anew for each set. The other is that of the documents: most of it is
 common to all candidates and cancels. What is left is seen in how each document pulls one candidate more than another.
+How documents suit single sets is in both, and is counted once.
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Evidence:
         df: degrees of freedom of these; 0 where no candidate has two sets.
         pulls: how far each document pulls each candidate's mean [C, D]. The squares of the differences of two rows add
             up to the variance of these candidates' difference over documents.
+        noise: variance of a set's loss by how the documents suit this set alone; `variances` and `pulls` both hold it.
         documents: how many documents of equal weight tell as much as these.
     """
 
@@ -34,6 +36,7 @@ class Evidence:
     variances: Array
     df: float
     pulls: Array
+    noise: float
     documents: float
 
     @property
@@ -70,7 +73,9 @@ class Evidence:
         own = self.variances * share
         between = own[:, None] + own[None, :]
         documents = self.document_variances()
-        total = between + documents
+        # Counted once, but never to less than either error alone: all three are estimates.
+        twice = self.noise * (share[:, None] + share[None, :])
+        total = np.maximum(between + documents - twice, np.maximum(between, documents))
         with np.errstate(divide="ignore", invalid="ignore"):
             df = total**2 / (between**2 / max(self.df, 1) + documents**2 / max(self.documents - 1, 1))
         df = np.where(np.isfinite(df), df, 1.0)
@@ -89,4 +94,6 @@ def evidence_of(scores: list[Array], pulls: list[Array], documents: float) -> Ev
     sets = np.array([len(each) for each in scores])
     variances, df = set_variances(squares, sets)
     means = np.array([each.mean() for each in scores])
-    return Evidence(means, sets, variances, df, np.array([each.mean(axis=0) for each in pulls]), documents)
+    apart = sum(float(((each - each.mean(axis=0)) ** 2).sum()) for each in pulls)
+    noise = apart / max(1, int((sets - 1).sum()))
+    return Evidence(means, sets, variances, df, np.array([each.mean(axis=0) for each in pulls]), noise, documents)

@@ -52,12 +52,18 @@ def best_set(losses: Losses, as_good: Sequence[str]) -> Handover:
 
 def reliability(losses: Losses, name: str) -> float:
     """The share of the variance between a candidate's sets that is the sets' own, not the documents'; 0 to 1."""
+    scores = losses.scores[name]
+    between = float(scores.var(ddof=1)) if len(scores) > 1 else 0.0
+    return min(1.0, own_variance(losses, name) / between) if between > 0 else 0.0
+
+
+def own_variance(losses: Losses, name: str) -> float:
+    """The variance between a candidate's sets without what is the documents' doing; 0 of a single set."""
     scores, pulls = losses.scores[name], losses.pulls[name]
     if len(scores) < 2:
         return 0.0
-    between = float(scores.var(ddof=1))
     noise = float(((pulls - pulls.mean(axis=0)) ** 2).sum()) / (len(scores) - 1)
-    return min(1.0, max(0.0, 1 - noise / between)) if between > 0 else 0.0
+    return max(0.0, float(scores.var(ddof=1)) - noise)
 
 
 def value(test: Losses, handed: str, reference: str) -> Difference:
@@ -73,7 +79,7 @@ def value(test: Losses, handed: str, reference: str) -> Difference:
     """
     own, other = test.scores[handed], test.scores[reference]
     documents = float(((test.pulls[handed].mean(axis=0) - test.pulls[reference].mean(axis=0)) ** 2).sum())
-    sets = float(other.var(ddof=1)) / len(other) if len(other) > 1 else 0.0
+    sets = own_variance(test, reference) / len(other)
     freedom = sets**2 / max(1, len(other) - 1) + documents**2 / max(1.0, test.documents - 1)
     df = (sets + documents) ** 2 / freedom if freedom > 0 else 1.0
     half = float(special.stdtrit(df, 1 - ALPHA / 2)) * (sets + documents) ** 0.5

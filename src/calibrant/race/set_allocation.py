@@ -22,8 +22,8 @@ def next_sets(
 ) -> npt.NDArray[np.int64]:
     """How many more sets each candidate gets, `number` in all or as many as there are [C].
 
-    One after the other goes to the leader or to the rival that could be better than it by most, whichever has fewer.
-    That makes the bound smaller soonest (the idea of LUCB, Kalyanakrishnan et al. 2012). The means are taken to stay as
+    One after the other goes to the leader or to the rival that could be better than it by most, as makes them surer.
+    So the bound shrinks soonest (the idea of LUCB, Kalyanakrishnan et al. 2012). The means are taken to stay as
     they are, and the errors to shrink. A rival that can be no better gets none, but the reference keeps its share.
 
     Args:
@@ -39,6 +39,7 @@ def next_sets(
     gaps = np.where(contenders, evidence.means[leader] - evidence.means, -math.inf)
     gaps[leader] = -math.inf
     common = evidence.document_variances()[leader]
+    drawn = np.maximum(evidence.variances - evidence.noise, 0.0)
     value = _value(evidence, contenders, level)
     sets = evidence.sets.copy()
     for _ in range(number):
@@ -48,10 +49,11 @@ def next_sets(
             continue
         if not left.any():
             break
-        reach = gaps + value * np.sqrt(common + evidence.variances[leader] / sets[leader] + evidence.variances / sets)
+        reach = gaps + value * np.sqrt(common + drawn[leader] / sets[leader] + drawn / sets)
         # A rival without text left still bounds the answer: then only the leader's error can shrink.
         rival = int(np.argmax(reach if left[leader] else np.where(left, reach, -math.inf)))
-        if left[rival] and (sets[rival] < sets[leader] or not left[leader]):
+        gained = drawn / (sets * (sets + 1))  # of variance, by one more set
+        if left[rival] and (gained[rival] > gained[leader] or not left[leader]):
             sets[rival] += 1
         else:
             sets[leader if left[leader] else int(np.flatnonzero(left)[0])] += 1

@@ -12,7 +12,7 @@ from scipy import special
 from calibrant.race.evidence import Evidence
 from calibrant.race.set_variances import Array
 
-POINTS = 2001
+POINTS = 401
 REACH = 8.0  # deviations
 
 
