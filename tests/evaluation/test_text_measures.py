@@ -13,9 +13,9 @@ from calibrant.errors import InputError
 from calibrant.evaluation.evaluated_text import Windows, owned_windows, read_documents_apart, read_text
 from calibrant.evaluation.likelihood.padded_forward import PaddedForward
 from calibrant.evaluation.likelihood.token_measures import divergence, own_side
-from calibrant.evaluation.likelihood.tree_scorer import Scorer
+from calibrant.evaluation.likelihood.tree_scorer import Forward, Scorer
 from calibrant.evaluation.measure_table import read_measures
-from calibrant.evaluation.text_measures import HiddenForward, dense_text, measure_tokens, text_measures
+from calibrant.evaluation.text_measures import dense_text, measure_tokens, text_measures
 from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 from calibrant.models.structure import logit_chunks
 
@@ -73,7 +73,7 @@ def test_measures_are_those_of_a_plain_loop_whatever_the_batch_and_chunk(
     model = load_model(tiny_model_dir, device="cpu")
     expected = brute(model, compressed, windows)
 
-    def forward(of: torch.nn.Module) -> HiddenForward:
+    def forward(of: torch.nn.Module) -> Forward:
         return Scorer(of).forward if packed else PaddedForward(of)
 
     for chunk, batch in ((256, 40), (256, 2048), (7, 300), (1, 2048)):

@@ -11,6 +11,7 @@ from calibrant.errors import InputError
 from calibrant.evaluation.measure_table import UnitMeasures, measure_rows
 from calibrant.race.candidates import Candidate, check_candidates
 from calibrant.race.losses import Purpose, read_losses
+from calibrant.settings.race_settings import RaceSettings
 
 
 def table(sums: Any, counts: Any, measure: str = "kl", evaluation: str = "fiction", first: int = 0) -> pa.Table:
@@ -121,3 +122,11 @@ def test_candidates_that_cannot_race_are_refused_by_name() -> None:
         check_candidates([candidate(), candidate(sha256="other")])
     with pytest.raises(InputError, match="--reference wiki: is no candidate; there are web, news"):
         check_candidates([candidate(), news], "wiki")
+
+
+def test_a_race_chooses_by_divergence_unless_told_otherwise() -> None:
+    assert RaceSettings().measure == Purpose("fiction").measure == "kl"
+    with pytest.raises(InputError, match=r"--margin 2.*such as 0\.01 for one per cent"):
+        RaceSettings(margin=2)
+    with pytest.raises(InputError, match=r"--budget 3: must be 4 or more sets"):
+        RaceSettings(budget=3)

@@ -1,9 +1,9 @@
 """Measures of a text in one pass over a model: loss of every token, and divergence from the dense model beside it."""
 
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,25 +11,10 @@ from torch import Tensor
 from calibrant.errors import InputError
 from calibrant.evaluation.evaluated_text import Windows
 from calibrant.evaluation.likelihood.token_measures import OwnSide, divergence, joined, own_side
+from calibrant.evaluation.likelihood.tree_scorer import Forward
 from calibrant.evaluation.measure_table import AGREEMENT, DIVERGENCE, LOSS, UnitMeasures
 
 CPU = torch.device("cpu")
-
-
-class HiddenForward(Protocol):
-    """A model whose output head can be applied apart."""
-
-    def batches(self, trees: Sequence[Sized], tokens: int) -> Iterator[list[int]]:
-        """Indices of rows of tokens that go together."""
-        ...
-
-    def hidden(self, rows: Sequence[Sequence[int]], kept: Sequence[int]) -> Tensor:
-        """What the head is given [positions, width] at the last `kept` positions of each row."""
-        ...
-
-    def of_hidden(self, hidden: Tensor) -> Iterator[Tensor]:
-        """Logits [rows, vocabulary] of it, in chunks."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +44,7 @@ class TokenMeasures:
 
 
 def measure_tokens(
-    forward: HiddenForward,
+    forward: Forward,
     windows: Windows,
     batch_tokens: int,
     dense: DenseText | None = None,
@@ -96,7 +81,7 @@ def measure_tokens(
 
 
 def dense_text(
-    forward: HiddenForward, windows: Windows, batch_tokens: int, progress: Callable[[int], Any] | None = None
+    forward: Forward, windows: Windows, batch_tokens: int, progress: Callable[[int], Any] | None = None
 ) -> DenseText:
     """The dense model's side of a text, for `measure_tokens` of any number of compressed ones.
 
@@ -116,7 +101,7 @@ def dense_text(
 
 
 def _hidden_states(
-    forward: HiddenForward, windows: Windows, batch_tokens: int, progress: Callable[[int], Any] | None
+    forward: Forward, windows: Windows, batch_tokens: int, progress: Callable[[int], Any] | None
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Of each forward pass: which of the text's predicted tokens, what the head is given for them, and the tokens."""
     starts = [0, *accumulate(windows.counts)]
@@ -130,7 +115,7 @@ def _hidden_states(
 
 
 def _chunks(
-    forward: HiddenForward, hidden: Tensor, targets: Tensor, places: Sequence[int]
+    forward: Forward, hidden: Tensor, targets: Tensor, places: Sequence[int]
 ) -> Iterator[tuple[Tensor, Tensor, Sequence[int]]]:
     """Logits in chunks, with the tokens that they predict and these tokens' places."""
     seen = 0

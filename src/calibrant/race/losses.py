@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from calibrant.errors import InputError
 from calibrant.race.evidence import Evidence, evidence_of
 from calibrant.race.set_variances import Array
+from calibrant.settings.race_settings import MEASURE
 
 Scale = tuple[Callable[[float], float], Callable[[float], float]]  # of a mean, and its derivative
 LINEAR: Scale = (lambda mean: mean, lambda mean: 1.0)  # a mean of nats is the logarithm of a perplexity
@@ -35,12 +36,12 @@ class Purpose:
 
     Attributes:
         evaluation: its name.
-        measure: `perplexity`, `kl`, `agreement`, or a task's metric.
+        measure: `kl`, `perplexity`, `agreement`, or a task's metric (`RaceSettings.measure`).
         weight: of it among the purposes.
     """
 
     evaluation: str
-    measure: str
+    measure: str = MEASURE
     weight: float = 1.0
 
     @property

@@ -60,7 +60,7 @@ def _prior(squares: Array, own: Counts) -> tuple[float, float]:
 def _inverse_trigamma(value: float) -> float:
     """The x whose trigamma is a value above zero, by Newton's method on the reciprocal, nearly a line (Smyth 2004)."""
     if value > 1e7:
-        return value**-0.5
+        return 1 / math.sqrt(value)
     x = 0.5 + 1 / value
     for _ in range(STEPS):
         trigamma = float(special.polygamma(1, x))

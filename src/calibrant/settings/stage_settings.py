@@ -96,7 +96,7 @@ class EvaluateSettings(TaskSettings, BosSettings, ComputeSettings):
         choices=("corpus", "apart", "document"),
     )
     measures: bool = setting(
-        False, "also sums and counts by document and item, in OUTPUT.measures.parquet; --dense does that too"
+        False, "also sums and counts by document and item, in OUTPUT.measures.parquet (always beside dense outputs)"
     )
     length: int | None = setting(
         None,

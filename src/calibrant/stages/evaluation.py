@@ -14,6 +14,14 @@ from calibrant.settings.stage_settings import EvaluateSettings
 from calibrant.stages.compute import prepared
 from calibrant.stages.stage import Input, Output, Stage, admit
 
+OUTPUTS = Output(
+    "outputs",
+    "file of the dense model's outputs to write (.safetensors), for --dense",
+    required=False,
+    command="evaluate",
+    suffix=".safetensors",
+    rule="dense outputs are safetensors; the name must end in .safetensors",
+)
 FILES = (
     Input("model", "hub id or local directory"),
     Input("masks", "mask file of that model; without it the dense model is evaluated", required=False, kind="--masks"),
@@ -43,14 +51,7 @@ FILES = (
         command="evaluate",
         beside=(".provenance.json", ".measures.parquet"),
     ),
-    Output(
-        "outputs",
-        "file of the dense model's outputs to write (.safetensors), for --dense",
-        required=False,
-        command="evaluate",
-        suffix=".safetensors",
-        rule="dense outputs are safetensors; the name must end in .safetensors",
-    ),
+    OUTPUTS,
     Input(
         "batch",
         'JSON file [{"masks": FILE or null, "output": FILE}, ...]: variants of one model in one process, instead of '
@@ -107,7 +108,7 @@ def evaluate(
         raise InputError(f"--outputs {outputs}: are the dense model's; evaluate it, without --masks")
     read = [model, data, batch, dense, *(file for file, _ in variants), *(file for _, file in named)]
     each = [place for _, path in variants for place in VARIANT.places(path)]
-    each += [place for file in FILES if file.name == "outputs" and outputs for place in file.places(outputs)]
+    each += OUTPUTS.places(outputs) if outputs is not None else []
     check_places(each, [Path(path) for path in read if path is not None])
     if data is not None:
         # Local rows mean no network: neither datasets nor the hub client may try it.

@@ -76,7 +76,8 @@ def _divergence(logits: Tensor, own: Tensor, dense_logits: Tensor, dense: Tensor
     weights = logs.exp()
     # Of log p and log q, not of the logits: those may have any offset, which costs digits.
     logs.sub_(logits).add_(own[:, None])
-    return torch.linalg.vecdot(weights, logs).clamp_min_(0)
+    found: Tensor = torch.linalg.vecdot(weights, logs)
+    return found.clamp_min_(0)
 
 
 def joined(parts: list[OwnSide]) -> OwnSide:

@@ -1,7 +1,7 @@
 """Log-likelihoods of continuations under a causal language model, each shared token computed once."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any, Protocol
 
 import torch
@@ -29,12 +29,20 @@ class Forward(Protocol):
         """Keys and values of a prefix."""
         ...
 
-    def batches(self, trees: Sequence[TokenTree], tokens: int) -> Iterator[list[int]]:
-        """Indices of trees that go together."""
+    def batches(self, trees: Sequence[Sized], tokens: int) -> Iterator[list[int]]:
+        """Indices of trees, or of rows of tokens, that go together."""
         ...
 
     def logits(self, trees: Sequence[TokenTree], nodes: Sequence[Sequence[int]], prefix: Any) -> Iterator[Tensor]:
         """Logits at nodes, in chunks."""
+        ...
+
+    def hidden(self, rows: Sequence[Sequence[int]], kept: Sequence[int]) -> Tensor:
+        """What the output head is given [positions, width] at the last `kept` positions of each row of tokens."""
+        ...
+
+    def of_hidden(self, hidden: Tensor) -> Iterator[Tensor]:
+        """Logits [rows, vocabulary] of it, in chunks."""
         ...
 
 
