@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import transformers
 import yaml
 
+import calibrant as cal
 from calibrant.artefacts.digest import sha256_file
 from calibrant.cli.main import main
 
@@ -74,6 +78,28 @@ def test_a_batch_gives_the_files_of_single_runs(
         for suffix in (".json", ".provenance.json"):
             together = (tmp_path / "batch" / f"{i}{suffix}").read_bytes()
             assert together == output.with_suffix(suffix).read_bytes()
+
+
+def test_a_batch_puts_back_the_weights_of_experts(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """They are parts of a parameter that has another name than their masks."""
+    folder = tmp_path / "experts"
+    shutil.copytree(tiny_model_dir, folder, ignore=shutil.ignore_patterns("model.safetensors"))
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = transformers.MixtralConfig(
+        vocab_size=400, num_key_value_heads=2, num_local_experts=3, max_position_embeddings=128, **sizes
+    )
+    torch.manual_seed(0)
+    transformers.MixtralForCausalLM(config).save_pretrained(folder)
+    masks = tmp_path / "masks.safetensors"
+    cal.prune(folder, None, masks, cal.PruneSettings(method="magnitude", sparsity="0.8"), progress=False)
+    text = tmp_path / "tale.txt"
+    text.write_text("the old house by the river " * 40)
+    files = {"first": None, "half": masks, "last": None}
+    batch = [{"masks": file and str(file), "output": str(tmp_path / f"{name}.json")} for name, file in files.items()]
+    (tmp_path / "batch.json").write_text(json.dumps(batch))
+    assert evaluate("--model", folder, "--text", text, "--length", 40, "--batch", tmp_path / "batch.json") == 0
+    first, half, last = (load(tmp_path / f"{name}.json")[0]["value"] for name in files)
+    assert first == last != half
 
 
 def test_agrees_with_lm_evals_command_line_on_an_applied_checkpoint(

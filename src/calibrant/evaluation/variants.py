@@ -31,7 +31,7 @@ from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 from calibrant.models.compute.devices import on_gpu
 from calibrant.models.compute.number_formats import dtype_name
 from calibrant.pruning.masks.mask_file import read_masks
-from calibrant.pruning.masks.masked_model import apply_masks, check_model
+from calibrant.pruning.masks.masked_model import apply_to_weights, check_model, find_weights
 from calibrant.settings.batches import evaluation_tokens_at_once
 from calibrant.settings.stage_settings import EvaluateSettings
 
@@ -214,16 +214,15 @@ def _masked(model: nn.Module, masks: str | Path | None, *, restore: bool) -> Ite
     if masks is None:
         yield
         return
-    parameters = dict(model.named_parameters())
-    names = [f"{name}.weight" for name in read_masks(masks).masks] if restore else []
-    saved = {name: parameters[name].detach().clone() for name in names if name in parameters}
-    apply_masks(model, masks)
+    file = read_masks(masks)
+    weights = find_weights(model, file)  # also an expert's, which is part of a parameter
+    saved = {name: weight.clone() for name, weight in weights.items()} if restore else {}
+    apply_to_weights(weights, file)
     try:
         yield
     finally:
-        with torch.no_grad():
-            for name, weight in saved.items():
-                parameters[name].copy_(weight)
+        for name, weight in saved.items():
+            weights[name].copy_(weight)
 
 
 def _check(settings: EvaluateSettings, texts: Sequence[tuple[str | None, Path]]) -> None:
