@@ -1,3 +1,4 @@
+import gzip
 import json
 import math
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from support import make_text
 
 import calibrant as cal
+from calibrant.artefacts.digest import sha256_file
 from calibrant.errors import InputError
 from calibrant.evaluation.evaluated_text import Windows, owned_windows, read_documents_apart, read_text
 from calibrant.evaluation.likelihood.padded_forward import PaddedForward
@@ -203,6 +205,37 @@ def test_the_dense_side_is_made_once_and_read_by_others(
     assert found["agreement"] == 1
 
 
+@pytest.mark.parametrize("order", [("dense", "half", "again"), ("half", "dense", "again")])
+def test_in_a_batch_all_others_are_measured_beside_the_dense_variant_wherever_it_stands(
+    long_model_dir: Path, rows_dir: Path, text_file: Path, tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    masks, outputs = tmp_path / "masks.safetensors", tmp_path / "dense.safetensors"
+    cal.prune(long_model_dir, None, masks, cal.PruneSettings(method="magnitude", sparsity="0.8"), progress=False)
+    batch = tmp_path / "batch.json"
+    entries = [
+        {"masks": str(masks) if name == "half" else None, "output": str(tmp_path / f"{name}.json")} for name in order
+    ]
+    batch.write_text(json.dumps(entries))
+    settings = cal.EvaluateSettings(length=32, device="cpu", tasks=("piqa",))
+    common: dict[str, Any] = {"texts": [text_file], "data": rows_dir}
+    found = cal.evaluate(long_model_dir, None, settings, batch=batch, outputs=outputs, **common)
+    for name, rows in zip(order, found, strict=True):
+        assert rows == json.loads((tmp_path / f"{name}.json").read_text())
+        metrics = ["acc", "acc_norm", "flips", "flips_norm", "perplexity", "kl", "agreement"]
+        first = name == "dense"
+        assert [r["metric"] for r in rows] == [
+            m for m in metrics if not first or m not in (*metrics[2:4], *metrics[5:])
+        ]
+    again = {row["metric"]: row["value"] for row in found[order.index("again")]}
+    assert (again["kl"], again["flips"], again["agreement"]) == (pytest.approx(0, abs=1e-6), 0, 1)
+    single = tmp_path / "single.json"
+    own = cal.evaluate(long_model_dir, single, settings, masks=masks, dense=outputs, **common)[0]
+    assert own == found[order.index("half")]
+    for file in ("single.provenance.json", "half.provenance.json"):
+        assert json.loads((tmp_path / file).read_text())["dense_sha256"] == sha256_file(outputs)
+    assert "dense_sha256" not in json.loads((tmp_path / "dense.provenance.json").read_text())
+
+
 def test_only_so_many_tokens_of_each_document(tiny_model_dir: Path, text_file: Path, tmp_path: Path) -> None:
     run(tiny_model_dir, text_file, tmp_path / "a.json", text_average="apart", document_tokens=20, measures=True)
     table = read_measures(tmp_path / "a.measures.parquet")[0]
@@ -232,6 +265,8 @@ def test_bad_dense_outputs_are_refused_by_name(
         run(tiny_model_dir, text_file, tmp_path / "a.json", dense=outputs, dtype="bfloat16")
     with pytest.raises(InputError, match="the dense model's; evaluate it, without --masks"):
         run(tiny_model_dir, text_file, tmp_path / "a.json", masks=mask_file, outputs=tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match=r"dense\.safetensors has the dense model's outputs; give one of the two"):
+        run(tiny_model_dir, text_file, tmp_path / "a.json", dense=outputs, outputs=tmp_path / "x.safetensors")
     with pytest.raises(InputError, match="joined documents are not cut"):
         run(tiny_model_dir, text_file, tmp_path / "a.json", document_tokens=20)
     with pytest.raises(InputError, match="dense"):
@@ -253,5 +288,14 @@ def test_flips_of_tasks_are_kept_by_item(long_model_dir: Path, rows_dir: Path, t
         (accuracy,) = [row["value"] for row in rows if (row["task"], row["metric"]) == (task, "acc")]
         right = [row["sum"] for row in table.to_pylist() if (row["evaluation"], row["measure"]) == (task, "acc")]
         assert accuracy == pytest.approx(sum(right) / items)
-    with pytest.raises(InputError, match="has no answers to winogrande"):
-        run(long_model_dir, text_file, tmp_path / "x.json", dense=outputs, tasks=("winogrande",), data=rows_dir)
+    beside: dict[str, Any] = {"dense": outputs, "data": rows_dir}
+    with pytest.raises(InputError, match="has no answers to winogrande; it has arc_easy, piqa; evaluate the dense"):
+        run(long_model_dir, text_file, tmp_path / "x.json", tasks=("winogrande",), **beside)
+    with pytest.raises(InputError, match="has answers to 12 items of piqa, and 5 are asked; give the same rows and"):
+        run(long_model_dir, text_file, tmp_path / "x.json", tasks=("piqa",), limit=5, **beside)
+    turned = tmp_path / "rows"
+    turned.mkdir()
+    lines = (rows_dir / "piqa_validation.jsonl").read_text().splitlines(keepends=True)
+    (turned / "piqa_validation.jsonl.gz").write_bytes(gzip.compress("".join(reversed(lines)).encode()))
+    with pytest.raises(InputError, match=r"dense\.safetensors: flips: task piqa: its items were asked otherwise"):
+        run(long_model_dir, text_file, tmp_path / "x.json", tasks=("piqa",), **(beside | {"data": turned}))

@@ -26,9 +26,7 @@ def answer_measures(
         if dense is not None and each.answers is not None:
             key = (each.task, each.metric)
             if key not in dense:
-                raise InputError(
-                    f"--dense: has no answers to {each.task} ({each.metric}); evaluate the dense model on it"
-                )
+                raise InputError(f"has no answers to {each.task} ({each.metric}); evaluate the dense model on it")
             name = FLIPS + each.metric.removeprefix("acc")
             measures.append(UnitMeasures(each.task, "task", each.items, name, flips(dense[key], each), ones))
     return measures

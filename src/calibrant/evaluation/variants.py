@@ -79,14 +79,17 @@ def evaluate_many(
         texts: files whose perplexity to take, as (name or None, path).
         data: folder of local rows; None takes rows from the hub.
         dense: outputs of the dense model, to measure beside.
-        outputs: where to write those of the dense variant.
+        outputs: where to write those of the dense variant, which is the first then; the others are measured beside it.
 
     Yields:
         One `Evaluation` for each entry of `masks`, as soon as it is done.
 
     Raises:
         InputError: nothing to evaluate, an unusable input, or masks of another model.
+        ValueError: outputs are to be written, and the first variant is not the dense one or `dense` is given, too.
     """
+    if outputs is not None and (masks[0] is not None or dense is not None):
+        raise ValueError("outputs are written of a dense variant that is the first, and beside no other")
     _check(settings, texts)
     checkpoint = as_checkpoint(model)
     checkpoint.check_weights()
@@ -143,59 +146,91 @@ def evaluate_many(
             MeasuredText(text, length or DEFAULT_LENGTH, first, settings.text_average, batch_tokens)
             for text in read_texts
         ]
-        beside = _Beside(apart, checkpoint, record, dense, outputs)
+        beside = _Beside(apart, checkpoint, record, outputs)
+        if dense is not None:
+            beside.read(dense, {name: found.items for name, found in right.items() if found is not None})
     for index, file in enumerate(masks):
         with _masked(network, file, restore=index + 1 < len(masks)):
             answers: list[ItemAnswers] | None = [] if measured else None
             found = task_rows(lm, tasks, settings.limit, right, answers) if tasks.tasks else []
             units: list[UnitMeasures] = []
+            about = {**record, "masks_sha256": None if file is None else sha256_file(file)}
             if answers is None:
                 found += [
                     text_row(scorer, t, length or DEFAULT_LENGTH, first, settings.text_average) for t in read_texts
                 ]
             else:
-                units = beside.measure(scorer, found, answers, dense=file is None)
-        yield Evaluation(found, {**record, "masks_sha256": None if file is None else sha256_file(file)}, units)
+                about |= {} if beside.sha256 is None else {"dense_sha256": beside.sha256}
+                units = beside.measure(scorer, found, answers)
+        yield Evaluation(found, about, units)
 
 
 class _Beside:
-    """What variants are measured beside: the dense model's outputs, read from a file or made for one."""
+    """What variants are measured beside: the dense model's outputs, read from a file, or made of the first variant.
+
+    Attributes:
+        sha256: of the file of these outputs, once they are known.
+    """
 
     def __init__(
-        self,
-        texts: Sequence[MeasuredText],
-        checkpoint: Checkpoint,
-        record: Mapping[str, Any],
-        dense: Path | None,
-        outputs: Path | None,
+        self, texts: Sequence[MeasuredText], checkpoint: Checkpoint, record: Mapping[str, Any], outputs: Path | None
     ) -> None:
         rows = {name: digest for name, digest in record["inputs"].items() if name.startswith("data/")}
         dtype = record["settings"]["dtype"]
-        self.texts, self.path = texts, outputs
         self.record = {"model": checkpoint.id, "model_sha256": checkpoint.sha256, "dtype": dtype, "inputs": rows}
-        self.known = None if dense is None else read_dense_outputs(dense, checkpoint.sha256, dtype)
-        if self.known is not None:
-            self.known.check_rows(rows)
-            for text in texts:
-                text.dense = self.known.text(text.name, text.windows)
+        self.fewshot = record["settings"]["num_fewshot"]
+        self.texts, self.outputs = texts, outputs
+        self.known: DenseOutputs | None = None
+        self.sha256: str | None = None
 
-    def measure(
-        self, scorer: Scorer, rows: list[ResultRow], answers: Sequence[ItemAnswers], *, dense: bool
-    ) -> list[UnitMeasures]:
-        """The measures of a variant; adds its result rows, and writes the outputs of the dense one where wanted."""
-        units = answer_measures(answers, None if self.known is None else self.known.answers)
+    def read(self, path: Path, items: Mapping[str, int]) -> None:
+        """Read the dense model's outputs; `items` are asked of each task where the model chooses.
+
+        Raises:
+            InputError: an unusable file, or outputs of another model or on other texts and tasks.
+        """
+        names = [text.name for text in self.texts]
+        self.known = read_dense_outputs(path, self.record["model_sha256"], self.record["dtype"], names)
+        self.known.check_rows(self.record["inputs"])
+        self.known.check_tasks(items, self.fewshot)
+        for text in self.texts:
+            text.dense = self.known.text(text.name, text.windows)
+        self.sha256 = sha256_file(path)
+
+    def measure(self, scorer: Scorer, rows: list[ResultRow], answers: Sequence[ItemAnswers]) -> list[UnitMeasures]:
+        """The measures of a variant; adds its result rows. The dense one's outputs are written where they are wanted.
+
+        Raises:
+            InputError: the dense model was asked otherwise.
+        """
+        write = self.outputs is not None and self.known is None
+        try:
+            units = answer_measures(answers, None if self.known is None else self.known.answers)
+        except InputError as error:
+            assert self.known is not None  # only answers to compare with are refused
+            raise InputError(f"--dense {self.known.path}: {error}") from error
         rows += flip_rows(units, rows)
         for text in self.texts:
-            found = text.see_dense(scorer) if dense and self.path is not None else text.measure(scorer)
+            found = text.see_dense(scorer) if write else text.measure(scorer)
             rows += found[0]
             units += found[1]
-        if dense and self.path is not None:
-            made = DenseOutputs(answers={(each.task, each.metric): each for each in answers})
-            for text in self.texts:
-                if text.dense is not None:
-                    made.texts[text.name], made.windows[text.name] = text.dense, windows_sha256(text.windows)
-            write_dense_outputs(self.path, made, self.record)
+        if write:
+            self._write(answers)
         return units
+
+    def _write(self, answers: Sequence[ItemAnswers]) -> None:
+        """Write the outputs of the dense variant, which the next ones are measured beside."""
+        assert self.outputs is not None
+        made = DenseOutputs(
+            answers={(each.task, each.metric): each for each in answers},
+            fewshot=self.fewshot,
+            path=str(self.outputs),
+        )
+        for text in self.texts:
+            if text.dense is not None:
+                made.texts[text.name], made.windows[text.name] = text.dense, windows_sha256(text.windows)
+        write_dense_outputs(self.outputs, made, self.record)
+        self.known, self.sha256 = made, sha256_file(self.outputs)
 
 
 def _read(

@@ -90,10 +90,11 @@ def evaluate(
         data: folder of task rows; without it they come from the hub.
         batch: JSON file with several pairs of masks and output, in place of those two.
         dense: outputs of the dense model on the same texts and tasks: results are measured beside them, too.
-        outputs: where to write those, when the dense model is among what is evaluated.
+        outputs: where to write those, when the dense model is among what is evaluated. It is evaluated first then, and
+            other variants of a batch are measured beside it.
 
     Returns:
-        The rows of results of each variant: task, metric, value, stderr, n.
+        The rows of results of each variant, in the order of the batch: task, metric, value, stderr, n.
 
     Raises:
         InputError: nothing to evaluate, an unusable input, or masks of another model.
@@ -106,6 +107,8 @@ def evaluate(
     named = [_text(str(item)) for item in texts]
     if outputs is not None and all(file is not None for file, _ in variants):
         raise InputError(f"--outputs {outputs}: are the dense model's; evaluate it, without --masks")
+    if outputs is not None and dense is not None:
+        raise InputError(f"--outputs {outputs}: --dense {dense} has the dense model's outputs; give one of the two")
     read = [model, data, batch, dense, *(file for file, _ in variants), *(file for _, file in named)]
     each = [place for _, path in variants for place in VARIANT.places(path)]
     each += OUTPUTS.places(outputs) if outputs is not None else []
@@ -119,26 +122,28 @@ def evaluate(
     from calibrant.evaluation.measure_table import SUFFIX, write_measures
     from calibrant.evaluation.variants import evaluate_many
 
-    found = []
+    found: dict[Path, list[dict[str, Any]]] = {}
     folder = Path(data) if data is not None else None
+    # What others are measured beside comes first.
+    ordered = variants if outputs is None else sorted(variants, key=lambda variant: variant[0] is not None)
     results = evaluate_many(
         model,
-        [file for file, _ in variants],
+        [file for file, _ in ordered],
         settings,
         texts=named,
         data=folder,
         dense=None if dense is None else Path(dense),
         outputs=None if outputs is None else Path(outputs),
     )
-    for (_, place), evaluation in zip(variants, results, strict=True):
+    for (_, place), evaluation in zip(ordered, results, strict=True):
         if evaluation.measures:
             write_measures(place.with_suffix(SUFFIX), evaluation.measures, {"stage": "evaluate", **evaluation.record})
         write_described(place, evaluation.rows, {"stage": "evaluate", **evaluation.record})
-        found.append(evaluation.rows)
+        found[place] = evaluation.rows
         of = f"{place.name}: " if batch is not None else ""  # which variant
         for row in evaluation.rows:
             print(one_line(f"{of}{row['task']}: {row['metric']} {row['value']:.4g} (n {row['n']})"), file=sys.stderr)
-    return found
+    return [found[place] for _, place in variants]
 
 
 def _text(item: str) -> tuple[str | None, Path]:

@@ -14,6 +14,7 @@ import numpy as np
 from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 
+from calibrant.artefacts.digest import sha256_json
 from calibrant.errors import InputError
 from calibrant.evaluation.tasks.constant_answer import POSITIONAL
 from calibrant.evaluation.tasks.lm_eval_tasks import TaskSet, undisturbed
@@ -42,6 +43,7 @@ class ItemAnswers:
             task has rules of its own. Their sum by their number is the value that lm-eval gives the task.
         answers: position of the chosen choice among the item's choices, from 0; None where the metric is no choice
             among positions.
+        asked: digest of what the model was given of each item: prompts with their examples, and choices.
     """
 
     task: str
@@ -49,6 +51,7 @@ class ItemAnswers:
     items: list[str]
     right: list[float]
     answers: list[int] | None
+    asked: str = ""
 
 
 def item_answers(tasks: TaskSet, samples: Mapping[str, Sequence[Sample]]) -> list[ItemAnswers]:
@@ -70,12 +73,14 @@ def flips(dense: ItemAnswers, own: ItemAnswers) -> list[int]:
         own: answers of another one to the same items, under the same metric.
 
     Raises:
-        InputError: tasks, metrics or items differ, or the metric is no choice among positions.
+        InputError: tasks, metrics, items or prompts differ, or the metric is no choice among positions.
     """
     if (dense.task, dense.metric) != (own.task, own.metric):
         raise InputError(f"flips: {dense.task} {dense.metric} cannot be compared with {own.task} {own.metric}")
     if dense.items != own.items:
         raise InputError(f"flips: task {own.task}: {_difference(dense.items, own.items)}")
+    if dense.asked != own.asked:
+        raise InputError(f"flips: task {own.task}: its items were asked otherwise; give the same rows and --fewshot")
     if dense.answers is None or own.answers is None:
         raise InputError(f"flips: task {own.task}: {own.metric} is no choice among an item's choices")
     return [int(one != other) for one, other in zip(dense.answers, own.answers, strict=True)]
@@ -98,6 +103,7 @@ def _of_task(name: str, task: Any, samples: Sequence[Sample]) -> list[ItemAnswer
                 items=[f"{name} {sample['doc_id']}" for sample in own],
                 right=[float(sample[metric]) for sample in own],
                 answers=None if rule is None else [_answer(rule, task, sample) for sample in own],
+                asked=sha256_json([sample["arguments"] for sample in own]),
             )
         )
     return found
