@@ -299,3 +299,22 @@ def test_flips_of_tasks_are_kept_by_item(long_model_dir: Path, rows_dir: Path, t
     (turned / "piqa_validation.jsonl.gz").write_bytes(gzip.compress("".join(reversed(lines)).encode()))
     with pytest.raises(InputError, match=r"dense\.safetensors: flips: task piqa: its items were asked otherwise"):
         run(long_model_dir, text_file, tmp_path / "x.json", tasks=("piqa",), **(beside | {"data": turned}))
+
+
+def test_flips_of_a_group_are_over_all_items_asked_with_as_many_examples(
+    long_model_dir: Path, rows_dir: Path, text_file: Path, tmp_path: Path
+) -> None:
+    masks, outputs = tmp_path / "masks.safetensors", tmp_path / "dense.safetensors"
+    cal.prune(long_model_dir, None, masks, cal.PruneSettings(method="magnitude", sparsity="0.8"), progress=False)
+    tasks: dict[str, Any] = {"tasks": ("mmlu_humanities",), "data": rows_dir}
+    run(long_model_dir, text_file, tmp_path / "dense.json", outputs=outputs, fewshot={"mmlu_humanities": 1}, **tasks)
+    with pytest.raises(
+        InputError, match="was answered with 1 examples in the prompt, and has 5 now; give the same --f"
+    ):
+        run(long_model_dir, text_file, tmp_path / "x.json", dense=outputs, **tasks)
+    tasks["fewshot"] = {"mmlu_humanities": 1}
+    rows = run(long_model_dir, text_file, tmp_path / "own.json", masks=masks, dense=outputs, **tasks)
+    whole, *members = [row for row in rows if row["metric"] == "flips"]
+    assert (whole["task"], whole["n"], whole["num_fewshot"]) == ("mmlu_humanities", 26, 1)
+    assert len(members) == 13
+    assert whole["value"] == pytest.approx(sum(row["value"] * row["n"] for row in members) / 26)

@@ -1,7 +1,7 @@
 """Measures of tasks by item: whether it was answered rightly, and whether the answer is not the dense model's."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from calibrant.errors import InputError
@@ -32,16 +32,33 @@ def answer_measures(
     return measures
 
 
-def flip_rows(measures: Sequence[UnitMeasures], rows: Sequence[ResultRow]) -> list[ResultRow]:
-    """Result rows of the flips among measures: the share of items, described as the task's accuracy is."""
+def flip_rows(
+    measures: Sequence[UnitMeasures], rows: Sequence[ResultRow], groups: Mapping[str, Collection[str]]
+) -> list[ResultRow]:
+    """Result rows of the flips among measures: the share of items, described as the task's accuracy is.
+
+    Args:
+        measures: of tasks (`answer_measures`).
+        rows: the results of these tasks, and of groups of them.
+        groups: the tasks of each group. It has a share of its own, over all their items, where each of them has one.
+    """
+    flipped = {(each.evaluation, each.measure): each.sums for each in measures if each.measure.startswith(FLIPS)}
+    names = list(dict.fromkeys(measure for _, measure in flipped))
+    shares: list[tuple[str, str, Sequence[float]]] = [
+        (group, name, [value for member in members for value in flipped[member, name]])
+        for group, members in groups.items()
+        for name in names
+        if all((member, name) in flipped for member in members)
+    ]
+    shares += [(task, name, sums) for (task, name), sums in flipped.items()]
     found = []
-    for each in measures:
-        if each.measure.startswith(FLIPS):
-            number = len(each.sums)
-            share = sum(each.sums) / number
-            about = next(row for row in rows if row["task"] == each.evaluation)
-            error = math.sqrt(share * (1 - share) / (number - 1)) if number > 1 else None
-            kept = {key: about[key] for key in ("num_fewshot", "task_version", "split")}
-            row = {"task": each.evaluation, "metric": each.measure, "value": share, "stderr": error, "n": number}
-            found.append(row | kept)
+    for task, name, sums in shares:
+        about = next((row for row in rows if row["task"] == task), None)
+        if about is None:
+            continue  # a group without an accuracy of its own
+        number = len(sums)
+        share = sum(sums) / number
+        error = math.sqrt(share * (1 - share) / (number - 1)) if number > 1 else None
+        kept = {key: about[key] for key in ("num_fewshot", "task_version", "split")}
+        found.append({"task": task, "metric": name, "value": share, "stderr": error, "n": number} | kept)
     return found

@@ -146,7 +146,7 @@ def evaluate_many(
             MeasuredText(text, length or DEFAULT_LENGTH, first, settings.text_average, batch_tokens)
             for text in read_texts
         ]
-        beside = _Beside(apart, checkpoint, record, outputs)
+        beside = _Beside(apart, checkpoint, record, tasks, outputs)
         if dense is not None:
             beside.read(dense, {name: found.items for name, found in right.items() if found is not None})
     for index, file in enumerate(masks):
@@ -173,12 +173,20 @@ class _Beside:
     """
 
     def __init__(
-        self, texts: Sequence[MeasuredText], checkpoint: Checkpoint, record: Mapping[str, Any], outputs: Path | None
+        self,
+        texts: Sequence[MeasuredText],
+        checkpoint: Checkpoint,
+        record: Mapping[str, Any],
+        tasks: TaskSet,
+        outputs: Path | None,
     ) -> None:
         rows = {name: digest for name, digest in record["inputs"].items() if name.startswith("data/")}
         dtype = record["settings"]["dtype"]
         self.record = {"model": checkpoint.id, "model_sha256": checkpoint.sha256, "dtype": dtype, "inputs": rows}
-        self.fewshot = record["settings"]["num_fewshot"]
+        self.fewshot = tasks.fewshot
+        self.groups = {
+            name: [task.config.task for task in group.get_all_tasks()] for name, group in tasks.groups.items()
+        }
         self.texts, self.outputs = texts, outputs
         self.known: DenseOutputs | None = None
         self.sha256: str | None = None
@@ -209,7 +217,7 @@ class _Beside:
         except InputError as error:
             assert self.known is not None  # only answers to compare with are refused
             raise InputError(f"--dense {self.known.path}: {error}") from error
-        rows += flip_rows(units, rows)
+        rows += flip_rows(units, rows, self.groups)
         for text in self.texts:
             found = text.see_dense(scorer) if write else text.measure(scorer)
             rows += found[0]
