@@ -158,6 +158,10 @@ def test_agrees_with_lm_evals_command_line_on_an_applied_checkpoint(
         (["--output", "{tmp}/o.json", "--text", "{tmp}/t.txt", "--length", "4096"], "takes at most 2048 tokens"),
         (["--output", "{tmp}/o.json", "--text", "{tmp}/t.txt", "--length", "1"], "--length 1: must be at least 2"),
         (["--output", "{tmp}/o.json", "--text", "{tmp}/t.txt,{tmp}/t.txt"], "two results would be called t"),
+        (
+            ["--output", "{tmp}/o.json", "--text", "mmlu_philosophy={tmp}/t.txt", "--tasks", "mmlu_humanities"],
+            "would be called mmlu_philosophy",
+        ),
         (["--output", "{tmp}/o.json", "--batch", "{tmp}/b.json"], "--batch takes the place"),
         (["--batch", "{tmp}/b.json", "--tasks", "piqa"], "entry 0 must have just the keys masks and output"),
     ],

@@ -2,7 +2,7 @@
 
 import contextlib
 import importlib.metadata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,7 @@ def evaluate_many(
             opened.check(weights=file != masks[0])
     rows = RowFolder(data) if data is not None else None
     tasks = load_tasks(settings.tasks, rows, settings.fewshot) if settings.tasks else TaskSet({}, {}, {})
+    _check_names(texts, {*tasks.tasks, *tasks.groups})  # members of groups, too
     tokenizer = load_tokenizer(checkpoint)
     first = first_token(tokenizer, settings.bos, checkpoint.vocabulary)
     measured = settings.measures or dense is not None or outputs is not None
@@ -271,9 +272,13 @@ def _masked(model: nn.Module, masks: str | Path | None, *, restore: bool) -> Ite
 def _check(settings: EvaluateSettings, texts: Sequence[tuple[str | None, Path]]) -> None:
     if not settings.tasks and not texts:
         raise InputError("nothing to evaluate: give --tasks, --text or both")
+    _check_names(texts, settings.tasks)
+
+
+def _check_names(texts: Sequence[tuple[str | None, Path]], tasks: Collection[str]) -> None:
     names = [name or text_name(path) for name, path in texts]
     for name in names:
-        if names.count(name) > 1 or name in settings.tasks:
+        if names.count(name) > 1 or name in tasks:
             raise InputError(f"--text: two results would be called {name}; name one, as in --text other={name}.txt")
 
 
