@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from artefact_files import write_mask_file
 from support import make_text
 
 import calibrant as cal
@@ -18,6 +19,7 @@ from calibrant.evaluation.likelihood.token_measures import divergence, own_side
 from calibrant.evaluation.likelihood.tree_scorer import Forward, Scorer
 from calibrant.evaluation.measure_table import read_measures
 from calibrant.evaluation.text_measures import dense_text, measure_tokens, text_measures
+from calibrant.models.checkpoint.checkpoint_files import fingerprint
 from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 from calibrant.models.structure import logit_chunks
 
@@ -271,6 +273,18 @@ def test_bad_dense_outputs_are_refused_by_name(
         run(tiny_model_dir, text_file, tmp_path / "a.json", document_tokens=20)
     with pytest.raises(InputError, match="dense"):
         run(tiny_model_dir, text_file, tmp_path / "a.json", dense=mask_file)
+
+
+def test_masks_of_the_output_head_have_no_dense_side(tiny_model_dir: Path, text_file: Path, tmp_path: Path) -> None:
+    outputs = tmp_path / "dense.safetensors"
+    run(tiny_model_dir, text_file, tmp_path / "dense.json", outputs=outputs)
+    model = load_model(tiny_model_dir, device="cpu")
+    masks = {"lm_head": torch.rand(model.lm_head.weight.shape) < 0.5}
+    about = {"model": "tiny", "model_sha256": fingerprint(tiny_model_dir)}
+    file = write_mask_file(tmp_path / "head.safetensors", masks, **about)
+    with pytest.raises(InputError, match=r"change the output head \(lm_head\)"):
+        run(tiny_model_dir, text_file, tmp_path / "own.json", masks=file, dense=outputs)
+    assert run(tiny_model_dir, text_file, tmp_path / "own.json", masks=file, measures=True)
 
 
 def test_flips_of_tasks_are_kept_by_item(long_model_dir: Path, rows_dir: Path, text_file: Path, tmp_path: Path) -> None:

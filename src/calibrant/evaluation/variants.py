@@ -148,6 +148,8 @@ def evaluate_many(
             for text in read_texts
         ]
         beside = _Beside(apart, checkpoint, record, tasks, outputs)
+        for file in masks if dense is not None or outputs is not None else ():
+            _check_head(scorer, file)
         if dense is not None:
             beside.read(dense, {name: found.items for name, found in right.items() if found is not None})
     for index, file in enumerate(masks):
@@ -267,6 +269,17 @@ def _masked(model: nn.Module, masks: str | Path | None, *, restore: bool) -> Ite
     finally:
         for name, weight in saved.items():
             weights[name].copy_(weight)
+
+
+def _check_head(scorer: Scorer, masks: str | Path | None) -> None:
+    """Refuse masks of the output head, by hand: logits of the dense model are made with it, too."""
+    head = next(scorer.head.parameters()).data_ptr()
+    for name, weight in find_weights(scorer.model, read_masks(masks)).items() if masks is not None else ():
+        if weight.data_ptr() == head:
+            raise InputError(
+                f"masks {masks}: change the output head ({name}), which the dense model's logits are made with; "
+                "evaluate these without --dense and --outputs"
+            )
 
 
 def _check(settings: EvaluateSettings, texts: Sequence[tuple[str | None, Path]]) -> None:
