@@ -9,7 +9,7 @@ import numpy.typing as npt
 from calibrant.race.bound import best_values
 from calibrant.race.evidence import Evidence
 
-REFERENCE_SHARE = 3  # the reference has at least one set for so many of the leader's
+LEADER_SHARE = 3  # a contender, and the reference, has at least one set for so many of the leader's
 
 
 def next_sets(
@@ -42,10 +42,15 @@ def next_sets(
     drawn = np.maximum(evidence.variances - evidence.noise, 0.0)
     value = _value(evidence, contenders, level)
     sets = evidence.sets.copy()
+    kept = contenders.copy()
+    if reference is not None:
+        kept[reference] = True
     for _ in range(number):
         left = contenders & (sets < room)
-        if reference is not None and sets[reference] < min(int(room[reference]), sets[leader] / REFERENCE_SHARE):
-            sets[reference] += 1
+        behind = kept & (sets < np.minimum(room, sets[leader] / LEADER_SHARE))
+        if behind.any():
+            places = np.flatnonzero(behind)
+            sets[places[np.argmin(sets[places])]] += 1
             continue
         if not left.any():
             break
