@@ -1,5 +1,6 @@
 """Whole races in worlds of known truth: what they say holds, sets go where they matter, and nothing is remembered."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -182,3 +183,30 @@ def test_the_value_of_a_set_is_surer_with_more_documents() -> None:
 
 def test_benchmark_is_there() -> None:
     assert (Path(ROOT) / "benchmarks/simulated_races.py").exists()
+
+
+def test_a_loss_that_is_no_number_is_never_the_best() -> None:
+    with pytest.raises(ValueError, match="not a finite number"):
+        bound(
+            Evidence(
+                np.array([0, 0.1, np.nan]), np.full(3, 4), np.full(3, 0.1), 9, np.zeros((3, 30)), np.zeros(3), 30.0
+            ),
+            0.05,
+        )
+
+
+@pytest.mark.parametrize(("candidates", "budgets"), [(2, [400]), (2, [24, 48, 96, 200]), (12, [24, 1000])])
+def test_looks_at_tiny_levels_say_something(candidates: int, budgets: list[int]) -> None:
+    losses, names = world([0.001 * i for i in range(candidates)], sets=600)
+    found = course(losses, names, budgets, margin=0)
+    assert found.ended
+    bounds = [each.standing.bound for each in found.looks]
+    assert np.isfinite(bounds).all()
+    assert sum(found.looks[-1].sets) == budgets[-1] or bounds[-1] == 0
+
+
+def test_what_a_look_said_of_a_candidate_holds_at_later_looks() -> None:
+    losses, names = world([0.0, 0.004, 0.02], spread=0.03, seed=4)
+    found = course(losses, names, [60], margin=0).looks
+    for earlier, later in itertools.pairwise(found):
+        assert (later.found.worst <= earlier.found.worst + 1e-15).all()

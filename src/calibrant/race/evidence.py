@@ -101,6 +101,6 @@ def evidence_of(scores: list[Array], pulls: list[Array], documents: float) -> Ev
 
 
 def noises(squares: Array, sets: Counts) -> Array:
-    """`Evidence.noise` from the sums of squares of pulls about their candidate's mean [C]; the common one of one set."""
+    """`Evidence.noise` from sums of squares of pulls about their candidate's mean [C]; of one set the common one."""
     common = float(squares.sum()) / max(1, int((sets - 1).sum()))
     return np.where(sets > 1, squares / np.maximum(sets - 1, 1), common)

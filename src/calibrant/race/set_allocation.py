@@ -22,9 +22,12 @@ def next_sets(
 ) -> npt.NDArray[np.int64]:
     """How many more sets each candidate gets, `number` in all or as many as there are [C].
 
-    One after the other goes to the leader or to the rival that could be better than it by most, as makes them surer.
-    So the bound shrinks soonest (the idea of LUCB, Kalyanakrishnan et al. 2012). The means are taken to stay as
-    they are, and the errors to shrink. A rival that can be no better gets none, but the reference keeps its share.
+    One after the other goes to the leader or to the rival that could be better than it by most, as makes them surer. So
+    the bound shrinks soonest (the idea of LUCB, Kalyanakrishnan et al. 2012). The means are taken to stay as they are,
+    and the errors to shrink. What is surely not the best gets none, but the reference does.
+
+    Every contender keeps a third of the leader's sets. Without that, a candidate with two unlucky sets would get no
+    third one and be judged by them at the end, more often than the bound allows.
 
     Args:
         evidence: what is known.

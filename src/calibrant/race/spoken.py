@@ -20,15 +20,13 @@ def sentences(standing: Standing, reference: str | None = None, forecasts: dict[
         return [f"{lead}: it did best so far. How sure that is cannot be said yet: {standing.reason}."]
     found = []
     if standing.stopped == ALIKE and len(standing.as_good) == standing.candidates:
-        found.append(
-            f"It does not matter, by at most {worse(standing.indifferent, up=True)}: every candidate is as good as the best."
-        )
+        most = worse(standing.indifferent, up=True)
+        found.append(f"It does not matter, by at most {most}: every candidate is as good as the best.")
     if standing.bound == 0:
         found.append(f"{lead}: with {CONFIDENCE} % confidence nothing tried is better.")
     else:
-        found.append(
-            f"{lead}: with {CONFIDENCE} % confidence nothing tried is more than {better(standing.bound, up=True)} better."
-        )
+        most = better(standing.bound, up=True)
+        found.append(f"{lead}: with {CONFIDENCE} % confidence nothing tried is more than {most} better.")
         if standing.expected < standing.bound:
             found.append(f"Expected is less: about {worse(standing.expected)} worse than the best of them.")
     if len(standing.as_good) > 1:
@@ -45,7 +43,7 @@ def sentences(standing: Standing, reference: str | None = None, forecasts: dict[
 
 
 def better(loss: float, *, up: bool = False) -> str:
-    """How much better a loss smaller by so much is, as per cent of what is measured; `up`: no less than that is said."""
+    """How much better a loss smaller by so much is, as per cent of what is measured; `up` rounds up."""
     return _percent(-100 * math.expm1(-loss) if math.isfinite(loss) else loss, up)
 
 
