@@ -130,3 +130,17 @@ def test_a_race_chooses_by_divergence_unless_told_otherwise() -> None:
         RaceSettings(margin=2)
     with pytest.raises(InputError, match=r"--budget 3: must be 4 or more sets"):
         RaceSettings(budget=3)
+
+
+def test_two_measures_of_one_text_pull_by_the_same_documents() -> None:
+    one = {name: [table(x * COUNTS + np.arange(12), COUNTS)] for name, x in (("a", 1.0), ("b", 1.5))}
+    twice = {
+        name: [pa.concat_tables([t, t.set_column(4, "measure", pa.array(["flips"] * 12))]) for t in tables]
+        for name, tables in one.items()
+    }
+    single = read_losses(one, [Purpose("fiction", "kl")]).evidence(["a", "b"]).document_variances()
+    both = read_losses(twice, [Purpose("fiction", "kl"), Purpose("fiction", "flips")])
+    assert both.evidence(["a", "b"]).document_variances() == pytest.approx(single)
+    assert len(both.sizes) == 1
+    with pytest.raises(InputError, match="weights above 0"):
+        read_losses(one, [Purpose("fiction", "kl", 2), Purpose("fiction", "kl", -1)])

@@ -25,9 +25,9 @@ class Bound:
 
     Attributes:
         leader: number of the candidate with the smallest mean.
-        excess: of each candidate how much better than the leader it can be, at most [C]. Below zero: it is no better.
-            The leader's own is minus infinity.
-        worst: of each candidate how much worse than the best it can be, at most [C].
+        excess: what each candidate adds to the bound, were it the best [C]. Below zero: it is surely not the best. The
+            leader's own is minus infinity. Only the largest is a bound.
+        worst: of each candidate how much worse than the best it can be, at most, by this look and those before it [C].
         worse: of each candidate whether it is worse than the leader beyond doubt [C].
         level: error rate of this look.
         contenders: of each candidate whether it may still be the best, for the looks that follow [C].
@@ -45,27 +45,34 @@ class Bound:
     @property
     def bound(self) -> float:
         """Nothing tried is more than this better than the leader."""
-        return max(0.0, float(self.excess.max()))
+        return float(self.worst[self.leader])
 
     def as_good(self, margin: float) -> list[int]:
         """Candidates that are surely within the margin of the best."""
         return [number for number, worst in enumerate(self.worst) if worst <= margin]
 
 
-def bound(evidence: Evidence, level: float, contenders: npt.NDArray[np.bool_] | None = None) -> Bound:
+def bound(evidence: Evidence, level: float, before: Bound | None = None) -> Bound:
     """The bound at one look, which may err with probability `level`.
 
     Args:
         evidence: what is known.
         level: error rate of this look (`spending.level`).
-        contenders: those that the looks before left in; no other is the best, or the leader. None: all.
+        before: the bound at the look before. Only its contenders may be the best, or the leader; and what it said of
+            each candidate holds still, since all looks together err no more often than they may.
+
+    Raises:
+        ValueError: a loss or variance that is no number.
     """
+    known = np.isfinite(evidence.means).all() and (bool(evidence.reason) or np.isfinite(evidence.variances).all())
+    if not known:
+        raise ValueError("a mean loss or a variance is not a finite number")
     count = len(evidence.means)
-    inside = np.ones(count, dtype=bool) if contenders is None else contenders.copy()
+    inside = np.ones(count, dtype=bool) if before is None else before.contenders.copy()
     leader = int(np.argmin(np.where(inside, evidence.means, math.inf)))
-    nothing = np.full(count, math.inf)
+    nothing = np.full(count, math.inf) if before is None else before.worst
     if evidence.reason:
-        excess = nothing.copy()
+        excess = np.full(count, math.inf)
         excess[leader] = -math.inf
         return Bound(leader, excess, nothing, np.zeros(count, dtype=bool), level, inside, evidence.reason)
     errors, df = evidence.errors()
@@ -73,11 +80,12 @@ def bound(evidence: Evidence, level: float, contenders: npt.NDArray[np.bool_] | 
     gaps = evidence.means[:, None] - evidence.means[None, :]  # of i above j
     reach = np.where(inside[None, :], gaps + best[None, :] * errors, -math.inf)
     np.fill_diagonal(reach, -math.inf)
-    apart = tukey(level, count, float(np.median(df[leader]))) * errors[leader]
+    apart = tukey(level, count, float(df[~np.eye(count, dtype=bool)].min())) * errors[leader]
     worse = evidence.means - evidence.means[leader] > apart
     inside &= reach[leader] > 0
     inside[leader] = True
-    return Bound(leader, reach[leader], np.maximum(reach.max(axis=1), 0.0), worse, level, inside)
+    worst = np.minimum(np.maximum(reach.max(axis=1), 0.0), nothing)
+    return Bound(leader, reach[leader], worst, worse, level, inside)
 
 
 def best_values(evidence: Evidence, errors: Array, df: Array, level: float, contenders: npt.NDArray[np.bool_]) -> Array:

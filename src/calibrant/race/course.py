@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from calibrant.race.bound import Bound, bound
-from calibrant.race.evidence import Evidence
+from calibrant.race.evidence import Evidence, noises
 from calibrant.race.losses import Losses
 from calibrant.race.rounds import FIRST, looks, next_round
 from calibrant.race.set_allocation import next_sets
-from calibrant.race.set_variances import Counts, set_variances
+from calibrant.race.set_variances import Array, Counts, set_variances
 from calibrant.race.spending import level
 from calibrant.race.standing import Standing, standing
 
@@ -62,22 +62,30 @@ class Streams:
     def __init__(self, losses: Losses, names: Sequence[str]) -> None:
         self.documents = losses.documents
         self.measured = np.array([len(losses.scores[name]) if name in losses.scores else 0 for name in names])
-        self._sums = [np.cumsum(losses.scores[name]) for name in names if name in losses.scores]
-        self._squares = [np.cumsum(losses.scores[name] ** 2) for name in names if name in losses.scores]
+        scores = [losses.scores[name] for name in names if name in losses.scores]
+        self._origins = np.array([each[0] for each in scores])  # of sums of squares, which would lose digits
+        self._sums = [np.cumsum(each - each[0]) for each in scores]
+        self._squares = [np.cumsum((each - each[0]) ** 2) for each in scores]
         self._pulls = [np.cumsum(losses.pulls[name], axis=0) for name in names if name in losses.scores]
         self._norms = [np.cumsum((losses.pulls[name] ** 2).sum(axis=1)) for name in names if name in losses.scores]
+
+    def squares(self, sets: Counts) -> Array:
+        """Sums of the squared deviations of each candidate's first sets from their mean [C]."""
+        last = (sets - 1).tolist()
+        sums, squares = (
+            np.array([each[i] for each, i in zip(of, last, strict=True)]) for of in (self._sums, self._squares)
+        )
+        return np.maximum(squares - sums**2 / sets, 0.0)
 
     def evidence(self, sets: Counts) -> Evidence:
         """What the first `sets` [C] of each candidate say."""
         last = (sets - 1).tolist()
         sums = np.array([each[i] for each, i in zip(self._sums, last, strict=True)])
-        squares = np.array([each[i] for each, i in zip(self._squares, last, strict=True)])
-        variances, df = set_variances(np.maximum(squares - sums**2 / sets, 0.0), sets)
+        variances, df = set_variances(self.squares(sets), sets)
         pulls = np.array([each[i] for each, i in zip(self._pulls, last, strict=True)]) / sets[:, None]
-        norms = sum(float(each[i]) for each, i in zip(self._norms, last, strict=True))
-        apart = max(0.0, norms - float((sets[:, None] * pulls**2).sum()))
-        noise = apart / max(1, int((sets - 1).sum()))
-        return Evidence(sums / sets, sets.copy(), variances, df, pulls, noise, self.documents)
+        norms = np.array([each[i] for each, i in zip(self._norms, last, strict=True)])
+        noise = noises(np.maximum(norms - sets * (pulls**2).sum(axis=1), 0.0), sets)
+        return Evidence(self._origins + sums / sets, sets.copy(), variances, df, pulls, noise, self.documents)
 
 
 def course(
@@ -105,9 +113,10 @@ def course(
         InputError: as `rounds.looks`.
     """
     room = [sum(budgets)] * len(names) if available is None else list(available)
+    budgets = _within(budgets, sum(room))
     at = None if reference is None else list(names).index(reference)
     sets = np.minimum(np.full(len(names), FIRST), room)
-    contenders = np.ones(len(names), dtype=bool)
+    before: Bound | None = None
     streams = Streams(losses, names)
     if (streams.measured < sets).any():
         return Course([], sets, 0)
@@ -117,18 +126,25 @@ def course(
     for look in looks(len(names), budgets):
         share = level(look, earlier, budgets)
         while (measured := int(sets.sum())) < look and not used_up:
-            more = allocate(evidence, contenders, next_round(measured, look) - measured, share, room, at)
+            inside = np.ones(len(names), dtype=bool) if before is None else before.contenders
+            more = allocate(evidence, inside, next_round(measured, look) - measured, share, room, at)
             used_up = not more.any()
             if (sets + more > streams.measured).any():
                 return Course(found, sets + more, rounds)
             if not used_up:
                 sets, rounds = sets + more, rounds + 1
                 evidence = streams.evidence(sets)
-        here = bound(evidence, share, contenders)
+        here = bound(evidence, share, before)
         spent = used_up or look == budgets[-1]
         said = standing(names, evidence, here, margin, reference=reference, spent=spent)
         found.append(Look(sets.copy(), evidence, here, said))
         if said.stopped:
             break
-        contenders, earlier = here.contenders, look
+        before, earlier = here, look
     return Course(found, None, rounds)
+
+
+def _within(budgets: Sequence[int], most: int) -> list[int]:
+    """Budgets without what there is no text for."""
+    kept = [min(budget, most) for budget in budgets]
+    return [each for number, each in enumerate(kept) if not number or each > kept[number - 1]]

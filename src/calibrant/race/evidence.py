@@ -27,7 +27,8 @@ class Evidence:
         df: degrees of freedom of these; 0 where no candidate has two sets.
         pulls: how far each document pulls each candidate's mean [C, D]. The squares of the differences of two rows add
             up to the variance of these candidates' difference over documents.
-        noise: variance of a set's loss by how the documents suit this set alone; `variances` and `pulls` both hold it.
+        noise: variance of each candidate's set by how the documents suit this set alone, which `variances` and `pulls`
+            both hold [C].
         documents: how many documents of equal weight tell as much as these.
     """
 
@@ -36,7 +37,7 @@ class Evidence:
     variances: Array
     df: float
     pulls: Array
-    noise: float
+    noise: Array
     documents: float
 
     @property
@@ -74,7 +75,8 @@ class Evidence:
         between = own[:, None] + own[None, :]
         documents = self.document_variances()
         # Counted once, but never to less than either error alone: all three are estimates.
-        twice = self.noise * (share[:, None] + share[None, :])
+        both = self.noise * share
+        twice = both[:, None] + both[None, :]
         total = np.maximum(between + documents - twice, np.maximum(between, documents))
         with np.errstate(divide="ignore", invalid="ignore"):
             df = total**2 / (between**2 / max(self.df, 1) + documents**2 / max(self.documents - 1, 1))
@@ -94,6 +96,11 @@ def evidence_of(scores: list[Array], pulls: list[Array], documents: float) -> Ev
     sets = np.array([len(each) for each in scores])
     variances, df = set_variances(squares, sets)
     means = np.array([each.mean() for each in scores])
-    apart = sum(float(((each - each.mean(axis=0)) ** 2).sum()) for each in pulls)
-    noise = apart / max(1, int((sets - 1).sum()))
+    noise = noises(np.array([((each - each.mean(axis=0)) ** 2).sum() for each in pulls]), sets)
     return Evidence(means, sets, variances, df, np.array([each.mean(axis=0) for each in pulls]), noise, documents)
+
+
+def noises(squares: Array, sets: Counts) -> Array:
+    """`Evidence.noise` from sums of squares of pulls about their candidate's mean [C]; of one set the common one."""
+    common = float(squares.sum()) / max(1, int((sets - 1).sum()))
+    return np.where(sets > 1, squares / np.maximum(sets - 1, 1), common)

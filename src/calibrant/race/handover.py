@@ -66,7 +66,7 @@ def own_variance(losses: Losses, name: str) -> float:
     return max(0.0, float(scores.var(ddof=1)) - noise)
 
 
-def value(test: Losses, handed: str, reference: str) -> Difference:
+def value(test: Losses, handed: str, reference: str, sets_variance: float, sets_df: float) -> Difference:
     """By how much a set is better than the reference's sets, on the test half, with its 95 % interval.
 
     The set is one, and is not drawn again: its own error is that of the documents. The reference's is that of its sets
@@ -75,12 +75,15 @@ def value(test: Losses, handed: str, reference: str) -> Difference:
     Args:
         test: losses on the test half, of the set (one score) and of the reference's sets.
         handed: the name of the set in `test`.
-        reference: that of the reference.
+        reference: that of the reference, another candidate.
+        sets_variance: between sets of the reference without what is the documents' doing, as the race knows it from all
+            candidates (`Evidence`): a few sets of its own say little.
+        sets_df: degrees of freedom of that.
     """
     own, other = test.scores[handed], test.scores[reference]
     documents = float(((test.pulls[handed].mean(axis=0) - test.pulls[reference].mean(axis=0)) ** 2).sum())
-    sets = own_variance(test, reference) / len(other)
-    freedom = sets**2 / max(1, len(other) - 1) + documents**2 / max(1.0, test.documents - 1)
+    sets = sets_variance / len(other)
+    freedom = sets**2 / max(1.0, sets_df) + documents**2 / max(1.0, test.documents - 1)
     df = (sets + documents) ** 2 / freedom if freedom > 0 else 1.0
     half = float(special.stdtrit(df, 1 - ALPHA / 2)) * (sets + documents) ** 0.5
     difference = float(other.mean() - own.mean())

@@ -69,7 +69,7 @@ def judging_tokens(found: Components, mask: float, token: float, budget: float) 
     """
     if not (mask > 0 and token > 0 and budget > 0):
         raise ValueError(f"costs and budget must be above 0, are {mask}, {token} and {budget}")
-    most = max(1.0, budget / 2 - mask) / token  # two sets are the least
+    most = max(1.0, (budget / 2 - mask) / token)  # two sets are the least
     if found.sets <= 0:
         return max(1, math.floor(most))
     best = math.sqrt((found.interaction * mask + found.documents * budget) / (found.sets * token))

@@ -58,7 +58,7 @@ class Losses:
         scores: of each candidate its sets' losses [sets].
         pulls: of each candidate how far each document pulls each set's loss [sets, D]. The squares of the differences
             of two rows add up to the variance of these sets' difference over documents.
-        sizes: of each purpose, predicted tokens of each document, or 1 for an item.
+        sizes: of each text or task that judges, predicted tokens of each document, or 1 for an item.
     """
 
     scores: Mapping[str, Array]
@@ -67,7 +67,7 @@ class Losses:
 
     @property
     def documents(self) -> float:
-        """How many documents of equal weight tell as much; of several purposes, the one that tells least."""
+        """How many documents of equal weight tell as much; of several texts, the one that tells least."""
         return min(float((each**2).sum() ** 2 / (each**4).sum()) for each in self.sizes)
 
     def evidence(self, candidates: Sequence[str]) -> Evidence:
@@ -87,33 +87,39 @@ def read_losses(sets: Mapping[str, Sequence[pa.Table]], purposes: Sequence[Purpo
             number.
     """
     scores: dict[str, list[float]] = {name: [0.0] * len(tables) for name, tables in sets.items()}
-    pulls: dict[str, list[list[Array]]] = {name: [[] for _ in tables] for name, tables in sets.items()}
-    sizes = []
+    pulls: dict[str, list[dict[str, Array]]] = {name: [{} for _ in tables] for name, tables in sets.items()}
+    sizes: dict[str, Array] = {}
+    documents: dict[str, list[str]] = {}
     total = sum(purpose.weight for purpose in purposes)
-    if not sets or not total > 0:
-        raise InputError("a race needs candidates, and what judges them with a weight above 0")
+    if not sets or not purposes or not all(purpose.weight > 0 for purpose in purposes):
+        raise InputError("a race needs candidates, and what judges them with weights above 0")
     for purpose in purposes:
         of, derivative = scale(purpose.name)
-        shared: tuple[list[str], Array] | None = None
         for name, tables in sets.items():
             for number, table in enumerate(tables):
                 where = f"set {number} of {name}, {purpose.evaluation} ({purpose.measure})"
                 units, sums, counts = _column(table, purpose, where)
-                shared = shared or (units, counts)
-                _check_documents(where, units, counts, *shared)
+                sizes.setdefault(purpose.evaluation, counts)
+                documents.setdefault(purpose.evaluation, units)
+                _check_documents(where, units, counts, documents[purpose.evaluation], sizes[purpose.evaluation])
+                if not counts.sum() > 0:
+                    raise InputError(f"{where}: counts no token or item")
                 mean = float(sums.sum() / counts.sum())
                 if purpose.name != "loss" and not mean > 0:
                     raise InputError(f"{where}: is {mean:g} on all documents; its logarithm is no loss")
                 scores[name][number] += purpose.weight / total * of(mean)
-                spread = math.sqrt(len(counts) / max(1, len(counts) - 1))
-                factor = purpose.weight / total * derivative(mean) * spread / counts.sum()
-                pulls[name][number].append(factor * (sums - mean * counts))
-        if shared is not None:
-            sizes.append(shared[1])
+                # A document's own share of the mean makes its deviation smaller than that of a new document.
+                share = counts / counts.sum()
+                spread = 1 / np.sqrt(np.maximum(1 - share, 1 / len(share) if len(share) > 1 else 1.0))
+                factor = purpose.weight / total * derivative(mean) / counts.sum()
+                own = factor * spread * (sums - mean * counts)
+                # Measures of one text pull by the same documents; different texts' documents are independent.
+                of_text = pulls[name][number]
+                of_text[purpose.evaluation] = own + of_text.get(purpose.evaluation, 0.0)
     return Losses(
         {name: np.array(each) for name, each in scores.items()},
-        {name: np.array([np.concatenate(row) for row in each]) for name, each in pulls.items()},
-        sizes,
+        {name: np.array([np.concatenate(list(row.values())) for row in each]) for name, each in pulls.items()},
+        list(sizes.values()),
     )
 
 

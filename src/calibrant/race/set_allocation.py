@@ -9,7 +9,7 @@ import numpy.typing as npt
 from calibrant.race.bound import best_values
 from calibrant.race.evidence import Evidence
 
-REFERENCE_SHARE = 3  # the reference has at least one set for so many of the leader's
+LEADER_SHARE = 3  # a contender, and the reference, has at least one set for so many of the leader's
 
 
 def next_sets(
@@ -22,9 +22,12 @@ def next_sets(
 ) -> npt.NDArray[np.int64]:
     """How many more sets each candidate gets, `number` in all or as many as there are [C].
 
-    One after the other goes to the leader or to the rival that could be better than it by most, as makes them surer.
-    So the bound shrinks soonest (the idea of LUCB, Kalyanakrishnan et al. 2012). The means are taken to stay as
-    they are, and the errors to shrink. A rival that can be no better gets none, but the reference keeps its share.
+    One after the other goes to the leader or to the rival that could be better than it by most, as makes them surer. So
+    the bound shrinks soonest (the idea of LUCB, Kalyanakrishnan et al. 2012). The means are taken to stay as they are,
+    and the errors to shrink. What is surely not the best gets none, but the reference does.
+
+    Every contender keeps a third of the leader's sets. Without that, a candidate with two unlucky sets would get no
+    third one and be judged by them at the end, more often than the bound allows.
 
     Args:
         evidence: what is known.
@@ -42,10 +45,15 @@ def next_sets(
     drawn = np.maximum(evidence.variances - evidence.noise, 0.0)
     value = _value(evidence, contenders, level)
     sets = evidence.sets.copy()
+    kept = contenders.copy()
+    if reference is not None:
+        kept[reference] = True
     for _ in range(number):
         left = contenders & (sets < room)
-        if reference is not None and sets[reference] < min(int(room[reference]), sets[leader] / REFERENCE_SHARE):
-            sets[reference] += 1
+        behind = kept & (sets < np.minimum(room, sets[leader] / LEADER_SHARE))
+        if behind.any():
+            places = np.flatnonzero(behind)
+            sets[places[np.argmin(sets[places])]] += 1
             continue
         if not left.any():
             break

@@ -34,7 +34,7 @@ class Standing:
         bound: nothing tried is more than this better than the leader; infinite where nothing can be said.
         expected: how much worse than the best the leader is expected to be (`shrinkage`).
         as_good: candidates that are surely within the margin of the best.
-        out: candidates that can be no better than the leader; they get no more sets.
+        out: candidates that are surely not the best; they get no more sets.
         worse: candidates that are worse than the leader beyond doubt.
         indifferent: all candidates are surely within this of the best; infinite where nothing can be said.
         gain: by how much the leader is better than the reference; None without one, or where it leads itself.
