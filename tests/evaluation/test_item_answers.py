@@ -13,9 +13,9 @@ from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
 
 from calibrant.errors import InputError
-from calibrant.evaluation import variants
 from calibrant.evaluation.evaluated_items import task_items
 from calibrant.evaluation.likelihood.tree_scorer import Scorer
+from calibrant.evaluation.tasks import task_results
 from calibrant.evaluation.tasks.constant_answer import _right_choices
 from calibrant.evaluation.tasks.item_answers import ItemAnswers, flips, item_answers
 from calibrant.evaluation.tasks.lm_eval_model import TreeLM
@@ -55,16 +55,16 @@ def evaluated(
     lm: Any, tasks: TaskSet, monkeypatch: pytest.MonkeyPatch, limit: int | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, list[Sample]]]:
     """The rows of `task_rows`, which are the same without samples, and the samples."""
-    plain = variants.task_rows(lm, tasks, limit)
-    evaluate, kept = variants.lm_eval_evaluate, {}
+    plain = task_results.task_rows(lm, tasks, limit)
+    evaluate, kept = task_results.lm_eval_evaluate, {}
 
     def logging(*arguments: Any, **options: Any) -> Any:
         kept.update(evaluate(*arguments, **options | {"log_samples": True}))
         return kept
 
     with monkeypatch.context() as patched:
-        patched.setattr(variants, "lm_eval_evaluate", logging)
-        assert variants.task_rows(lm, tasks, limit) == plain
+        patched.setattr(task_results, "lm_eval_evaluate", logging)
+        assert task_results.task_rows(lm, tasks, limit) == plain
     return plain, kept["samples"]
 
 
