@@ -12,6 +12,7 @@ from support import make_text
 
 import calibrant as cal
 from calibrant.artefacts.digest import sha256_file
+from calibrant.artefacts.tensor_files import TensorFile, write_tensors
 from calibrant.errors import InputError
 from calibrant.evaluation.evaluated_text import Windows, owned_windows, read_documents_apart, read_text
 from calibrant.evaluation.likelihood.padded_forward import PaddedForward
@@ -263,6 +264,12 @@ def test_bad_dense_outputs_are_refused_by_name(
         run(tiny_model_dir, other, tmp_path / "a.json", dense=outputs)
     with pytest.raises(InputError, match="tales was read otherwise"):
         run(tiny_model_dir, text_file, tmp_path / "a.json", dense=outputs, text_tokens=50)
+    whole = TensorFile(outputs, "dense outputs")
+    parts = {name: whole.get(name) for name in whole.entries}
+    short = tmp_path / "short.safetensors"
+    write_tensors(short, parts | {"text/tales/hidden": parts["text/tales/hidden"][:-1]}, whole.metadata)
+    with pytest.raises(InputError, match=r"short\.safetensors: text tales has 1,025 rows of hidden for 1,026 tokens"):
+        run(tiny_model_dir, text_file, tmp_path / "a.json", dense=short)
     with pytest.raises(InputError, match="dtype is float32, and that of the model is bfloat16"):
         run(tiny_model_dir, text_file, tmp_path / "a.json", dense=outputs, dtype="bfloat16")
     with pytest.raises(InputError, match="the dense model's; evaluate it, without --masks"):

@@ -62,7 +62,7 @@ class DenseOutputs:
         """Of a text that was cut into these windows.
 
         Raises:
-            InputError: the text is not among them, or was cut otherwise.
+            InputError: the text is not among them, was cut otherwise, or has not one row for each predicted token.
         """
         if name not in self.texts:
             raise InputError(f"--dense {self.path}: has no text {name}; it has {_listed(self.windows)}")
@@ -71,7 +71,14 @@ class DenseOutputs:
                 f"--dense {self.path}: text {name} was read otherwise when the dense model was evaluated; give the "
                 "same file, --length, --text-tokens, --document-tokens, --text-average and --bos"
             )
-        return self.texts[name]
+        found, wanted = self.texts[name], sum(windows.counts)
+        for part, tensor in zip(PARTS, _parts(found), strict=True):
+            if len(tensor) != wanted:
+                raise InputError(
+                    f"--dense {self.path}: text {name} has {len(tensor):,} rows of {part} for {wanted:,} tokens; "
+                    "evaluate the dense model once more with --outputs"
+                )
+        return found
 
     def check_rows(self, rows: Mapping[str, str]) -> None:
         """Refuse rows other than those that the dense model answered.
@@ -114,6 +121,11 @@ class DenseOutputs:
                 )
 
 
+def _parts(found: DenseText) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """In the order of `PARTS`."""
+    return found.hidden, found.own.loss, found.own.partition, found.own.top
+
+
 def _listed(names: Collection[str]) -> str:
     return shown(", ".join(names)) or "none"
 
@@ -128,8 +140,7 @@ def write_dense_outputs(path: str | Path, outputs: DenseOutputs, record: Mapping
     """Write the outputs; `record` says of which model and rows they are (model, model_sha256, dtype, inputs)."""
     tensors: dict[str, Tensor] = {}
     for name, found in outputs.texts.items():
-        parts = (found.hidden, found.own.loss, found.own.partition, found.own.top)
-        tensors |= {f"text/{name}/{part}": tensor for part, tensor in zip(PARTS, parts, strict=True)}
+        tensors |= {f"text/{name}/{part}": tensor for part, tensor in zip(PARTS, _parts(found), strict=True)}
     tasks: dict[str, Any] = {name: {"num_fewshot": n, "asked": {}} for name, n in outputs.fewshot.items()}
     for (task, metric), answers in outputs.answers.items():
         if answers.answers is not None:
