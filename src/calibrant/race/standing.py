@@ -117,7 +117,7 @@ def forecast(
     available: Sequence[int],
     reference: int | None = None,
 ) -> float:
-    """The bound that so many more sets would bring, if the means stay as they are and the errors shrink.
+    """The bound that so many more sets would bring, if the means stay as they are and errors shrink; none is larger.
 
     Args:
         evidence, found: of the last look.
@@ -133,4 +133,4 @@ def forecast(
     best = best_values(evidence, errors, df, level, found.contenders)
     reach = evidence.means[found.leader] - evidence.means + best * errors[found.leader]
     reach[found.leader] = -math.inf
-    return max(0.0, float(reach[found.contenders].max()))
+    return min(found.bound, max(0.0, float(reach[found.contenders].max())))
