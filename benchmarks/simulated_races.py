@@ -187,13 +187,10 @@ def judge(
         if rule == "race":
             counts = dict(zip(names, last.sets.tolist(), strict=True))
             seen = _first(selection, counts)
-            handed = best_set(seen, last.standing.as_good or [last.standing.leader])
+            handed = best_set(seen, last.standing.as_good)
             if reference is not None and handed.candidate != reference:
-                at = names.index(reference)
-                spread = max(0.0, float(last.evidence.variances[at] - last.evidence.noise[at]))
-                both = _for_test(test, handed.candidate, handed.number, reference, counts)
-                gain = value(both, "set", "reference", spread, last.evidence.df)
-                truth = means[names.index(reference)] - true[handed.candidate][handed.number]
+                gain = value(_for_test(test, handed.candidate, handed.number, reference, counts), "set", "reference")
+                truth = true[reference][: counts[reference]].mean() - true[handed.candidate][handed.number]
                 of.covers.append(gain.low <= truth <= gain.high)
     plain = found["plain"]
     if len(plain.bounds) == PLAIN_WORLDS:

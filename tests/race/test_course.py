@@ -121,7 +121,7 @@ def test_too_few_documents_claim_nothing_but_still_name_a_leader() -> None:
     few = Losses(losses.scores, {name: pulls[:, :5] for name, pulls in losses.pulls.items()}, [np.full(5, 100.0)])
     found = course(few, names, [20], margin=0.01).looks[-1].standing
     assert found.bound == np.inf
-    assert (found.as_good, found.worse, found.gain) == ((), (), None)
+    assert (found.as_good, found.worse, found.gain) == (("text 0",), (), None)
     (sentence,) = sentences(found)
     assert "Take text 0" in sentence
     assert "5 documents of equal length, and 10 are needed" in sentence
@@ -175,7 +175,7 @@ def test_the_value_of_a_set_is_surer_with_more_documents() -> None:
     for documents in (20, 200):
         pulls = {name: rng.normal(0, 0.1 / documents, (n, documents)) for name, n in (("set", 1), ("wiki", 4))}
         test = Losses({"set": np.array([1.0]), "wiki": np.full(4, 1.05)}, pulls, [np.ones(documents)])
-        found = value(test, "set", "wiki", 0.0, 9)
+        found = value(test, "set", "wiki")
         assert found.low < 0.05 < found.high
         widths.append(found.high - found.low)
     assert widths[1] < widths[0] / 2

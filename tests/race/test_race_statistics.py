@@ -112,10 +112,10 @@ def test_expected_regret_is_that_of_worlds_like_it() -> None:
 
 
 def test_equal_candidates_shrink_to_one_mean() -> None:
-    means, deviations = posterior(np.array([0.1, 0.1001, 0.0999]), np.full(3, 0.01), 1e-9)
+    means, deviations = posterior(np.array([0.1, 0.1001, 0.0999]), np.full(3, 0.01), np.array([1e-9]))
     assert deviations.max() < 1e-8
-    assert np.ptp(means) < 1e-8
-    same = Evidence(means, np.full(3, 4), np.full(3, 0.01), 9, np.zeros((3, 20)), np.zeros(3), 20.0)
+    assert np.ptp(means[0]) < 1e-8
+    same = Evidence(means[0], np.full(3, 4), np.full(3, 0.01), 9, np.zeros((3, 20)), np.zeros(3), 20.0)
     assert 0 < expected_regret(same, 0) < 0.1
 
 

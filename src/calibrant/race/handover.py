@@ -34,11 +34,15 @@ def best_set(losses: Losses, as_good: Sequence[str]) -> Handover:
     The best of n sets looks better than it is. Part of what sets differ by on the selection half is its documents'
     doing; only the rest is expected again.
 
+    Args:
+        losses: of the measured sets.
+        as_good: names of candidates (`Standing.as_good`, which has the leader at least).
+
     Raises:
         ValueError: no candidate.
     """
     if not as_good:
-        raise ValueError("no candidate to hand over a set of")
+        raise ValueError("no candidate to hand over a set of; the leader is one always")
     found = []
     for name in as_good:
         scores = losses.scores[name]
@@ -66,25 +70,20 @@ def own_variance(losses: Losses, name: str) -> float:
     return max(0.0, float(scores.var(ddof=1)) - noise)
 
 
-def value(test: Losses, handed: str, reference: str, sets_variance: float, sets_df: float) -> Difference:
-    """By how much a set is better than the reference's sets, on the test half, with its 95 % interval.
+def value(test: Losses, handed: str, reference: str) -> Difference:
+    """By how much a set is better than the reference's measured sets are on average, on the test half; 95 % interval.
 
-    The set is one, and is not drawn again: its own error is that of the documents. The reference's is that of its sets
-    too, since another set of that text might be used.
+    All these sets are as they are, and only the documents are drawn: none of them took part in choosing. What another
+    set of the reference's text would do is another question, which its sets cannot answer once they have lost: they may
+    have lost by bad luck.
 
     Args:
         test: losses on the test half, of the set (one score) and of the reference's sets.
         handed: the name of the set in `test`.
-        reference: that of the reference, another candidate.
-        sets_variance: between sets of the reference without what is the documents' doing, as the race knows it from all
-            candidates (`Evidence`): a few sets of its own say little.
-        sets_df: degrees of freedom of that.
+        reference: that of the reference.
     """
     own, other = test.scores[handed], test.scores[reference]
-    documents = float(((test.pulls[handed].mean(axis=0) - test.pulls[reference].mean(axis=0)) ** 2).sum())
-    sets = sets_variance / len(other)
-    freedom = sets**2 / max(1.0, sets_df) + documents**2 / max(1.0, test.documents - 1)
-    df = (sets + documents) ** 2 / freedom if freedom > 0 else 1.0
-    half = float(special.stdtrit(df, 1 - ALPHA / 2)) * (sets + documents) ** 0.5
+    error = float(((test.pulls[handed].mean(axis=0) - test.pulls[reference].mean(axis=0)) ** 2).sum()) ** 0.5
+    half = float(special.stdtrit(max(1.0, test.documents - 1), 1 - ALPHA / 2)) * error
     difference = float(other.mean() - own.mean())
     return Difference(difference, difference - half, difference + half)

@@ -13,9 +13,9 @@ from scipy import special
 from calibrant.race.evidence import Evidence
 from calibrant.race.set_variances import Array
 
-POINTS = 201
+POINTS = 101
 REACH = 6.0  # deviations
-SPREADS = 25  # of true losses, over which the expectation is taken
+SPREADS = 16  # of true losses, over which the expectation is taken
 
 
 def expected_regret(evidence: Evidence, leader: int) -> float:
@@ -32,40 +32,45 @@ def expected_regret(evidence: Evidence, leader: int) -> float:
         return max(0.0, float(evidence.means[leader] - evidence.means.min()))
     errors = np.maximum(errors, 1e-6 * errors.max())
     most = 3 * max(float(np.ptp(evidence.means)), math.sqrt(float(errors.max())))
-    spreads = np.linspace(0, most, SPREADS)[1:]
-    likelihoods = np.array([_likelihood(evidence.means, errors + spread**2) for spread in spreads])
+    spreads = np.linspace(0, most, SPREADS + 1)[1:]
+    likelihoods = _likelihoods(evidence.means, errors + spreads[:, None] ** 2)
     weights = np.exp(likelihoods - likelihoods.max())
-    found = [_regret(evidence.means, errors, spread, leader) for spread in spreads]
-    return float(weights @ np.array(found) / weights.sum())
+    shrunk, deviations = posterior(evidence.means, errors, spreads)
+    regrets = np.maximum(shrunk[:, leader] - _least(shrunk, deviations), 0.0)
+    return float(weights @ regrets / weights.sum())
 
 
-def posterior(means: Array, errors: Array, spread: float) -> tuple[Array, Array]:
-    """Shrunken means and their standard deviations [C].
+def posterior(means: Array, errors: Array, spreads: Array) -> tuple[Array, Array]:
+    """Shrunken means and their standard deviations [S, C].
 
     Args:
         means: measured [C].
         errors: the variances of their errors [C].
-        spread: the standard deviation of true means.
+        spreads: standard deviations of true means [S].
     """
-    weights = 1 / (spread**2 + errors)
-    centre = float((weights * means).sum() / weights.sum())
-    share = spread**2 * weights
+    weights = 1 / (spreads[:, None] ** 2 + errors)
+    centre = (weights * means).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
+    share = spreads[:, None] ** 2 * weights
     return centre + share * (means - centre), np.sqrt(share * errors)
 
 
-def _likelihood(means: Array, variances: Array) -> float:
+def _likelihoods(means: Array, variances: Array) -> Array:
+    """Restricted log-likelihoods [S] of variances [S, C] of measured means [C]."""
     weights = 1 / variances
-    centre = float((weights * means).sum() / weights.sum())
-    squares = float((weights * (means - centre) ** 2).sum())
-    return -0.5 * (float(np.log(variances).sum()) + math.log(float(weights.sum())) + squares)
+    total = weights.sum(axis=1)
+    centre = (weights * means).sum(axis=1) / total
+    squares = (weights * (means - centre[:, None]) ** 2).sum(axis=1)
+    found: Array = -0.5 * (np.log(variances).sum(axis=1) + np.log(total) + squares)
+    return found
 
 
-def _regret(means: Array, errors: Array, spread: float, leader: int) -> float:
-    shrunk, deviations = posterior(means, errors, spread)
-    grid = np.linspace((shrunk - REACH * deviations).min(), (shrunk + REACH * deviations).min(), POINTS)
-    above = special.ndtr((shrunk[:, None] - grid) / deviations[:, None]).prod(axis=0)
-    least = float(grid[0] + np.trapezoid(above, grid))
-    return max(0.0, float(shrunk[leader]) - least)
+def _least(means: Array, deviations: Array) -> Array:
+    """The expected least [S] of independent normal variables [S, C]."""
+    low, high = ((means + sign * REACH * deviations).min(axis=1) for sign in (-1, 1))
+    grid = low[:, None] + np.linspace(0, 1, POINTS) * (high - low)[:, None]
+    above = special.ndtr((means[:, :, None] - grid[:, None, :]) / deviations[:, :, None]).prod(axis=1)
+    found: Array = low + np.trapezoid(above, grid, axis=1)
+    return found
 
 
 def _document_variance(evidence: Evidence) -> float:

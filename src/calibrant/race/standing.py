@@ -33,7 +33,7 @@ class Standing:
         candidates: their number.
         bound: nothing tried is more than this better than the leader; infinite where nothing can be said.
         expected: how much worse than the best the leader is expected to be (`shrinkage`).
-        as_good: candidates that are surely within the margin of the best.
+        as_good: the leader, and candidates that are surely within the margin of the best.
         out: candidates that are surely not the best; they get no more sets.
         worse: candidates that are worse than the leader beyond doubt.
         indifferent: all candidates are surely within this of the best; infinite where nothing can be said.
@@ -83,7 +83,7 @@ def standing(
         len(names),
         found.bound,
         expected_regret(evidence, found.leader),
-        tuple(names[i] for i in found.as_good(margin)) if known else (),
+        tuple(names[i] for i in sorted({found.leader, *(found.as_good(margin) if known else ())})),
         tuple(name for name, inside in zip(names, found.contenders, strict=True) if not inside),
         tuple(name for name, worse in zip(names, found.worse, strict=True) if worse),
         float(found.worst.max()),
