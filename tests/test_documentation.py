@@ -23,6 +23,35 @@ def test_example_of_the_python_api_runs(
     assert capsys.readouterr().out.count("'metric': 'perplexity'") == 3
 
 
+def test_example_of_a_race_runs(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import calibrant as cal
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_model_dir, "model")
+    for place, name in enumerate(("use", "web", "wiki")):
+        texts = [make_text(50 + i % 7, 1000 * place + i) for i in range(60)]
+        Path(f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    divide, race = re.findall(r"```python\n(.*?)```", (ROOT / "docs/race.md").read_text(), re.DOTALL)
+    exec(compile(divide, "docs/race.md", "exec"), {})
+    settings = cal.EvaluateSettings(text_average="apart")
+    cal.evaluate("model", "dense.json", settings, texts=["selection.jsonl"], outputs="dense.safetensors")
+    for name in ("web", "wiki"):
+        for number in range(2):
+            files = [f"{name}-{number}.{kind}" for kind in ("parquet", "safetensors", "json")]
+            cal.sample(f"{name}.pool.jsonl", "model", files[0], cal.SampleSettings(samples=2, length=32, seed=number))
+            cal.prune("model", files[0], files[1], cal.PruneSettings(method="wanda", sparsity="0.6"), progress=False)
+            cal.evaluate(
+                "model", files[2], settings, masks=files[1], texts=["selection.jsonl"], dense="dense.safetensors"
+            )
+    capsys.readouterr()
+    exec(compile(race, "docs/race.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert said.startswith("Take w")
+    assert "sets that each must have in all: {'web': 3, 'wiki': 3}" in said
+
+
 def test_examples_of_a_figure_and_of_a_conclusion_run() -> None:
     from layout_frames import EVEN, make_frame, make_study
 

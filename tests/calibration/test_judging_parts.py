@@ -195,3 +195,11 @@ def test_labels_and_sizes_are_one_for_each_document() -> None:
     for sizes, groups in (([5], [0, 1]), ([5, 5], [0])):
         with pytest.raises(ValueError, match="one for each"):
             judging_parts(numbered(2), sizes, groups, ANY, 9)
+
+
+def test_halves_alone_are_to_be_had() -> None:
+    texts = [f"document {i} " * 30 for i in range(60)]
+    documents = Documents([str(i) for i in range(60)], texts, "text", "0" * 64)
+    found = judging_parts(documents, [90] * 60, list(range(60)), HalfNeeds(tokens=900), None)
+    assert (len(found.selection), len(found.test), found.own) == (30, 30, None)
+    assert found.why_no_own == "no own part was asked for"

@@ -2,12 +2,14 @@
 
 import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support import ROOT
 
+from calibrant.errors import InputError
 from calibrant.race.bound import bound
 from calibrant.race.course import course
 from calibrant.race.evidence import Evidence
@@ -15,7 +17,7 @@ from calibrant.race.handover import best_set, reliability, value
 from calibrant.race.losses import Losses
 from calibrant.race.set_allocation import LEADER_SHARE, next_sets
 from calibrant.race.spoken import sentences
-from calibrant.race.standing import ALIKE, BUDGET, ONE_LEFT, forecast
+from calibrant.race.standing import ALIKE, BUDGET, ONE_LEFT, Difference, Standing, forecast
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from simulated_races import KINDS, RaceWorld, race_outcomes
@@ -210,3 +212,45 @@ def test_what_a_look_said_of_a_candidate_holds_at_later_looks() -> None:
     found = course(losses, names, [60], margin=0).looks
     for earlier, later in itertools.pairwise(found):
         assert (later.found.worst <= earlier.found.worst + 1e-15).all()
+
+
+def test_names_and_budgets_that_do_not_fit_are_refused() -> None:
+    losses, names = world([0.0, 0.1, 0.2])
+    for options, said in (
+        ({"names": names[:2]}, "text 2: was measured, but is no candidate; there are text 0, text 1"),
+        ({"names": [*names, "text 0"]}, "two candidates have one name"),
+        ({"reference": "wiki"}, "--reference wiki: is no candidate; there are text 0, text 1, text 2"),
+        ({"budgets": [24, 20]}, r"budgets \[24, 20\]: must grow"),
+        ({"budgets": []}, r"budgets \[\]: must grow"),
+    ):
+        with pytest.raises(InputError, match=said):
+            course(losses, **({"names": names, "budgets": [20]} | options))
+
+
+def test_a_difference_that_is_not_sure_is_not_told_as_a_gain() -> None:
+    usual = {
+        "leader": "news",
+        "candidates": 3,
+        "bound": 0.02,
+        "expected": 0.004,
+        "as_good": ("news",),
+        "out": ("code",),
+    }
+    said = Standing(
+        **usual, worse=("code",), indifferent=0.3, gain=Difference(0.01, -0.02, 0.04), stopped=BUDGET, reason=""
+    )
+    assert sentences(said, "wiki", {24: 0.0104}) == [
+        "Take news: with 95 % confidence nothing tried is more than 2.0 % better in divergence from the dense model.",
+        "On average such a choice is about 0.40 % worse than the best text tried.",
+        "Against wiki no difference is sure: it is between 2.0 % worse and 3.9 % better.",
+        "Worse: code.",
+        "The budget is spent.",
+        "Another 24 sets would bring the bound to about 1.1 %.",
+    ]
+    early = replace(said, bound=5.0, gain=Difference(0.01, -5.0, 5.0), worse=(), stopped="")
+    assert sentences(early, "wiki") == [
+        "Take news: it did best so far. The sets are too few to say how much better another may be.",
+        "Against wiki nothing is known yet.",
+        "Surely not the best, and given no more sets: code.",
+    ]
+    assert "news is what is used today." in sentences(said, "news")

@@ -144,3 +144,11 @@ def test_two_measures_of_one_text_pull_by_the_same_documents() -> None:
     assert len(both.sizes) == 1
     with pytest.raises(InputError, match="weights above 0"):
         read_losses(one, [Purpose("fiction", "kl", 2), Purpose("fiction", "kl", -1)])
+
+
+def test_a_set_that_is_given_twice_is_refused() -> None:
+    first, second = drawn(1, 2, 0.5)
+    with pytest.raises(InputError, match=r"set 0 of b.*is the same measurement as set 1 of a"):
+        read_losses({"a": [first, second], "b": [second]}, [Purpose("fiction")])
+    with pytest.raises(InputError, match=r"the file has fiction \(perplexity\); evaluate it with --dense"):
+        read_losses({"a": [table(COUNTS * 0.5, COUNTS, "loss")]}, [Purpose("fiction")])

@@ -60,7 +60,7 @@ class _Unit:
 
 
 def judging_parts(
-    documents: Documents, sizes: Sequence[int], groups: Sequence[int], half: HalfNeeds, own_tokens: int
+    documents: Documents, sizes: Sequence[int], groups: Sequence[int], half: HalfNeeds, own_tokens: int | None
 ) -> JudgingParts:
     """Thirds of a text if each has enough for its purpose, else halves, as even in tokens as whole documents allow.
 
@@ -74,7 +74,7 @@ def judging_parts(
         groups: a label for each document; those with the same label are nearly the same and stay together
             (`scoring.kept_out.near_duplicate_groups`).
         half: what the selection half and the test half must hold, each.
-        own_tokens: what calibration sets need of the own part.
+        own_tokens: what calibration sets need of the own part; None where there is to be none.
 
     Raises:
         InputError: one document or group holds more than half of the text, or halves have not enough.
@@ -87,11 +87,13 @@ def judging_parts(
     units = _units(order, sizes, groups, half.document_tokens)
     _check_largest(documents, units)
     seed = int(sha256_bytes("".join(keys[row][0] for row in order).encode()), 16)
-    parts = _divided(units, [half.documents, half.documents, 1], seed)
-    no_third = _lacks(parts[:2], half)
-    own = sum(unit.tokens for unit in parts[2])
-    if own < own_tokens:
-        no_third.append(f"the own part has {own:,} tokens of {own_tokens:,}")
+    no_third = ["no own part was asked for"]
+    if own_tokens is not None:
+        parts = _divided(units, [half.documents, half.documents, 1], seed)
+        no_third = _lacks(parts[:2], half)
+        own = sum(unit.tokens for unit in parts[2])
+        if own < own_tokens:
+            no_third.append(f"the own part has {own:,} tokens of {own_tokens:,}")
     if no_third:
         parts = _divided(units, [half.documents, half.documents], seed)
         if no_half := _lacks(parts, half):
@@ -105,8 +107,12 @@ def judging_parts(
         chosen(documents, rows[0]),
         chosen(documents, rows[1]),
         None if no_third else chosen(documents, rows[2]),
-        f"the text is too small to be divided in three: {'; '.join(no_third)}" if no_third else "",
+        _why(no_third) if own_tokens is not None else no_third[0],
     )
+
+
+def _why(lacking: Sequence[str]) -> str:
+    return f"the text is too small to be divided in three: {'; '.join(lacking)}" if lacking else ""
 
 
 def chosen(documents: Documents, rows: Sequence[int]) -> Documents:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.errors import InputError
 from calibrant.race.bound import Bound, bound
 from calibrant.race.evidence import Evidence, noises
 from calibrant.race.losses import Losses
@@ -41,8 +42,8 @@ class Course:
 
     Attributes:
         looks: in their order.
-        needed: of each candidate how many of its sets must be measured before the race can go on [C]; None where it
-            ended.
+        needed: of each candidate how many of its sets must be measured in all before the race can go on [C]; None where
+            it ended.
         rounds: that were measured.
     """
 
@@ -110,8 +111,9 @@ def course(
         allocate: who gets the next sets (`set_allocation`).
 
     Raises:
-        InputError: as `rounds.looks`.
+        InputError: a name that is no candidate, budgets that do not grow, or as `rounds.looks`.
     """
+    _check(losses, names, budgets, reference)
     room = [sum(budgets)] * len(names) if available is None else list(available)
     budgets = _within(budgets, sum(room))
     at = None if reference is None else list(names).index(reference)
@@ -148,3 +150,15 @@ def _within(budgets: Sequence[int], most: int) -> list[int]:
     """Budgets without what there is no text for."""
     kept = [min(budget, most) for budget in budgets]
     return [each for number, each in enumerate(kept) if not number or each > kept[number - 1]]
+
+
+def _check(losses: Losses, names: Sequence[str], budgets: Sequence[int], reference: str | None) -> None:
+    unknown = sorted(set(losses.scores) - set(names))
+    if unknown:
+        raise InputError(f"{unknown[0]}: was measured, but is no candidate; there are {', '.join(names) or 'none'}")
+    if len(set(names)) < len(names):
+        raise InputError(f"two candidates have one name among {', '.join(names)}; give them two")
+    if reference is not None and reference not in names:
+        raise InputError(f"--reference {reference}: is no candidate; there are {', '.join(names)}")
+    if not budgets or list(budgets) != sorted(set(budgets)):
+        raise InputError(f"budgets {list(budgets)}: must grow; append the larger one to those before it")

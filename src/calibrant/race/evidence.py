@@ -52,8 +52,9 @@ class Evidence:
             return "no candidate has two sets, so it is not known how much sets of one text differ"
         if self.documents < LEAST_DOCUMENTS:
             return (
-                f"the judging text has as much to say as {self.documents:.3g} documents of equal length, and "
-                f"{LEAST_DOCUMENTS:g} are needed"
+                f"the judging text says as much as {self.documents:.3g} documents of equal length, and "
+                f"{LEAST_DOCUMENTS:g} are needed, whatever the sets; give more documents, or --document-tokens, which "
+                "makes them more equal"
             )
         return ""
 

@@ -83,13 +83,14 @@ def read_losses(sets: Mapping[str, Sequence[pa.Table]], purposes: Sequence[Purpo
         purposes: what judges.
 
     Raises:
-        InputError: a set lacks a purpose, was judged on other documents than the first, or has a loss that is no
-            number.
+        InputError: a set lacks a purpose, was judged on other documents than the first, is given twice, or has a loss
+            that is no number.
     """
     scores: dict[str, list[float]] = {name: [0.0] * len(tables) for name, tables in sets.items()}
     pulls: dict[str, list[dict[str, Array]]] = {name: [{} for _ in tables] for name, tables in sets.items()}
     sizes: dict[str, Array] = {}
     documents: dict[str, list[str]] = {}
+    seen: dict[tuple[str, str, bytes], str] = {}
     total = sum(purpose.weight for purpose in purposes)
     if not sets or not purposes or not all(purpose.weight > 0 for purpose in purposes):
         raise InputError("a race needs candidates, and what judges them with weights above 0")
@@ -102,6 +103,9 @@ def read_losses(sets: Mapping[str, Sequence[pa.Table]], purposes: Sequence[Purpo
                 sizes.setdefault(purpose.evaluation, counts)
                 documents.setdefault(purpose.evaluation, units)
                 _check_documents(where, units, counts, documents[purpose.evaluation], sizes[purpose.evaluation])
+                twice = seen.setdefault((purpose.evaluation, purpose.name, sums.tobytes()), where)
+                if twice != where:
+                    raise InputError(f"{where}: is the same measurement as {twice}; give each set once")
                 if not counts.sum() > 0:
                     raise InputError(f"{where}: counts no token or item")
                 mean = float(sums.sum() / counts.sum())
@@ -129,8 +133,10 @@ def _column(table: pa.Table, purpose: Purpose, where: str) -> tuple[list[str], A
     )
     if not rows.num_rows:
         known = sorted(set(zip(table["evaluation"].to_pylist(), table["measure"].to_pylist(), strict=True)))
-        there = ", ".join(f"{evaluation} ({measure})" for evaluation, measure in known) or "nothing"
-        raise InputError(f"{where}: was not measured; the file has {there}")
+        said = {name: key for key, name in MEASURES.items()}
+        there = ", ".join(f"{evaluation} ({said.get(name, name)})" for evaluation, name in known) or "nothing"
+        way = "; evaluate it with --dense" if purpose.name in ("kl", "agreement") else ""
+        raise InputError(f"{where}: was not measured; the file has {there}{way}")
     sums = rows["sum"].to_numpy().astype(np.float64)
     if not np.isfinite(sums).all():
         worst = rows["unit"].to_pylist()[int(np.argmin(np.isfinite(sums)))]

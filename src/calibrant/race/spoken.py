@@ -2,44 +2,73 @@
 
 import math
 
-from calibrant.race.standing import ALIKE, Standing
+from calibrant.race.standing import ALIKE, BUDGET, Difference, Standing
+from calibrant.settings.race_settings import MEASURE
 
 CONFIDENCE = 95  # per cent
+NOTHING = 0.7  # a bound or half an interval beyond this, a factor of two, says nothing yet
+WORDS = {"kl": "divergence from the dense model", "agreement": "agreement with the dense model"}
 
 
-def sentences(standing: Standing, reference: str | None = None, forecasts: dict[int, float] | None = None) -> list[str]:
+def sentences(
+    standing: Standing,
+    reference: str | None = None,
+    forecasts: dict[int, float] | None = None,
+    measure: str = MEASURE,
+) -> list[str]:
     """Sentences about a look, the most important first.
 
     Args:
         standing: what the look found.
         reference: name of the candidate that is used today.
-        forecasts: the bound that so many more sets would bring.
+        forecasts: the bound that so many more sets would bring (`standing.forecast`).
+        measure: what the race chose by.
     """
-    lead = f"Take {standing.leader}"
+    take = f"Take {standing.leader}"
     if standing.reason:
-        return [f"{lead}: it did best so far. How sure that is cannot be said yet: {standing.reason}."]
+        return [f"{take}: it did best so far. How sure that is cannot be said: {standing.reason}."]
     found = []
     if standing.stopped == ALIKE and len(standing.as_good) == standing.candidates:
         most = worse(standing.indifferent, up=True)
-        found.append(f"It does not matter, by at most {most}: every candidate is as good as the best.")
+        found.append(f"It does not matter, by at most {most}: whichever you take, no other is more than that better.")
     if standing.bound == 0:
-        found.append(f"{lead}: with {CONFIDENCE} % confidence nothing tried is better.")
+        found.append(f"{take}: with {CONFIDENCE} % confidence nothing tried is better.")
+    elif standing.bound > NOTHING:
+        found.append(f"{take}: it did best so far. The sets are too few to say how much better another may be.")
     else:
         most = better(standing.bound, up=True)
-        found.append(f"{lead}: with {CONFIDENCE} % confidence nothing tried is more than {most} better.")
+        of = WORDS.get(measure, measure)
+        found.append(f"{take}: with {CONFIDENCE} % confidence nothing tried is more than {most} better in {of}.")
         if standing.expected < standing.bound:
-            found.append(f"Expected is less: about {worse(standing.expected)} worse than the best of them.")
-    if len(standing.as_good) > 1:
-        others = [name for name in standing.as_good if name != standing.leader]
+            found.append(
+                f"On average such a choice is about {worse(standing.expected)} worse than the best text tried."
+            )
+    others = [name for name in standing.as_good if name != standing.leader]
+    if others:
         found.append(f"As good within the margin: {listed(others)}.")
-    if standing.gain is not None and reference is not None:
-        found.append(
-            f"Against {reference} it is {better(standing.gain.value)} better ({better(standing.gain.low)} to "
-            f"{better(standing.gain.high)})."
-        )
+    if reference == standing.leader:
+        found.append(f"{reference} is what is used today.")
+    elif standing.gain is not None and reference is not None:
+        found.append(_against(reference, standing.gain))
+    if standing.worse:
+        found.append(f"Worse: {listed(list(standing.worse))}.")
+    if out := [name for name in standing.out if name not in standing.worse]:
+        found.append(f"Surely not the best, and given no more sets: {listed(out)}.")
+    if standing.stopped == BUDGET:
+        found.append("The budget is spent.")
     for more, bound in sorted((forecasts or {}).items()):
         found.append(f"Another {more} sets would bring the bound to about {better(bound, up=True)}.")
     return found
+
+
+def _against(reference: str, gain: Difference) -> str:
+    """Against the reference; nothing is told as a gain whose interval holds zero."""
+    if gain.high - gain.low > 2 * NOTHING:
+        return f"Against {reference} nothing is known yet."
+    if gain.low <= 0 <= gain.high:
+        between = f"between {worse(-gain.low)} worse and {better(gain.high)} better"
+        return f"Against {reference} no difference is sure: it is {between}."
+    return f"Against {reference} it is {better(gain.value)} better ({better(gain.low)} to {better(gain.high)})."
 
 
 def better(loss: float, *, up: bool = False) -> str:
