@@ -125,6 +125,8 @@ def test_flags_give_back_the_settings_that_they_were_made_of(command: str, data:
         wanted["engine"] = "vllm"
     if wanted.get("fewshot"):
         wanted["tasks"] = wanted.get("tasks") or ("piqa",)
+    if wanted.get("document_tokens"):
+        wanted["text_average"] = "apart"
     if wanted.get("bos") == "never":
         wanted.pop("prefix_length", None)  # 0 would not go with it
     words = command_line(STAGE_SETTINGS[command], wanted)
