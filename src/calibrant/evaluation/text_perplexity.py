@@ -92,12 +92,22 @@ def of_parts(losses: Sequence[float], counts: Sequence[int]) -> Perplexity:
     total, predicted = math.fsum(losses), sum(counts)
     mean = total / predicted
     value = _finite_perplexity(mean)
-    stderr = None
-    number = len(losses)
-    if number > 1:
-        spread = math.fsum((s - mean * n) ** 2 for s, n in zip(losses, counts, strict=True))
-        stderr = value * math.sqrt(spread * number / (number - 1)) / predicted
-    return Perplexity(value, stderr, predicted, number)
+    deviation = ratio_deviation(losses, counts, mean)
+    return Perplexity(value, None if deviation is None else value * deviation / predicted, predicted, len(losses))
+
+
+def ratio_deviation(sums: Sequence[float], counts: Sequence[int], mean: float) -> float | None:
+    """The standard error of a ratio of sums, times the sum of the counts; None of a single part.
+
+    Args:
+        sums, counts: of windows or documents.
+        mean: the sum of the sums by that of the counts.
+    """
+    number = len(sums)
+    if number < 2:
+        return None
+    spread = math.fsum((s - mean * n) ** 2 for s, n in zip(sums, counts, strict=True))
+    return math.sqrt(spread * number / (number - 1))
 
 
 def _check_finite(losses: Sequence[float]) -> None:

@@ -10,7 +10,14 @@ from calibrant.evaluation.evaluated_text import Text, owned_windows
 from calibrant.evaluation.likelihood.tree_scorer import Scorer
 from calibrant.evaluation.measure_table import AGREEMENT, DIVERGENCE, UnitMeasures
 from calibrant.evaluation.text_measures import DenseText, TokenMeasures, dense_text, measure_tokens, text_measures
-from calibrant.evaluation.text_perplexity import Perplexity, document_losses, of_documents, of_parts, perplexity
+from calibrant.evaluation.text_perplexity import (
+    Perplexity,
+    document_losses,
+    of_documents,
+    of_parts,
+    perplexity,
+    ratio_deviation,
+)
 
 TEXT_VERSION = "1.0"
 
@@ -82,10 +89,8 @@ def _mean_row(found: UnitMeasures) -> ResultRow:
     sums = [value for value, count in zip(found.sums, found.counts, strict=True) if count]
     total = sum(counts)
     mean = math.fsum(sums) / total
-    number = len(counts)
-    spread = math.fsum((s - mean * n) ** 2 for s, n in zip(sums, counts, strict=True))
-    stderr = math.sqrt(spread * number / (number - 1)) / total if number > 1 else None
-    return _row(found.evaluation, found.measure, mean, stderr, total)
+    deviation = ratio_deviation(sums, counts, mean)
+    return _row(found.evaluation, found.measure, mean, None if deviation is None else deviation / total, total)
 
 
 def _row(name: str, metric: str, value: float, stderr: float | None, n: int) -> ResultRow:

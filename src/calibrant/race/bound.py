@@ -69,7 +69,7 @@ def bound(evidence: Evidence, level: float, before: Bound | None = None) -> Boun
         raise ValueError("a mean loss or a variance is not a finite number")
     count = len(evidence.means)
     inside = np.ones(count, dtype=bool) if before is None else before.contenders.copy()
-    leader = int(np.argmin(np.where(inside, evidence.means, math.inf)))
+    leader = evidence.leader_among(inside)
     nothing = np.full(count, math.inf) if before is None else before.worst
     if evidence.reason:
         excess = np.full(count, math.inf)

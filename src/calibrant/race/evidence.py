@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from calibrant.race.set_variances import Array, Counts, set_variances
 
@@ -43,7 +44,11 @@ class Evidence:
     @property
     def leader(self) -> int:
         """The candidate with the smallest mean loss; of equal ones the first."""
-        return int(np.argmin(self.means))
+        return self.leader_among(np.ones(len(self.means), dtype=bool))
+
+    def leader_among(self, contenders: npt.NDArray[np.bool_]) -> int:
+        """As `leader`, of some candidates [C]."""
+        return int(np.argmin(np.where(contenders, self.means, np.inf)))
 
     @property
     def reason(self) -> str:

@@ -37,7 +37,7 @@ def next_sets(
         available: sets that each candidate has text for, in all.
         reference: number of the candidate that the others are compared with.
     """
-    leader = int(np.argmin(np.where(contenders, evidence.means, math.inf)))
+    leader = evidence.leader_among(contenders)
     room = np.asarray(available, dtype=np.int64)
     gaps = np.where(contenders, evidence.means[leader] - evidence.means, -math.inf)
     gaps[leader] = -math.inf

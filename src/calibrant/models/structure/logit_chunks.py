@@ -73,9 +73,7 @@ class PositionLogits:
             keep: at least one position, in the order of the rows.
         """
         if self.head_is_last:
-            with captured_hidden(self.head) as captured:
-                self.model(**inputs)
-            yield from chunked_logits(self.head, captured[0].flatten(0, 1)[keep])
+            yield from self.of_hidden(self.hidden(inputs, keep))
             return
         first, *others = position_chunks(keep)
         with captured_hidden(self.head, keep=first) as captured:
