@@ -3,6 +3,7 @@
 from typing import Any
 
 from calibrant.errors import InputError
+from calibrant.study.choose_section import check_choose
 from calibrant.study.config_layers import layers
 from calibrant.study.config_schema import config_schema
 from calibrant.study.paths import RESERVED
@@ -39,6 +40,10 @@ def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[st
     if "trained_on" not in config:  # a preset's, of which the configuration may have replaced the sources
         filled["trained_on"] = [source for source in filled["trained_on"] if source in filled["sources"]]
     check_specs(filled, name)
+    if "choose" in filled:
+        if "text_average" not in merged.get("evaluation", {}):
+            filled["evaluation"]["text_average"] = "apart"  # documents are what a race counts by
+        check_choose(filled, name)
     for source in config.get("calibration", {}).get("packing_of", ()):  # a compat set's are for those that there are
         if source not in filled["sources"]:
             _unknown_source("calibration.packing_of", source, filled, name)

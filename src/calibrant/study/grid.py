@@ -20,7 +20,7 @@ class SetKey:
     """What distinguishes one calibration set from another within a study."""
 
     source: str
-    origin: str  # real | synthetic
+    origin: str  # real | synthetic | given, which is a set that exists
     samples: int
     seed: int
     prefix_length: int = -1  # synthetic only
@@ -34,22 +34,27 @@ class SetKey:
     @property
     def name(self) -> str:
         """`web-real-n16-s0` or `web-p4-d0.2-n16-s0`."""
-        middle = "real" if self.origin == "real" else f"p{self.prefix_length}-d{format_number(self.drop)}"
+        middle = self.origin if self.origin != "synthetic" else f"p{self.prefix_length}-d{format_number(self.drop)}"
         return f"{self.source}-{middle}-n{self.samples}-s{self.seed}"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One model to evaluate: a method at a sparsity on a calibration set (None for dense and magnitude)."""
+    """One model to evaluate: a method at a sparsity on a calibration set (None for dense and magnitude).
+
+    `variant` numbers the options of a race's candidates (`choice.entries`); 0 has the study's own.
+    """
 
     method: str
     sparsity: str
     calibration: SetKey | None
+    variant: int = 0
 
     @property
     def name(self) -> str:
         """`web-real-n16-s0/wanda-0.6`, `none/magnitude-2of4`, `none/dense-0`; unique within a study."""
-        return f"{self.calibration.name if self.calibration else 'none'}/{self.method}-{self.sparsity_name}"
+        variant = f"-o{self.variant}" if self.variant else ""
+        return f"{self.calibration.name if self.calibration else 'none'}/{self.method}-{self.sparsity_name}{variant}"
 
     @property
     def sparsity_name(self) -> str:

@@ -8,6 +8,7 @@ from calibrant.study.grid import Run, SetKey
 # What is no study's in data/ and reports/: the preset tiny's material, kept results, those of `make bench`, and files
 # (README.md, where a file system does not tell capitals from small letters).
 RESERVED = ("tiny-material", "kept", "benchmarks", "readme.md", "slurm-jobs.md")
+COMPARISON = "comparison"  # folder of the report of a study that has an answer, too
 
 
 def reads(config: dict[str, Any], what: str) -> bool:
@@ -48,6 +49,35 @@ class StudyPaths:
     def target_report(self, target: str) -> str:
         """The page of a target; its tables and figures lie beside it."""
         return f"{self.report}/{target}/index.html"
+
+    def own_report(self, config: dict[str, Any]) -> str:
+        """Folder of the study's own report: beside the answer, where the study has a race."""
+        return f"{self.report}/{COMPARISON}" if "choose" in config else self.report
+
+    @property
+    def choice(self) -> str:
+        """Folder of what a race is made of."""
+        return f"{self.data}/choice"
+
+    def part(self, text: str, part: str) -> str:
+        """The `selection`, `test` or `own` part of a judging text."""
+        return f"{self.choice}/parts/{text}/{part}.parquet"
+
+    def rows(self, part: str) -> str:
+        """Folder of the rows of judging tasks, of the `selection` or the `test` half."""
+        return f"{self.choice}/rows/{part}"
+
+    def pool(self, source: str) -> str:
+        """The documents of a source that may be calibrated on; its record lies beside it."""
+        return f"{self.choice}/pools/{source}.parquet"
+
+    def round(self, number: int | str) -> str:
+        """Where a race stands after so many rounds, and what it needs next."""
+        return f"{self.choice}/rounds/{number}.json"
+
+    def value(self, run: Run) -> str:
+        """The results of a run on the test halves and the guards."""
+        return f"{self.choice}/values/{run.name}.json"
 
     def similarity(self, reference: str) -> str:
         """Similarities of all other sources to this one."""
