@@ -103,6 +103,12 @@ class GenerateSettings(DecodingSettings, SourceSettings, BosSettings, ComputeSet
     samples: int = setting(
         5000, "rows (the paper uses 5000)", least=1, most=MOST_ROWS, wanted="between 1 and 10,000,000"
     )
+    first: int = setting(
+        0,
+        "number of the first row: those before it are another file's, which has the same seed",
+        least=0,
+        most=MOST_ROWS,
+    )
     tokens: int = setting(
         0,
         "begin no more rows once the written ones hold so many tokens; 0: write all rows",
