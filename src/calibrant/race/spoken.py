@@ -98,7 +98,7 @@ def by_question(said: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def tested(reference: str, gain: Difference, *, own: bool = False) -> str:
+def on_test_half(reference: str, gain: Difference, *, own: bool) -> str:
     """What a handed-over set is worth on the test half, which took no part in choosing it (`handover.value`).
 
     Args:

@@ -24,6 +24,7 @@ COLOURS = {
 NEAR = ("leader", "best", "measured", "as good", "open")  # states whose rows decide what the axis shows
 MOST = 12  # rows; the table of the page has all
 LONGEST = 26  # letters of a name beside the picture
+FAR = 100.0  # per cent worse, from which even the best rival is only named
 SCHEMA: dict[str, Any] = {
     **dict.fromkeys(("candidate", "state"), pl.String),
     "sets": pl.Int64,
@@ -107,7 +108,7 @@ def _candidates(axes: Axes, rows: Sequence[Raced]) -> None:
 
 def _limits(rows: Sequence[Raced]) -> tuple[float, float]:
     """What the axis shows: all of what may be best and of the next; what lies far beyond is named at the edge."""
-    near = [each for number, each in enumerate(rows) if each.state in NEAR or number < 3]
+    near = [e for at, e in enumerate(rows) if e.state in NEAR or (at == 1 and (e.worse or 0.0) < FAR)]
     ends = [end for each in near for end in (each.worse, each.low, each.high, *each.dots) if end is not None]
     others = [end for each in rows for end in (each.worse, *each.dots) if end is not None]
     means = [each.worse for each in near if each.worse is not None]
@@ -119,7 +120,8 @@ def _limits(rows: Sequence[Raced]) -> tuple[float, float]:
 
 
 def _label(each: Raced) -> str:
-    name = each.name if len(each.name) <= LONGEST else f"{each.name[: LONGEST - 1].rstrip()}…"
+    cut = f"{each.name[: LONGEST // 2].rstrip()}…{each.name[-LONGEST // 2 :].lstrip()}"  # ends tell names apart
+    name = each.name if len(each.name) <= LONGEST else cut
     return f"{name}\n{each.told}"
 
 

@@ -15,14 +15,14 @@ from calibrant.reporting.tables.table import Column, Row, Section, Table
 
 STATES = (
     "Leads: has the best mean. As good: surely within the margin of the best. May still be best: neither is sure. "
-    "Worse: than the leader, for sure. Not the best: surely, so it was given no more sets. Refused: could not take part."
+    "Worse: than the leader, for sure. Not the best: surely, so it was given no more sets. Refused: took no part."
 )
 BOUND = (
     "Every text was drawn from several times. Each set compressed the model once, and the result was measured on the "
-    "same documents. The bound is what another text tried may at most be better than the leading one, with {confidence} "
-    "confidence: the statement is made so that it is wrong in at most {wrong} races, however often the race "
-    "was looked at and whichever text leads. It counts that sets of one text differ and that few documents judged. It "
-    "says nothing of texts that were not tried."
+    "same documents. The bound is what another text tried may at most be better than the leading one, with "
+    "{confidence} confidence: the statement is made so that it is wrong in at most {wrong} races, however often the "
+    "race was looked at and whichever text leads. It counts that sets of one text differ and that few documents "
+    "judged. It says nothing of texts that were not tried."
 )
 STAGES = {"prune": "compressing the model", "evaluate": "measuring the results", "sample": "drawing sets",
           "generate": "writing text by the model", "score": "scoring text"}  # fmt: skip

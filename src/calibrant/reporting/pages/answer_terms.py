@@ -7,6 +7,7 @@ from calibrant.race.spoken import listed
 from calibrant.reporting.results.cells import method_label
 from calibrant.reporting.results.numbers import number
 
+SHOWN = 3  # names of a list on the first screen
 UNITS = {"text": "document", "task": "item"}  # what a kind of purpose consists of
 MEANS = {  # what "better" means; {judges} are texts or tasks
     "kl": "on {judges} the compressed model predicts more like the dense model, the one before compression "
@@ -20,6 +21,11 @@ MEANS = {  # what "better" means; {judges} are texts or tasks
 def count(amount: int, noun: str) -> str:
     """`1 set`, `2 sets`."""
     return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def few(names: list[str]) -> str:
+    """The first names of a list, and how many others there are."""
+    return listed(names if len(names) <= SHOWN + 1 else [*names[:SHOWN], f"{len(names) - SHOWN} others"])
 
 
 def share(value: float) -> str:

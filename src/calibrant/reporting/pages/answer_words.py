@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from calibrant.race.spoken import by_question, listed, more_sets, tested
+from calibrant.race.spoken import by_question, more_sets, on_test_half
 from calibrant.race.standing import ALIKE, BUDGET, ONE_LEFT, Difference
 from calibrant.reporting.pages.answer_terms import (
     count,
     described,
+    few,
     judged,
     judging,
     lasting,
@@ -21,7 +22,7 @@ from calibrant.reporting.results.race_candidates import leader_of
 SET = "set.parquet"
 SURE = {
     ONE_LEFT: "Settled: one text is left, and nothing tried is better by more than the margin of {margin}.",
-    ALIKE: "Settled: what is left differs by no more than the margin of {margin}.",
+    ALIKE: "Settled: several texts may be the best, but none is better by more than the margin of {margin}.",
     BUDGET: "Not settled to within the margin of {margin}: the budget ended first.",
     "": "Nothing is final while the race is running.",
 }
@@ -64,7 +65,7 @@ def screen(facts: Mapping[str, Any]) -> Screen:
         _running(facts),
         [*alike, *_which(facts, name), *_against(facts, said, name)],
         means(facts),
-        _rows(facts, said, name) if facts["looks"] else _rows_before_a_look(facts),
+        _rows(facts, said) if facts["looks"] and "take" in said else _rows_before_a_look(facts),
         f"{SET} beside this page; the same lies in set.jsonl, set.txt and dataset/" if facts["chosen"] else "",
         _kept_out(facts),
     )
@@ -87,7 +88,7 @@ def _running(facts: Mapping[str, Any]) -> str:
     if facts["stopped"]:
         return ""
     missing = [each["name"] for each in facts["candidates"] if not each["sets"] and each["state"] != "refused"]
-    waiting = f" Not yet measured: {listed(missing)}." if missing else ""
+    waiting = f" Not yet measured: {few(missing)}." if missing else ""
     return (
         f"Still running: what stands here is provisional. Measured so far: {facts['sets']} of at most "
         f"{count(facts['budget'][-1], 'set')}.{waiting}"
@@ -124,14 +125,14 @@ def _against(facts: Mapping[str, Any], said: Said, name: str | None) -> list[str
         own = facts["chosen"] is not None and name == reference
         today = [said["reference"]] if own and "reference" in said else []
         gain = Difference(test["gain"], test["low"], test["high"])
-        return [" ".join([*today, tested(reference, gain, own=own)])]
+        return [" ".join([*today, on_test_half(reference, gain, own=own)])]
     if "reference" not in said:
         return [f"How it compares with {reference}, which is used today, is not known yet."]
     when = "is measured at the end" if not facts["stopped"] else "was not measured"
     return [f"{said['reference']} On text that takes no part in the choice it {when}."]
 
 
-def _rows(facts: Mapping[str, Any], said: Said, name: str | None) -> list[tuple[str, str]]:
+def _rows(facts: Mapping[str, Any], said: Said) -> list[tuple[str, str]]:
     return [
         ("The bound: could another be better?", said["take"]),
         ("Which are as good?", _as_good(facts, said)),
@@ -156,7 +157,7 @@ def _as_good(facts: Mapping[str, Any], said: Said) -> str:
         f"{said['as good']} The margin is {margin}."
         if "as good" in said
         else f"No other is surely within {margin} of the best.",
-        f"Undecided, neither as good nor worse for sure: {listed(still)}." if still else "",
+        f"Undecided, neither as good nor worse for sure: {few(still)}." if still else "",
         said.get("worse", ""),
     ]
     return " ".join(part for part in parts if part)
@@ -175,10 +176,11 @@ def _more(facts: Mapping[str, Any], said: Said) -> str:
 
 
 def _sure(facts: Mapping[str, Any], said: Said) -> str:
+    confidence = facts["confidence"]
     parts = [
         SURE[facts["stopped"]].format(margin=share(facts["margin"])),
         said.get("expected", ""),
-        f"Of {1 / (1 - facts['confidence']):.0f} statements with {share(facts['confidence'])} confidence, one may be wrong.",
+        f"Of {1 / (1 - confidence):.0f} statements with {share(confidence)} confidence, one may be wrong.",
         f"All of them are about what is like {judging(facts)}: {judged(facts, 'selection')} decided.",
     ]
     return " ".join(part for part in parts if part)
@@ -192,5 +194,6 @@ def _kept_out(facts: Mapping[str, Any]) -> str:
     told = [
         f"{each['documents']:,} of {each['of']:,} documents of {each['source']} ({each['judging']})" for each in found
     ]
-    rest = f", and some of {count(len(told) - 2, 'more source')}" if len(told) > 2 else ""
+    others = sum(each["documents"] for each in found[2:])
+    rest = f", and {count(others, 'document')} more" if others else ""
     return f"{', '.join(told[:2])}{rest}: they share text with what judges, so no set is drawn from them."

@@ -88,7 +88,8 @@ def raced(facts: Mapping[str, Any]) -> list[Raced]:
                 each["sets"],
                 each["available"],
                 per_cent(each["mean"] - origin) if known else None,
-                *(None if each[end] is None else per_cent(each[end]) for end in ("low", "high")),
+                None if each["low"] is None else per_cent(each["low"]),
+                None if each["high"] is None else per_cent(each["high"]),
                 dots,
                 sum(values) / len(values) if values else None,
             )
