@@ -346,7 +346,7 @@ def test_many_candidates_and_one_far_off_stay_readable(facts: Facts) -> None:
     facts["candidates"].append(candidate("broken", "out", [60.0, 70.0], low=4.0, high=5.0))
     drawing = race_drawing(facts)
     assert drawing.figure is not None
-    assert "The best 12 of 24 are drawn." in drawing.caption
+    assert "The best 10 of 24 are drawn." in drawing.caption
     assert drawing.figure.axes[0].get_xlim()[1] < 30
     few = race_drawing({**facts, "candidates": [facts["candidates"][1], facts["candidates"][-1]]})
     assert few.figure is not None

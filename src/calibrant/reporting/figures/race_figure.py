@@ -22,7 +22,7 @@ COLOURS = {
     "out": "#9aa1aa",
 }
 NEAR = ("leader", "best", "measured", "as good", "open")  # states whose rows decide what the axis shows
-MOST = 12  # rows; the table of the page has all
+MOST = 10  # rows; the table of the page has all
 LONGEST = 26  # letters of a name beside the picture
 FAR = 100.0  # per cent worse, from which even the best rival is only named
 SCHEMA: dict[str, Any] = {
