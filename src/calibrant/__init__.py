@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from calibrant.settings.text_settings import (
         ContaminationSettings,
+        ExportSettings,
         FilterSettings,
         GenerateSettings,
         SampleSettings,
@@ -63,6 +64,7 @@ __all__ = [
     "ContaminationSettings",
     "DownloadSettings",
     "EvaluateSettings",
+    "ExportSettings",
     "FilterSettings",
     "GenerateSettings",
     "InputError",

@@ -17,6 +17,7 @@ from calibrant.settings.shared_settings import BosSettings
 from calibrant.settings.sparsity import parse_sparsity
 from calibrant.settings.text_settings import (
     ContaminationSettings,
+    ExportSettings,
     FilterSettings,
     GenerateSettings,
     SampleSettings,
@@ -201,6 +202,7 @@ STAGE_SETTINGS: dict[str, type[Settings]] = {
     "similarity": SimilaritySettings,
     "contamination": ContaminationSettings,
     "inspect": InspectSettings,
+    "export": ExportSettings,
     "summarize": SummarizeSettings,
     "plan": PlanSettings,
     "choose": RaceSettings,  # what a race chooses by: the section of a study

@@ -165,6 +165,18 @@ class FilterSettings(SeedSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportSettings(Settings):
+    """In which form a calibration set is written for other programs."""
+
+    format: str | None = setting(
+        None,
+        "what OUTPUT is: jsonl, a file with an object a row; text, a file of plain text, a blank line between two "
+        "rows; dataset, a folder for datasets.load_from_disk with a card. Default: see --output",
+        choices=("jsonl", "text", "dataset"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SimilaritySettings(ReadingSettings):
     """How corpora are compared (paper, section 3.4)."""
 
