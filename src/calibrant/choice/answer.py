@@ -1,5 +1,6 @@
 """The answer of a race: which set, what it is worth on text that took no part, and what is lost elsewhere."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from calibrant.choice.entries import DENSE
-from calibrant.choice.facts import chosen_facts, handed_over, handed_run, natural, reference_runs, share_better
+from calibrant.choice.facts import chosen_facts, handed_over, handed_run, natural, reference_runs
 from calibrant.choice.measured_sets import TEST, MeasuredSets
 from calibrant.choice.race_round import race_state
 from calibrant.choice.round_file import read_round
@@ -55,6 +56,10 @@ def answer_record(facts: Mapping[str, Any], tokens: int) -> dict[str, Any]:
     """`answer.json`: the same bytes for the same input."""
     chosen, test, look = facts["chosen"], facts["test"], facts["looks"][-1]
     reference = facts["reference"]
+    gain = None
+    if test["gain"] is not None:
+        gain = {"gain": share(test["gain"]), "low": share(test["low"]), "high": share(test["high"])}
+    guarded = [{**each, **{key: share(each[key]) for key in ("change", "low", "high")}} for each in facts["guards"]]
     return {
         "text": chosen["text"],
         "origin": chosen["origin"],
@@ -66,12 +71,12 @@ def answer_record(facts: Mapping[str, Any], tokens: int) -> dict[str, Any]:
         "measure": facts["measure"],
         "value": test["value"],
         "reference": None if reference is None else {"text": reference, "value": test["reference"]},
-        "gain": None if test["gain"] is None else {key: test[key] for key in ("gain", "low", "high")},
-        "bound": look["bound"],
+        **(gain or {"gain": None, "low": None, "high": None}),
+        "bound": share(look["bound"]),
         "confidence": facts["confidence"],
         "leader": look["leader"],
         "as_good": look["as_good"],
-        "guards": facts["guards"],
+        "guards": guarded,
         "stopped": facts["stopped"],
         "rounds": facts["rounds"],
         "sets": facts["sets"],
@@ -85,15 +90,20 @@ def answer_record(facts: Mapping[str, Any], tokens: int) -> dict[str, Any]:
     }
 
 
+def share(loss: float | None) -> float | None:
+    """How much better a loss is that is smaller by so much, as a share of what is measured (`spoken.better`)."""
+    return None if loss is None else -math.expm1(-loss)
+
+
 def _against(losses: Losses, run: Run, others: Sequence[Run], config: Mapping[str, Any]) -> dict[str, Any]:
     """The set beside the reference's sets, in the unit of the measure and as shares of it."""
     both = _both(losses, run, others)
     found = value(both, HANDED, REFERENCE)
     return {
         "reference": natural(float(both.scores[REFERENCE].mean()), config),
-        "gain": share_better(found.value),
-        "low": share_better(found.low),
-        "high": share_better(found.high),
+        "gain": found.value,
+        "low": found.low,
+        "high": found.high,
     }
 
 

@@ -44,7 +44,7 @@ def race_facts(config: Mapping[str, Any], root: Path, state: State, *, rounds: i
     if last is not None:
         more = max(2, config["choose"]["budget"][-1])
         ahead = _forecast(state, more)
-        said = sentences(last.standing, state.field.reference, measure=chosen["measure"])
+        said = sentences(last.standing, state.field.reference, measure=_measure(config))
     else:
         more, ahead, said = 0, None, []
     record = _record(measured, state)
@@ -56,7 +56,7 @@ def race_facts(config: Mapping[str, Any], root: Path, state: State, *, rounds: i
         "dtype": record.get("settings", {}).get("dtype", ""),
         "samples": sets["samples"],
         "length": sets["length"],
-        "measure": chosen["measure"],
+        "measure": _measure(config),
         "margin": chosen["margin"],
         "confidence": 1 - ALPHA,
         "purposes": _purposes(config, measured, state),
@@ -66,8 +66,8 @@ def race_facts(config: Mapping[str, Any], root: Path, state: State, *, rounds: i
             {
                 "sets": int(look.sets.sum()),
                 "leader": look.standing.leader,
-                "bound": share_better(look.standing.bound),
-                "expected": share_worse(look.standing.expected),
+                "bound": finite(look.standing.bound),
+                "expected": finite(look.standing.expected),
                 "as_good": list(look.standing.as_good),
             }
             for look in looks
@@ -77,7 +77,7 @@ def race_facts(config: Mapping[str, Any], root: Path, state: State, *, rounds: i
         "budget": chosen["budget"],
         "stopped": last.standing.stopped if last and found and found.ended else "",
         "sentences": said,
-        "forecast": None if ahead is None else {"sets": more, "bound": share_better(ahead), "hours": None},
+        "forecast": None if ahead is None else {"sets": more, "bound": finite(ahead), "hours": None},
         "reference": state.field.reference,
         "chosen": None,
         "test": None,
@@ -144,17 +144,15 @@ def natural(loss: float, config: Mapping[str, Any]) -> float | None:
     return math.exp(-loss if better_is_more else loss)
 
 
-def share_better(loss: float) -> float | None:
-    """How much better a loss is that is smaller by so much, as a share of what is measured; None where it is not known.
-
-    Of what `race.spoken` says in per cent.
-    """
-    return -math.expm1(-loss) if math.isfinite(loss) else None
+def finite(value: float) -> float | None:
+    """None in the place of what JSON has not."""
+    return float(value) if math.isfinite(value) else None
 
 
-def share_worse(loss: float) -> float | None:
-    """How much worse a loss is that is larger by so much, as a share; None where it is not known."""
-    return math.expm1(loss) if math.isfinite(loss) else None
+def _measure(config: Mapping[str, Any]) -> str:
+    """What the race chose by: of a single text or task its own measure."""
+    names = list(config["choose"]["for"])
+    return measure_of(names[0], config) if len(names) == 1 else str(config["choose"]["measure"])
 
 
 def _forecast(state: State, more: int) -> float | None:
@@ -200,8 +198,6 @@ def _candidates(config: Mapping[str, Any], measured: MeasuredSets, state: State)
     last = state.course.looks[-1] if state.course is not None and state.course.looks else None
     evidence = state.losses.evidence(names) if state.counts and all(state.counts.values()) else None
     intervals = [(None, None)] * len(names) if evidence is None else _to_leader(evidence)
-    means = [float(each.mean()) for each in state.losses.scores.values()]
-    best = min(means, default=0.0)
     for place, name in enumerate(names):
         entry, scores = state.field.racing[name], state.losses.scores.get(name, np.array([]))
         low, high = intervals[place]
@@ -213,7 +209,6 @@ def _candidates(config: Mapping[str, Any], measured: MeasuredSets, state: State)
             "available": state.field.available[place],
             "sets": len(scores),
             "mean": float(scores.mean()) if len(scores) else None,
-            "difference": share_worse(float(scores.mean()) - best) if len(scores) else None,
             "low": low,
             "high": high,
             "values": [natural(float(each), config) for each in scores],
@@ -228,7 +223,6 @@ def _candidates(config: Mapping[str, Any], measured: MeasuredSets, state: State)
             {
                 **{"name": name, "text": entry.text, "origin": entry.origin, "options": dict(entry.options)},
                 **{"available": state.field.pools[entry.source].available(entry, config), "sets": 0, "mean": None},
-                "difference": None,
                 **{"low": None, "high": None, "values": [], "state": "refused", "reason": reason},
             }
         )
@@ -255,7 +249,7 @@ def _to_leader(evidence: Evidence) -> list[tuple[float | None, float | None]]:
             continue
         half = tukey(ALPHA, len(evidence.means), float(df[place, leader])) * float(errors[place, leader])
         difference = float(mean - evidence.means[leader])
-        found.append((share_worse(difference - half), share_worse(difference + half)))
+        found.append((difference - half, difference + half))
     return found
 
 

@@ -13,8 +13,8 @@ from calibrant.study.paths import StudyPaths
 
 STAGE = "choose"
 PAGE, SUMMARY = "index.html", "summary.md"
-SET = ("set.parquet", "set.jsonl", "set.txt", "dataset")
-MASKS = ("masks.safetensors", "masks.weights.safetensors")
+SET = ("set.parquet", "set.jsonl", "set.txt", "set.provenance.json", "dataset")
+MASKS = ("masks.safetensors", "masks.weights.safetensors", "masks.provenance.json")
 PARTS = (*SET, *MASKS, "model", "timing.json", SUMMARY, PAGE, "answer.json")  # the last says that all is there
 
 
