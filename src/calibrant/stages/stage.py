@@ -114,7 +114,11 @@ def admit(
     read: list[Path] = []
     for file in files:
         value = given[file.name]
-        if file.many and (isinstance(value, str | Path | Mapping) or not isinstance(value, Sequence)):
+        if (
+            file.many
+            and value is not None
+            and (isinstance(value, str | Path | Mapping) or not isinstance(value, Sequence))
+        ):
             raise InputError(f"{file.name} {value}: must be a list of files, such as [{str(value)!r}]")
         if file.required and (value is None or (file.many and not value)):
             raise InputError(f"{file.shown}: is missing; give {file.help}")
