@@ -20,6 +20,7 @@ include: "workflow/rules/pruning.smk"
 include: "workflow/rules/inspection.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/similarity.smk"
+include: "workflow/rules/choice.smk"
 include: "workflow/rules/reporting.smk"
 
 
@@ -69,6 +70,7 @@ rule all:
     default_target: True
     input:
         REPORT_FILES,
+        ANSWER_FILES,
 
 
 rule data:

@@ -90,6 +90,9 @@ def test_it_holds_every_file_of_the_library(source: Path, wheel: Path) -> None:
         "calibrant/reporting/pages/templates/style.css",
         "calibrant/reporting/pages/templates/summary.md.j2",
         "calibrant/reporting/pages/templates/page.html.j2",
+        "calibrant/reporting/pages/templates/answer.css",
+        "calibrant/reporting/pages/templates/answer.html.j2",
+        "calibrant/reporting/pages/templates/answer.md.j2",
     } <= held
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from calibrant.settings.text_settings import (
         ContaminationSettings,
+        ExportSettings,
         FilterSettings,
         GenerateSettings,
         SampleSettings,
@@ -66,6 +67,7 @@ __all__ = [
     "ContaminationSettings",
     "DownloadSettings",
     "EvaluateSettings",
+    "ExportSettings",
     "FilterSettings",
     "GenerateSettings",
     "InputError",

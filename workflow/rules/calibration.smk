@@ -9,7 +9,7 @@ FILTERED_FIRST = filtered_first(config)
 rule sample:
     """Draw {wildcards.n} windows of real text from {wildcards.source}, seed {wildcards.seed}."""
     input:
-        documents=f"{DATA}/sources/{{source}}/documents.parquet",
+        documents=CALIBRATION_TEXT,
         model=f"{DATA}/model",
     output:
         f"{DATA}/sets/{{source}}-real-n{{n}}-s{{seed}}.parquet",
@@ -27,7 +27,7 @@ rule sample:
         code=code("sample"),
         versions=installed_versions("transformers", "tokenizers"),
     shell:
-        "python workflow/scripts/sample.py --documents {input.documents:q} --model {input.model:q}"
+        "python {SCRIPTS:q}/sample.py --documents {input.documents:q} --model {input.model:q}"
         " --samples {wildcards.n:q} --seed {wildcards.seed:q} {params.options:q}"
         " --source {wildcards.source:q} --output {output:q} &> {log:q}"
 
@@ -50,7 +50,7 @@ if FILTERED_FIRST:
         params:
             code=code("filter"),
         shell:
-            "python workflow/scripts/filter.py --samples {input.samples:q} --scores {input.scores:q}"
+            "python {SCRIPTS:q}/filter.py --samples {input.samples:q} --scores {input.scores:q}"
             " --drop {wildcards.drop:q} --output {output.kept:q} &> {log:q}"
 
 
@@ -75,7 +75,7 @@ if REPACKED:
             code=code("sample"),
             versions=installed_versions("transformers", "tokenizers"),
         shell:
-            "python workflow/scripts/sample.py --documents {input.documents:q} --model {input.model:q}"
+            "python {SCRIPTS:q}/sample.py --documents {input.documents:q} --model {input.model:q}"
             " --samples {wildcards.n:q} --seed {wildcards.seed:q} {params.options:q}"
             " --source {wildcards.source:q} --output {output:q} &> {log:q}"
 
@@ -96,7 +96,7 @@ elif FILTERED_FIRST:
             options=literal(flags("filter", sets="pool")),
             code=code("filter"),
         shell:
-            "python workflow/scripts/filter.py --samples {input:q} --drop 0 --take {wildcards.n:q}"
+            "python {SCRIPTS:q}/filter.py --samples {input:q} --drop 0 --take {wildcards.n:q}"
             " --seed {wildcards.seed:q} {params.options:q} --output {output:q} &> {log:q}"
 
 else:
@@ -104,8 +104,8 @@ else:
     rule draw:
         """Filter block {wildcards.seed} of the generated samples of {wildcards.source}, of which {wildcards.n} are left."""
         input:
-            samples=f"{DATA}/generated/{{source}}-p{{prefix}}.parquet",
-            scores=f"{DATA}/scores/generated/{{source}}-p{{prefix}}.parquet",
+            samples=lambda wildcards: f"{DATA}/generated/{pool_of(wildcards)[0]}.parquet",
+            scores=lambda wildcards: f"{DATA}/scores/generated/{pool_of(wildcards)[0]}.parquet",
         output:
             kept=f"{DATA}/sets/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.parquet",
             dropped=f"{DATA}/sets/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.dropped.parquet",
@@ -116,8 +116,9 @@ else:
             "../../envs/cpu.yaml"
         params:
             options=literal(flags("filter", sets="blocks")),
+            block=lambda wildcards: pool_of(wildcards)[1],
             code=code("filter"),
         shell:
-            "python workflow/scripts/filter.py --samples {input.samples:q} --scores {input.scores:q}"
-            " --drop {wildcards.drop:q} --take {wildcards.n:q} --seed {wildcards.seed:q} {params.options:q}"
+            "python {SCRIPTS:q}/filter.py --samples {input.samples:q} --scores {input.scores:q}"
+            " --drop {wildcards.drop:q} --take {wildcards.n:q} --seed {params.block:q} {params.options:q}"
             " --output {output.kept:q} &> {log:q}"

@@ -1,5 +1,6 @@
 # What the rules share: the resolved configuration, the runs it asks for, and where files lie.
 import gc
+import itertools
 import json
 import os
 import re
@@ -18,13 +19,25 @@ os.environ.update(
 )
 
 from calibrant.artefacts.code import CodeDigests, data_digest, installed_versions
+from calibrant.choice.entries import DENSE, baseline, entries, variant_options, variants
+from calibrant.choice.round_file import measured_runs, read_round, valued_runs
 from calibrant.errors import InputError
 from calibrant.settings.method_options import METHODS
-from calibrant.settings.setting import command_line
+from calibrant.settings.setting import command_line, option_text
 from calibrant.settings.stage_settings import STAGE_SETTINGS
 from calibrant.stages.commands import stage_module
 from calibrant.stages.study_check import check_study
 from calibrant.stages.study_contents import check_contents
+from calibrant.study.choose_section import (
+    GIVEN,
+    OWN,
+    document_tokens,
+    generated_sets,
+    guards,
+    judging_tasks,
+    judging_texts,
+    text_settings,
+)
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
 from calibrant.study.inspected_masks import compared, heldout_set
@@ -53,20 +66,23 @@ try:
     PATHS = StudyPaths(config["study"])
     DATA = PATHS.data
     REPORT = PATHS.report
+    OWN_REPORT = PATHS.own_report(config)
     MODEL_SHAPE = shape_for_requests(config["model"], f"{DATA}/model")
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
+SCRIPTS = str(Path(workflow.basedir, "workflow", "scripts"))  # jobs may run in another folder than the checkout
+CHOOSES = "choose" in config  # whether the study has a race, and an answer (choice.smk)
 GPU = {"gpu": gpus(config)} if gpus(config) else {}  # as a rule's resources; schedulers read 0 in ways of their own
 CODE = CodeDigests(memory=Path(".snakemake", "calibrant-code.json"))
 TORCH = installed_versions("torch", "transformers", "tokenizers", "safetensors")
 
 
-SET_NAME = r"[a-z][a-z0-9_]*-(real|p\d+-d[0-9.]+)-n\d+-s\d+"
+SET_NAME = r"[a-z][a-z0-9_]*-(real|given|p\d+-d[0-9.]+)-n\d+-s\d+"
 
 
 wildcard_constraints:
-    source="|".join(config["sources"]),
+    source="|".join([*config["sources"], *(f"{OWN}{name}" for name in config["texts"] if CHOOSES)]),
     text="|".join(config["texts"]) or "none",
     task="|".join(config["tasks"]) or "none",
     n=r"\d+",
@@ -77,7 +93,7 @@ wildcard_constraints:
     target="|".join(TARGETS),
     calibration=SET_NAME,
     method="|".join(METHODS),
-    sparsity=r"0(\.\d+)?|\d+of\d+",
+    sparsity=r"(0(\.\d+)?|\d+of\d+)(-o\d+)?",
 
 
 @cache
@@ -218,35 +234,37 @@ def generation_options():
 
 
 def sparsity(wildcards):
-    """`2of4` in file names is `2:4` on the command line."""
-    return wildcards.sparsity.replace("of", ":")
+    """`2of4` in file names is `2:4` on the command line; behind it may stand the number of a candidate's options."""
+    return wildcards.sparsity.partition("-o")[0].replace("of", ":")
+
+
+def method_options(wildcards):
+    """The study's options of methods, or those of a candidate of its race."""
+    variant = wildcards.sparsity.partition("-o")[2]
+    return variant_options(config, int(variant)) if variant else config["pruning"]["options"]
 
 
 def pruning_options(wildcards):
     """The options of this method: `owl.m` for owl, `sequential` for all; other methods' are left out."""
-    options = config["pruning"]["options"]
+    options = method_options(wildcards)
     used = {wildcards.method, options.get(f"{wildcards.method}.criterion"), options.get(f"{wildcards.method}.initial")}
     chosen = {k: v for k, v in options.items() if "." not in k or k.split(".")[0] in used}
-    texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in chosen.items()}
-    return flags("prune", option=texts)
-
-
-def from_dense(method):
-    """Whether a method reads statistics of the dense model."""
-    return reads_dense_statistics(method, config["pruning"]["options"])
+    return flags("prune", option={key: option_text(value) for key, value in chosen.items()})
 
 
 def dense_statistics(wildcards):
-    return f"{DATA}/statistics/{wildcards.calibration}.safetensors" if from_dense(wildcards.method) else []
+    """The statistics of the dense model, for a method that reads them."""
+    read = reads_dense_statistics(wildcards.method, method_options(wildcards))
+    return f"{DATA}/statistics/{wildcards.calibration}.safetensors" if read else []
 
 
 def dense_kinds():
     """What the study's methods read of the dense model; Hessians are large, and collected only for their users."""
     asked = {method for target in TARGETS.values() for grid in target["grids"] for method in grid["methods"]}
-    methods = asked | {run.method for run in RUNS}
-    options = config["pruning"]["options"]
-    criteria = methods | {options.get("owl.criterion"), options.get("dsnot.initial")}
-    hessian = options.get("sequential") == "dense" and "sparsegpt" in criteria
+    methods = asked | {run.method for run in RUNS} | ({config["choose"]["method"]} if CHOOSES else set())
+    options = [config["pruning"]["options"], *(variants(config) if CHOOSES else [])]
+    criteria = methods | {each.get(name) for each in options for name in ("owl.criterion", "dsnot.initial")}
+    hessian = "dense" in {each.get("sequential") for each in options} and "sparsegpt" in criteria
     return ("norm", "moments", "hessian") if hessian else ("norm", "moments")
 
 
@@ -264,6 +282,20 @@ def window_options(**others):
     return flags("sample", **shared, **others)
 
 
+# What calibration sets are cut from, and what the model continues: where a race is run, without what judges.
+CALIBRATION_TEXT = PATHS.pool("{source}") if CHOOSES else f"{DATA}/sources/{{source}}/documents.parquet"
+DENSE_OUTPUTS = f"{DATA}/evaluations/none/dense-0.safetensors" if CHOOSES else []
+
+
+def pool_of(wildcards):
+    """The generated samples that a set is a block of, and which block: a race has more written as it needs them."""
+    name, seed = f"{wildcards.source}-p{wildcards.prefix}", int(wildcards.seed)
+    if not CHOOSES:
+        return name, seed
+    chunk, block = divmod(seed, generated_sets(config))
+    return (f"{name}-c{chunk}" if chunk else name), block
+
+
 def packing(source):
     return config["calibration"]["packing_of"].get(source, config["calibration"]["packing"])
 
@@ -273,29 +305,77 @@ def item_files(wildcards, input):
 
     Paths only: a param that reads `input` is none of those whose change reruns a job.
     """
+    return [*task_rows(input), *option("text", *input.texts)]
+
+
+def task_rows(input):
     rows = any(task_kind(name) in ("built", "files") for name in config["tasks"])
-    return [*option("data", Path(input.tasks[0]).parent if rows else ""), *option("text", *input.texts)]
+    return option("data", Path(input.tasks[0]).parent if rows else "")
 
 
-def items():
-    """What an evaluation and the search for its items are asked of: tasks, and how many documents of each."""
-    return {"tasks": tuple(config["tasks"]), "limit": config["evaluation"]["limit"] or None}
+def evaluated_files(wildcards, input):
+    """As `item_files`, for an evaluation, whose texts are named where a file is a part of one."""
+    named = zip(evaluated_texts(), input.texts, strict=True)
+    return [*task_rows(input), *option("text", *(f"{name}={file}" for name, file in named))]
+
+
+def evaluated_texts():
+    """The texts that a run is evaluated on, by name: where a race is run, what chooses, and those that guard nothing."""
+    if not CHOOSES:
+        return {name: f"{DATA}/texts/{name}/documents.parquet" for name in config["texts"]}
+    judging, guarding = judging_texts(config), guards(config, "texts")
+    others = [name for name in config["texts"] if name not in (*judging, *guarding)]
+    return {name: PATHS.part(name, "selection") for name in judging} | {
+        name: f"{DATA}/texts/{name}/documents.parquet" for name in others
+    }
+
+
+def valued_texts():
+    """The texts that the answer is valued on, by name: what took no part in choosing, and the guards."""
+    return {name: PATHS.part(name, "test") for name in judging_texts(config)} | {
+        name: f"{DATA}/texts/{name}/documents.parquet" for name in guards(config, "texts")
+    }
+
+
+def valued_files(wildcards, input):
+    named = zip(valued_texts(), input.texts, strict=True)
+    rows = task_rows(input) if input.tasks else []
+    return [*rows, *option("text", *(f"{name}={file}" for name, file in named))]
+
+
+def measured(results):
+    """The file of measures beside results, which a race reads."""
+    return f"{results}.measures.parquet" if CHOOSES else []
 
 
 def contamination_options():
     chosen = config["similarity"]
-    return flags("contamination", **items(), n=chosen["items_n"], threshold=chosen["items_threshold"])
+    asked = {"tasks": tuple(config["tasks"]), "limit": config["evaluation"]["limit"] or None}
+    return flags("contamination", **asked, n=chosen["items_n"], threshold=chosen["items_threshold"])
 
 
 def evaluation_options():
+    return options_of_evaluation(
+        [name for name in config["tasks"] if not CHOOSES or name not in guards(config, "tasks")]
+    )
+
+
+def value_options():
+    return options_of_evaluation(guards(config, "tasks"))
+
+
+def options_of_evaluation(tasks):
     chosen = config["evaluation"]
-    fewshot = {task: shots for task, shots in chosen["fewshot"].items() if task in config["tasks"]}
+    fewshot = {task: shots for task, shots in chosen["fewshot"].items() if task in tasks}
+    apart = CHOOSES and chosen["text_average"] != "corpus"
     return flags(
         "evaluate",
-        **items(),
+        tasks=tuple(tasks),
+        limit=(chosen["limit"] or None) if tasks else None,
         fewshot=fewshot,
         length=chosen["length"],
-        text_tokens=chosen["text_tokens"] or None,
+        text_tokens=config["choose"]["tokens"] if CHOOSES else chosen["text_tokens"] or None,
+        document_tokens=document_tokens(config) if apart else None,
         text_average=chosen["text_average"],
         bos=chosen["bos"],
     )

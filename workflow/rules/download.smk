@@ -19,7 +19,7 @@ rule download_model:
         code=code("download"),
         versions=installed_versions("torch", "transformers", "gguf"),
     shell:
-        "python workflow/scripts/download.py {params.spec:q} --output {params.output:q} --only model &> {log:q}"
+        "python {SCRIPTS:q}/download.py {params.spec:q} --output {params.output:q} --only model &> {log:q}"
 
 
 rule number_format:
@@ -36,7 +36,7 @@ rule number_format:
         device=config["compute"]["device"],
         code=CODE.digest("calibrant.models.checkpoint.resolution"),
     shell:
-        "python workflow/scripts/number_format.py --model {input:q} --device {params.device:q} --output {output:q} 2>&1"
+        "python {SCRIPTS:q}/number_format.py --model {input:q} --device {params.device:q} --output {output:q} 2>&1"
         " | tee {log:q} >&2"
 
 
@@ -59,7 +59,7 @@ rule download_source:
         output=study_folder,
         code=code("download"),
     shell:
-        "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
+        "python {SCRIPTS:q}/download.py {params.spec:q} --output {params.output:q}"
         " --only source:{wildcards.source:q} &> {log:q}"
 
 
@@ -81,7 +81,7 @@ rule download_text:
         output=study_folder,
         code=code("download"),
     shell:
-        "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
+        "python {SCRIPTS:q}/download.py {params.spec:q} --output {params.output:q}"
         " --only text:{wildcards.text:q} &> {log:q}"
 
 
@@ -113,5 +113,5 @@ for name in config["tasks"]:
             task=name,
             code=code("download"),
         shell:
-            "python workflow/scripts/download.py {params.spec:q} --output {params.output:q}"
+            "python {SCRIPTS:q}/download.py {params.spec:q} --output {params.output:q}"
             " --only task:{params.task:q} &> {log:q}"

@@ -6,12 +6,14 @@ rule evaluate:
     input:
         masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
         model=f"{DATA}/model",
+        dense=DENSE_OUTPUTS,
         number_format=number_format(),
-        texts=text_files(),
+        texts=list(evaluated_texts().values()),
         tasks=all_task_files(),
     output:
         results=f"{DATA}/evaluations/{{calibration}}/{{method}}-{{sparsity}}.json",
         provenance=f"{DATA}/evaluations/{{calibration}}/{{method}}-{{sparsity}}.provenance.json",
+        measures=measured(f"{DATA}/evaluations/{{calibration}}/{{method}}-{{sparsity}}"),
     log:
         f"{DATA}/logs/evaluate/{{calibration}}/{{method}}-{{sparsity}}.log",
     benchmark:
@@ -27,14 +29,15 @@ rule evaluate:
         runtime=request_of("evaluate", "runtime"),
     params:
         options=literal(evaluation_options()),
-        files=item_files,
+        dense=lambda wildcards, input: option("dense", input.dense),
+        files=evaluated_files,
         compute=literal(compute_options()),
         resolved=resolved,
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
     shell:
-        "python workflow/scripts/evaluate.py --model {input.model:q} --masks {input.masks:q}"
-        " {params.options:q} {params.files:q} {params.compute:q} {params.resolved:q} --threads {threads:q} --output {output.results:q} &> {log:q}"
+        "python {SCRIPTS:q}/evaluate.py --model {input.model:q} --masks {input.masks:q}"
+        " {params.dense:q} {params.options:q} {params.files:q} {params.compute:q} {params.resolved:q} --threads {threads:q} --output {output.results:q} &> {log:q}"
 
 
 rule evaluate_dense:
@@ -42,11 +45,13 @@ rule evaluate_dense:
     input:
         model=f"{DATA}/model",
         number_format=number_format(),
-        texts=text_files(),
+        texts=list(evaluated_texts().values()),
         tasks=all_task_files(),
     output:
         results=f"{DATA}/evaluations/none/dense-0.json",
         provenance=f"{DATA}/evaluations/none/dense-0.provenance.json",
+        measures=measured(f"{DATA}/evaluations/none/dense-0"),
+        dense=DENSE_OUTPUTS,
     log:
         f"{DATA}/logs/evaluate/none/dense-0.log",
     benchmark:
@@ -60,11 +65,12 @@ rule evaluate_dense:
         runtime=request_of("evaluate", "runtime"),
     params:
         options=literal(evaluation_options()),
-        files=item_files,
+        dense=lambda wildcards, output: option("outputs", output.dense),
+        files=evaluated_files,
         compute=literal(compute_options()),
         resolved=resolved,
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
     shell:
-        "python workflow/scripts/evaluate.py --model {input.model:q} {params.options:q} {params.files:q} {params.compute:q} {params.resolved:q}"
+        "python {SCRIPTS:q}/evaluate.py --model {input.model:q} {params.dense:q} {params.options:q} {params.files:q} {params.compute:q} {params.resolved:q}"
         " --threads {threads:q} --output {output.results:q} &> {log:q}"

@@ -4,7 +4,7 @@
 rule generate:
     """Let the model continue the first {wildcards.prefix} tokens of documents of {wildcards.source}."""
     input:
-        documents=f"{DATA}/sources/{{source}}/documents.parquet",
+        documents=CALIBRATION_TEXT,
         model=f"{DATA}/model",
         number_format=number_format(),
     output:
@@ -27,7 +27,7 @@ rule generate:
         code=code("generate"),
         versions=TORCH,
     shell:
-        "python workflow/scripts/generate.py --documents {input.documents:q} --model {input.model:q}"
+        "python {SCRIPTS:q}/generate.py --documents {input.documents:q} --model {input.model:q}"
         " --prefix-length {wildcards.prefix:q} --source {wildcards.source:q}"
         " {params.options:q} {params.compute:q} {params.resolved:q} --threads {threads:q} --output {output:q} &> {log:q}"
 
@@ -58,6 +58,6 @@ rule score:
         code=code("score"),
         versions=TORCH,
     shell:
-        "python workflow/scripts/score.py --samples {input.samples:q} --model {input.model:q}"
+        "python {SCRIPTS:q}/score.py --samples {input.samples:q} --model {input.model:q}"
         " {params.options:q} {params.compute:q} {params.resolved:q} --threads {threads:q}"
         " --output {output:q} &> {log:q}"

@@ -1,5 +1,5 @@
 # Stage summarize: tables, figures and the report, of the study and of each target (a table or figure of the paper).
-REPORT_FILES = [f"{REPORT}/{name}" for name in ("index.html", "summary.md", "results.parquet")]
+REPORT_FILES = [f"{OWN_REPORT}/{name}" for name in ("index.html", "summary.md", "results.parquet")]
 
 
 rule index:
@@ -19,7 +19,7 @@ rule index:
         resolved=resolved,
         code=CODE.digest("calibrant.study.report_index"),
     shell:
-        "python workflow/scripts/index.py --config {params.config:q} --model {input.model:q}/provenance.json"
+        "python {SCRIPTS:q}/index.py --config {params.config:q} --model {input.model:q}/provenance.json"
         " {params.resolved:q} --packages {params.packages:q} --output {output:q} &> {log:q}"
 
 
@@ -30,24 +30,24 @@ rule summarize:
         index=PATHS.index(),
     output:
         page=report(
-            f"{REPORT}/index.html",
+            f"{OWN_REPORT}/index.html",
             caption="../report/page.rst",
             category="Report",
             labels={"what": "the whole report on one page"},
         ),
-        summary=f"{REPORT}/summary.md",
-        results=f"{REPORT}/results.parquet",
-        csv=f"{REPORT}/results.csv",
-        provenance=f"{REPORT}/provenance.json",
+        summary=f"{OWN_REPORT}/summary.md",
+        results=f"{OWN_REPORT}/results.parquet",
+        csv=f"{OWN_REPORT}/results.csv",
+        provenance=f"{OWN_REPORT}/provenance.json",
         tables=report(
-            directory(f"{REPORT}/tables"),
+            directory(f"{OWN_REPORT}/tables"),
             patterns=["{name}.csv"],
             caption="../report/table.rst",
             category="Tables",
             labels={"table": "{name}"},
         ),
         figures=report(
-            directory(f"{REPORT}/figures"),
+            directory(f"{OWN_REPORT}/figures"),
             patterns=["{name}.svg"],
             caption="../report/figure.rst",
             category="Figures",
@@ -69,7 +69,7 @@ rule summarize:
         templates=data_digest("calibrant.reporting"),
         versions=installed_versions("polars", "matplotlib", "scipy"),
     shell:
-        "python workflow/scripts/summarize.py --results {input.index:q} {params.root:q} --output {params.output:q} &> {log:q}"
+        "python {SCRIPTS:q}/summarize.py --results {input.index:q} {params.root:q} --output {params.output:q} &> {log:q}"
 
 
 use rule index as target_index with:
@@ -132,7 +132,7 @@ rule target_report:
         templates=data_digest("calibrant.reporting"),
         versions=installed_versions("polars", "matplotlib", "scipy"),
     shell:
-        "python workflow/scripts/summarize.py --results {input.index:q} {params.root:q} --output {params.output:q} &> {log:q}"
+        "python {SCRIPTS:q}/summarize.py --results {input.index:q} {params.root:q} --output {params.output:q} &> {log:q}"
 
 
 # A rule for each table and figure, so that its name is a target: snakemake table2.
@@ -187,7 +187,7 @@ rule paper_report:
         templates=data_digest("calibrant.reporting"),
         versions=installed_versions("polars", "matplotlib", "scipy"),
     shell:
-        "python workflow/scripts/summarize.py --results {input.index:q} {params.root:q} --output {params.output:q} &> {log:q}"
+        "python {SCRIPTS:q}/summarize.py --results {input.index:q} {params.root:q} --output {params.output:q} &> {log:q}"
 
 
 rule paper:

@@ -16,4 +16,4 @@ rule tiny_material:
         code=CODE.digest("calibrant.models.tiny"),
         versions=TORCH,
     shell:
-        "python workflow/scripts/tiny.py --output {params.output:q} --texts harbour orchard quarry meadow &> {log:q}"
+        "python {SCRIPTS:q}/tiny.py --output {params.output:q} --texts harbour orchard quarry meadow &> {log:q}"

@@ -1,4 +1,4 @@
-"""Write a calibration set for other programs: JSONL, and a Hugging Face dataset."""
+"""Write a calibration set for other programs: JSONL, plain text, and a Hugging Face dataset."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,11 @@ from typing import Any
 import pyarrow as pa
 
 from calibrant.artefacts.atomic import atomic_directory, atomic_path
+from calibrant.artefacts.card_text import CARD
 from calibrant.artefacts.provenance import write_provenance
 from calibrant.errors import InputError
+
+BLANK_LINE = "\n\n"  # between two sequences of plain text
 
 
 def write_jsonl(path: str | Path, table: pa.Table) -> None:
@@ -29,8 +32,26 @@ def write_jsonl(path: str | Path, table: pa.Table) -> None:
                 file.write(line + "\n")
 
 
-def write_dataset(path: str | Path, table: pa.Table, provenance: dict[str, Any]) -> None:
-    """A folder that `datasets.load_from_disk` reads; `provenance` goes into its sidecar."""
+def write_plain_text(path: str | Path, table: pa.Table) -> None:
+    """The text of each row, UTF-8, a blank line between two; newlines within a text stay.
+
+    Raises:
+        InputError: a row has no text.
+    """
+    if "text" not in table.column_names:
+        raise InputError("has no column text, so there is no text to write; --format jsonl writes its input_ids")
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for place, (name, text) in enumerate(
+            zip(table["sample_id"].to_pylist(), table["text"].to_pylist(), strict=True)
+        ):
+            if text is None:
+                raise InputError(f"sample_id {name}: has no text; --format jsonl writes its input_ids")
+            file.write(f"{BLANK_LINE if place else ''}{text}")
+        file.write("\n")
+
+
+def write_dataset(path: str | Path, table: pa.Table, provenance: dict[str, Any], card: str | None = None) -> None:
+    """A folder that `datasets.load_from_disk` reads; `provenance` goes into its sidecar, `card` into README.md."""
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()
@@ -38,4 +59,6 @@ def write_dataset(path: str | Path, table: pa.Table, provenance: dict[str, Any])
         # A fixed fingerprint: the library's own is random, and it is written to state.json.
         dataset = Dataset(table.replace_schema_metadata(None), fingerprint="calibrant")
         dataset.save_to_disk(str(temporary))
+        if card is not None:
+            (temporary / CARD).write_text(card, encoding="utf-8")
         write_provenance(temporary, provenance)

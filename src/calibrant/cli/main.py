@@ -5,11 +5,12 @@ import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from calibrant.cli.flags import add_flags, arguments
+from calibrant.cli.race_steps import STEPS, step
 from calibrant.errors import InputError, MachineError, one_line, printable, reason_of
 from calibrant.models.compute.freed_memory import keep_freed_memory
 from calibrant.stages.commands import COMMANDS, stage_of
@@ -55,6 +56,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except OSError:
         tell("calibrant: the working folder is no longer there; change to one that is")
         return 2
+    if words and words[0] in STEPS:  # what the workflow alone runs, in the warm server too
+        return _ended(words[0], lambda: step(words), aside=True)
     parser = _Parser(prog="calibrant", description="On which text should I calibrate?", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"calibrant {__version__}")
     stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True, parser_class=_Parser)
@@ -82,29 +85,40 @@ def main(words: Sequence[str] | None = None) -> int:
         tell(f"{found} (see {name} --help)")
         return 2
     assert stage is not None
+    chosen = stage
+    return _ended(
+        options.stage,
+        lambda: chosen.said(chosen.run(**arguments(chosen, options))),
+        aside=chosen.aside,
+        debug=options.debug,
+    )
+
+
+def _ended(name: str, run: Callable[[], str | Iterable[str]], *, aside: bool, debug: bool = False) -> int:
+    """Run what a command does and print what it says; the exit status, and one line where it failed."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     keep_freed_memory()
     try:
-        said = stage.said(stage.run(**arguments(stage, options)))
+        said = run()
         for text in [said] if isinstance(said, str) else said:
             for line in text.split("\n"):
-                print(printable(line), file=sys.stderr if stage.aside else sys.stdout)
+                print(printable(line), file=sys.stderr if aside else sys.stdout)
         sys.stdout.flush()
     except InputError as error:
-        if options.debug:
+        if debug:
             raise
-        tell(one_line(f"calibrant {options.stage}: {error}"))
+        tell(one_line(f"calibrant {name}: {error}"))
         return 2
     except BrokenPipeError:  # as in `calibrant plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
-        tell(f"calibrant {options.stage}: stopped, nobody reads its output any more")
+        tell(f"calibrant {name}: stopped, nobody reads its output any more")
         return 1
     except (MachineError, MemoryError, OSError) as error:
-        if options.debug:
+        if debug:
             raise
-        tell(one_line(f"calibrant {options.stage}: {said_by_the_machine(error)}"))
+        tell(one_line(f"calibrant {name}: {said_by_the_machine(error)}"))
         return 1
     except KeyboardInterrupt:
-        tell(f"calibrant {options.stage}: interrupted; the same command resumes")
+        tell(f"calibrant {name}: interrupted; the same command resumes")
         return 1
     return 0

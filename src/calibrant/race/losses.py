@@ -67,8 +67,8 @@ class Losses:
 
     @property
     def documents(self) -> float:
-        """How many documents of equal weight tell as much; of several texts, the one that tells least."""
-        return min(float((each**2).sum() ** 2 / (each**4).sum()) for each in self.sizes)
+        """How many documents of equal weight tell as much; of several texts, the one that tells least; 0 of none."""
+        return min((float((each**2).sum() ** 2 / (each**4).sum()) for each in self.sizes), default=0.0)
 
     def evidence(self, candidates: Sequence[str]) -> Evidence:
         """What is known of candidates, in this order."""

@@ -1,6 +1,7 @@
 """What a race says, in sentences: whether it matters at all, what to take, how surely, and what would tell more."""
 
 import math
+from collections.abc import Sequence
 
 from calibrant.race.standing import ALIKE, BUDGET, Difference, Standing
 from calibrant.settings.race_settings import MEASURE
@@ -8,6 +9,18 @@ from calibrant.settings.race_settings import MEASURE
 CONFIDENCE = 95  # per cent
 NOTHING = 0.7  # a bound or half an interval beyond this, a factor of two, says nothing yet
 WORDS = {"kl": "divergence from the dense model", "agreement": "agreement with the dense model"}
+TODAY = " is what is used today."
+OPENINGS = {  # the question that a sentence answers -> how it begins
+    "alike": "It does not matter",
+    "take": "Take ",
+    "expected": "On average such a choice",
+    "as good": "As good within the margin",
+    "reference": "Against ",
+    "worse": "Worse: ",
+    "out": "Surely not the best",
+    "spent": "The budget is spent",
+    "more": "Another ",
+}
 
 
 def sentences(
@@ -47,7 +60,7 @@ def sentences(
     if others:
         found.append(f"As good within the margin: {listed(others)}.")
     if reference == standing.leader:
-        found.append(f"{reference} is what is used today.")
+        found.append(f"{reference}{TODAY}")
     elif standing.gain is not None and reference is not None:
         found.append(_against(reference, standing.gain))
     if standing.worse:
@@ -57,8 +70,13 @@ def sentences(
     if standing.stopped == BUDGET:
         found.append("The budget is spent.")
     for more, bound in sorted((forecasts or {}).items()):
-        found.append(f"Another {more} sets would bring the bound to about {better(bound, up=True)}.")
+        found.append(more_sets(more, bound))
     return found
+
+
+def more_sets(more: int, bound: float) -> str:
+    """What so many more sets would bring."""
+    return f"Another {more} sets would bring the bound to about {better(bound, up=True)}."
 
 
 def _against(reference: str, gain: Difference) -> str:
@@ -69,6 +87,37 @@ def _against(reference: str, gain: Difference) -> str:
         between = f"between {worse(-gain.low)} worse and {better(gain.high)} better"
         return f"Against {reference} no difference is sure: it is {between}."
     return f"Against {reference} it is {better(gain.value)} better ({better(gain.low)} to {better(gain.high)})."
+
+
+def by_question(said: Sequence[str]) -> dict[str, str]:
+    """Sentences of `sentences` by the question that each answers (`OPENINGS`), for who shows them one by one."""
+    found = {}
+    for sentence in said:
+        starts = [question for question, opening in OPENINGS.items() if sentence.startswith(opening)]
+        found["reference" if sentence.endswith(TODAY) else starts[0] if starts else sentence] = sentence
+    return found
+
+
+def on_test_half(reference: str, gain: Difference, *, own: bool) -> str:
+    """What a handed-over set is worth on the test half, which took no part in choosing it (`handover.value`).
+
+    Args:
+        reference: what is used today.
+        gain: over the reference's sets.
+        own: whether the set is one of the reference's.
+    """
+    kept = "on text that took no part in the choice"
+    other = f"the average set of {reference}" if own else f"{reference}, which is used today"
+    if gain.high - gain.low > 2 * NOTHING:
+        return f"Nothing can be said against {other}: {kept}, the {CONFIDENCE} % interval is too wide."
+    if gain.low <= 0 <= gain.high:
+        between = f"between {worse(-gain.low)} worse and {better(gain.high)} better"
+        return f"Whether it is better than {other}, is not decided: {kept} it is {between} ({CONFIDENCE} % interval)."
+    if gain.value < 0:
+        ends = f"{worse(-gain.high)} to {worse(-gain.low)}"
+        return f"It is {worse(-gain.value)} worse than {other}, {kept} ({CONFIDENCE} % interval: {ends})."
+    ends = f"{better(gain.low)} to {better(gain.high)}"
+    return f"It is {better(gain.value)} better than {other}, {kept} ({CONFIDENCE} % interval: {ends})."
 
 
 def better(loss: float, *, up: bool = False) -> str:

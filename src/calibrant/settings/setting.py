@@ -263,3 +263,8 @@ def _without_none(hint: Any) -> tuple[Any, bool]:
         kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
         return kinds[0], len(kinds) < len(typing.get_args(hint))
     return hint, False
+
+
+def option_text(value: Any) -> str:
+    """The value of a method's option as a command line has it: `true` for what YAML reads as true."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

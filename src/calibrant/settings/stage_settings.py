@@ -17,6 +17,7 @@ from calibrant.settings.shared_settings import BosSettings
 from calibrant.settings.sparsity import parse_sparsity
 from calibrant.settings.text_settings import (
     ContaminationSettings,
+    ExportSettings,
     FilterSettings,
     GenerateSettings,
     SampleSettings,
@@ -202,6 +203,7 @@ STAGE_SETTINGS: dict[str, type[Settings]] = {
     "similarity": SimilaritySettings,
     "contamination": ContaminationSettings,
     "inspect": InspectSettings,
+    "export": ExportSettings,
     "summarize": SummarizeSettings,
     "plan": PlanSettings,
     "compute": ComputeSettings,  # no stage of its own: the section of a study

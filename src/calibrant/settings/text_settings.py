@@ -103,6 +103,12 @@ class GenerateSettings(DecodingSettings, SourceSettings, BosSettings, ComputeSet
     samples: int = setting(
         5000, "rows (the paper uses 5000)", least=1, most=MOST_ROWS, wanted="between 1 and 10,000,000"
     )
+    first: int = setting(
+        0,
+        "number of the first row: those before it are another file's, which has the same seed",
+        least=0,
+        most=MOST_ROWS,
+    )
     tokens: int = setting(
         0,
         "begin no more rows once the written ones hold so many tokens; 0: write all rows",
@@ -155,6 +161,18 @@ class FilterSettings(SeedSettings):
     )
     take: int | None = setting(
         None, "a set of so many that are left, without replacement; default: keep all", least=1, wanted="1 or more"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings(Settings):
+    """In which form a calibration set is written for other programs."""
+
+    format: str | None = setting(
+        None,
+        "what OUTPUT is: jsonl, a file with an object a row; text, a file of plain text, a blank line between two "
+        "rows; dataset, a folder for datasets.load_from_disk with a card. Default: see --output",
+        choices=("jsonl", "text", "dataset"),
     )
 
 

@@ -10,13 +10,9 @@ from typing import Any
 
 from calibrant.errors import InputError, MachineError, shown
 from calibrant.settings.choose_settings import ChooseSettings
+from calibrant.stages.race import PARTS
 from calibrant.stages.stage import Input, Output, Stage, admit
 
-# What lies at the top of an answer, beside its study.
-PARTS = (
-    *("index.html", "summary.md", "answer.json", "timing.json", "set.parquet", "set.jsonl", "set.txt", "dataset"),
-    *("masks.safetensors", "masks.weights.safetensors", "model"),
-)
 SUMMARY_LINES = 12  # of summary.md that are printed
 FILES = (
     Input("model", "hub id or local directory"),
@@ -84,12 +80,13 @@ def choose(
     from calibrant.stages.choose_folder import check_unchanged, recorded_study, write_study
     from calibrant.stages.choose_inputs import read_inputs
     from calibrant.stages.choose_plan import first_plan, raised_plan
-    from calibrant.stages.choose_study import laid_out
+    from calibrant.stages.choose_study import check_candidates, laid_out, with_defaults
 
     recorded, before = recorded_study(folder), recorded_study(folder)
     inputs = read_inputs(model, sources, purposes, guards, data, settings)
     gpu, elsewhere = _gpu(settings.device, profile), profile is not None
     asked = laid_out(inputs, settings, gpu=gpu)
+    check_candidates(with_defaults(asked))
     if recorded is None:
         plan = first_plan(asked, settings, gpu=gpu, elsewhere=elsewhere)
     else:

@@ -1,21 +1,22 @@
 """How much `choose` does within its budget: how large sets are and how many, by what this computer does in a second."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibrant.artefacts.atomic import read_json
+from calibrant.choice.entries import entries
 from calibrant.errors import InputError, first_line
 from calibrant.race.rounds import FIRST, looks, round_ends
 from calibrant.settings.choose_settings import BUDGET, Budget, ChooseSettings, read_budget
-from calibrant.study.config import resolve_config
+from calibrant.stages.choose_study import with_defaults
 from calibrant.study.race_plan import (
     Field,
     Size,
     check_time,
-    field_of,
     race_costs,
     size_within,
     sizes,
@@ -78,7 +79,7 @@ def first_plan(config: Config, settings: ChooseSettings, *, gpu: bool, elsewhere
     budget = read_budget(typed)
     raw = raw_config(config["model"], needed=budget.seconds is not None)
     choices = sizes(settings.samples, settings.length, positions(raw))
-    resolved = resolved_with(config, choices[0], [2**20])
+    resolved = with_defaults(config)
     field = field_of(resolved)
     if budget.sets is not None:
         size = choices[-1] if gpu else choices[0]
@@ -117,7 +118,7 @@ def raised_plan(recorded: Config, settings: ChooseSettings, folder: Path, *, gpu
     budgets, asked = list(chosen["budget"]), [str(each) for each in chosen.get("asked") or ()]
     asked = asked if len(asked) == len(budgets) else [str(each) for each in budgets]
     size = (int(recorded["calibration"]["samples"]), int(recorded["calibration"]["length"]))
-    resolved = resolve_config(recorded)
+    resolved = with_defaults(recorded)
     field = field_of(resolved)
     typed = settings.budget
     if typed is None or typed == asked[-1]:
@@ -212,9 +213,10 @@ def shape(raw: Config, where: str = "") -> Any:
         raise InputError(f"{where}{error}") from None
 
 
-def resolved_with(config: Config, size: Size, budgets: list[int]) -> Config:
-    """A study with all defaults, checked."""
-    return resolve_config(_complete(config, size, budgets, []), "calibrant choose")
+def field_of(config: Config) -> Field:
+    """Who may race in a study: a part of what judges counts, though its text may turn out to be too small."""
+    origins = Counter(each.origin for each in entries(config).values())
+    return Field(origins["real"], origins["synthetic"], origins["given"])
 
 
 def shown_time(seconds: float) -> str:

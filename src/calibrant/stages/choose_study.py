@@ -1,22 +1,25 @@
 """The study that `calibrant choose` lays out: what was asked for as a configuration, and what is wrong with it."""
 
 import itertools
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from calibrant.choice.entries import entries, reference_name
 from calibrant.errors import InputError, shown
 from calibrant.settings.choose_settings import ChooseSettings, weight_of
 from calibrant.settings.method_options import option_schemas
+from calibrant.settings.text_settings import MOST_ROWS
 from calibrant.stages.choose_inputs import ChooseInputs
+from calibrant.study.choose_section import is_given
+from calibrant.study.config import resolve_config
 from calibrant.study.grid import WITHOUT_DATA, normal_sparsity
+from calibrant.study.race_plan import LADDER
 from calibrant.study.validation import suggest
 
 STUDY = "answer"
 LAPTOP_BATCH, GPU_BATCH = 20, 32  # rows that the model writes at a time, as in the presets
 BY_DENSE = ("kl", "perplexity", "agreement")  # what texts are measured by; all else is a metric of tasks
-OWN_TEXT = "your own text"  # how a part of what judges is called as a candidate
 
 
 def laid_out(inputs: ChooseInputs, settings: ChooseSettings, *, gpu: bool) -> dict[str, Any]:
@@ -45,7 +48,7 @@ def laid_out(inputs: ChooseInputs, settings: ChooseSettings, *, gpu: bool) -> di
         "answer": ".",
     }
     check_measure(inputs, settings)
-    if reference := reference_of(inputs, settings):
+    if reference := reference_of(settings):
         section["reference"] = reference
     texts = [each for each in (*inputs.purposes, *inputs.guards) if not each.is_task]
     tasks = [each for each in (*inputs.purposes, *inputs.guards) if each.is_task]
@@ -97,11 +100,11 @@ def check_measure(inputs: ChooseInputs, settings: ChooseSettings) -> None:
         )
 
 
-def reference_of(inputs: ChooseInputs, settings: ChooseSettings) -> str | None:
+def reference_of(settings: ChooseSettings) -> str | None:
     """What is used today: a candidate's name as it was typed, or the path of a calibration set.
 
     Raises:
-        InputError: no candidate, no such file, or a file that is no calibration set.
+        InputError: no such file, or a file that is no calibration set.
     """
     named = settings.reference
     if named is None:
@@ -114,18 +117,34 @@ def reference_of(inputs: ChooseInputs, settings: ChooseSettings) -> str | None:
         except InputError as error:
             raise InputError(f"--reference {shown(named)}: {error}") from None
         return str(Path(named).absolute())
-    texts = [each.name for each in inputs.sources]
-    judging = [each.name for each in inputs.purposes if not each.is_task]
-    own = [OWN_TEXT] if len(judging) == 1 else [f"{OWN_TEXT}: {name}" for name in judging]
-    written = [f"{name} (self-generated)" for name in texts if "synthetic" in settings.origins]
-    known = [*texts, *written, *own]
-    base = re.sub(r" \((?:self-generated, )?[a-z._]+=.*\)$", "", named) if settings.option else named
-    if base not in known:
-        raise InputError(
-            f"--reference {shown(named)}: is no candidate{suggest(named, known)}; there are {', '.join(known)}, or "
-            "give a calibration set, SET.parquet"
-        )
     return named
+
+
+def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A study with all defaults, checked; of a size and a budget that stand for those that are not decided yet."""
+    calibration = {"samples": LADDER[0][0], "length": LADDER[0][1], **config.get("calibration", {})}
+    chosen = {"budget": [MOST_ROWS], **config["choose"]}
+    return resolve_config({**config, "calibration": calibration, "choose": chosen}, "calibrant choose")
+
+
+def check_candidates(config: Mapping[str, Any]) -> None:
+    """Refuse a reference that does not race.
+
+    Args:
+        config: a study with all defaults.
+
+    Raises:
+        InputError: names it, and what races.
+    """
+    chosen = config["choose"]
+    named = entries({**config, "choose": {key: value for key, value in chosen.items() if key != "reference"}})
+    if is_given(config) or "reference" not in chosen or reference_name(config, named) is not None:
+        return
+    reference = chosen["reference"]
+    raise InputError(
+        f"--reference {shown(reference)}: is no candidate{suggest(reference, named)}; there are {', '.join(named)}, or "
+        "give a calibration set, SET.parquet"
+    )
 
 
 def options(settings: ChooseSettings) -> tuple[dict[str, Any], dict[str, list[str]]]:

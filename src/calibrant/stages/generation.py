@@ -1,5 +1,6 @@
 """Stage generate: documents and a model in, text that the model wrote out."""
 
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -67,7 +68,7 @@ def generate(
         found,
         tokenizer,
         checkpoint.tokenizer_sha256,
-        samples=settings.samples,
+        samples=settings.first + settings.samples,
         prefix_length=settings.prefix_length,
         length=settings.length,
         seed=settings.seed,
@@ -75,6 +76,7 @@ def generate(
         vocabulary=checkpoint.vocabulary,
         length_means=settings.length_means,
     )
+    prompts = dataclasses.replace(prompts, rows=prompts.rows[settings.first :])
     total = prompts.rows[0].total
     if checkpoint.positions is not None and total > checkpoint.positions:
         raise InputError(
@@ -142,6 +144,7 @@ def _metadata(
             "repetition_penalty": settings.repetition_penalty,
             "end_of_text": settings.end_of_text,
             "samples": settings.samples,
+            **({"first": settings.first} if settings.first else {}),
             **({"tokens": settings.tokens} if settings.tokens else {}),
             **({"tensor_parallel": settings.tensor_parallel} if settings.tensor_parallel > 1 else {}),
             **settings.unusual_reading,

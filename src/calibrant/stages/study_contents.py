@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ from calibrant.artefacts.atomic import SIDECAR, foreign_files, read_json
 from calibrant.artefacts.temporary_names import TEMPORARY
 from calibrant.artefacts.written_by import written_by
 from calibrant.errors import InputError, shown
+from calibrant.stages.race import STAGE as CHOOSE
+from calibrant.stages.race import foreign_parts
 from calibrant.stages.summary import PARTS
-from calibrant.study.paths import StudyPaths
+from calibrant.study.paths import COMPARISON, StudyPaths
 from calibrant.study.targets import PAPER, target_files
 
 RUN = r"[^/]+/[a-z]+-[^/]+"
@@ -20,20 +22,27 @@ WRITERS = {
     r"(sources|texts)/[^/]+/((documents|heldout)\.parquet|provenance\.json)": ("download",),
     r"tasks/[^/]+(_[a-z0-9]+\.jsonl(\.gz)?|\.provenance\.json)": ("download",),
     r"sets/[^/]+-n\d+-s\d+(\.dropped)?\.parquet": ("sample", "filter"),
-    r"generated/[^/]+-p\d+\.parquet": ("generate",),
+    r"generated/[^/]+-p\d+(-c\d+)?\.parquet": ("generate",),
     r"filtered/[^/]+-p\d+-d[\d.]+(\.dropped)?\.parquet": ("filter",),
     r"scores/(sets|generated)/[^/]+\.parquet": ("score",),
     r"similarity/[^/]+\.parquet": ("similarity",),
     r"contamination\.parquet": ("contamination",),
     r"statistics/[^/]+\.safetensors": ("statistics",),
     rf"masks/{RUN}\.safetensors": ("prune",),
-    rf"evaluations/{RUN}\.json": ("evaluate",),
+    rf"(evaluations|choice/values)/{RUN}(\.json|\.measures\.parquet|\.safetensors)": ("evaluate",),
+    r"choice/(parts/[^/]+|pools)/[^/]+\.parquet": ("choose",),
     rf"inspections/{RUN}\.json": ("inspect",),
     r"inspections/overlap\.parquet": ("overlap",),
 }
 PLACES = [(re.compile(pattern), commands) for pattern, commands in WRITERS.items()]
 # Files that name no command, by the keys of what they hold.
-LISTS = ((re.compile(r"index(/[^/]+)?\.json"), {"study", "runs"}), (re.compile(r"number-format\.json"), {"dtype"}))
+LISTS = (
+    (re.compile(r"index(/[^/]+)?\.json"), {"study", "runs"}),
+    (re.compile(r"number-format\.json"), {"dtype"}),
+    (re.compile(r"choice/pools/[^/]+\.json"), {"stage", "documents", "removed"}),
+    (re.compile(r"choice/rounds/\d+\.json"), {"round", "measured", "needed"}),
+    (re.compile(r"choice/first\.json"), {"best"}),
+)
 KEPT = "logs", "benchmarks", "archives"  # folders below data/STUDY that are not looked through
 STAMP = ".snakemake_timestamp"  # Snakemake's, in each folder that is an output
 PAGE = "snakemake-report.html"  # Snakemake's own report, which has this title
@@ -60,9 +69,13 @@ def _foreign(paths: StudyPaths) -> Iterator[tuple[Path, str]]:
     """Paths that are not the study's own, each with whose they are."""
     yield from _foreign_in_data(Path(paths.data))
     report = Path(paths.report)
-    for folder in (report, *(report / target for target in (*target_files(), PAPER))):
+    chooses = read_record(report / SIDECAR).get("stage") == CHOOSE
+    folders = [report / name for name in (*target_files(), PAPER, COMPARISON)]
+    for folder in folders if chooses else [report, *folders]:
         if folder.is_dir():
             yield from ((folder / name, "no report wrote it") for name in _foreign_in_report(folder))
+    if chooses:
+        yield from ((report / name, "no race wrote it") for name in foreign_parts(report))
     page = report / PAGE
     if page.is_file() and page.stat().st_size and TITLE not in _start(page):
         yield page, "it is no report of Snakemake"
@@ -115,6 +128,15 @@ def _foreign_in_report(folder: Path) -> list[str]:
     if os.path.lexists(sidecar) and written_by(sidecar) != "summarize":
         return [SIDECAR]
     return [name for name in foreign_files(folder) if name.split("/")[0] in PARTS and Path(name).name != STAMP]
+
+
+def read_record(path: Path) -> Mapping[str, Any]:
+    """A JSON object; empty where there is none."""
+    try:
+        found: Any = read_json(path)
+    except InputError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _holds(path: Path, keys: set[str]) -> bool:

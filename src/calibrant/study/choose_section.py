@@ -5,12 +5,28 @@ from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.study.grid import WITHOUT_DATA, normal_sparsity
+from calibrant.study.row_counts import block_rows
 from calibrant.study.validation import suggest
 
 DOCUMENTS = 20  # as many documents at least are read of a half: with fewer, the spread between them is hardly known
 LEAST_DOCUMENT_TOKENS = 16
+FIRST_SETS = 2  # of a candidate in the first round
 OWN = "own_"  # what names the part of a judging text that is a candidate
 GIVEN = "reference"  # what names a calibration set that exists, where files are named by sources
+
+
+# What a race needs of other sections: sets that share no row, and rows of the model that are full.
+NEEDED: tuple[tuple[str, str, Any], ...] = (
+    ("calibration", "sets", "blocks"),
+    ("generation", "end_of_text", "suppress"),
+    ("generation", "length_means", "total"),
+    ("generation", "retokenise", False),
+)
+
+
+def is_raceable(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration, defaults not filled in, is one that a race can take."""
+    return all(config.get(section, {}).get(key, right) == right for section, key, right in NEEDED)
 
 
 def judging_texts(config: Mapping[str, Any]) -> list[str]:
@@ -33,9 +49,33 @@ def document_tokens(config: Mapping[str, Any]) -> int:
     return max(LEAST_DOCUMENT_TOKENS, int(config["choose"]["tokens"]) // DOCUMENTS)
 
 
+def text_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a study decides how texts are divided and what is kept out of them: a raised budget does not."""
+    chosen = config["choose"]
+    return {
+        "choose": {key: chosen[key] for key in ("for", "tokens", "own")},
+        "calibration": {key: config["calibration"][key] for key in ("samples", "length")},
+        "generation": {"prefix_length": config["generation"]["prefix_length"]},
+        "evaluation": {"limit": config["evaluation"]["limit"]},
+        "tasks": {name: {} for name in judging_tasks(config)},
+        "texts": {name: {} for name in judging_texts(config)},
+    }
+
+
 def is_given(config: Mapping[str, Any]) -> bool:
     """Whether the reference is a calibration set that exists."""
     return str(config["choose"].get("reference", "")).endswith(".parquet")
+
+
+def generated_sets(config: Mapping[str, Any]) -> int:
+    """Sets for which the model writes text at a time, as a race needs them."""
+    rows = block_rows(int(config["calibration"]["samples"]), float(config["filter"]["drop"]))
+    return max(1, int(config["generation"]["samples"]) // rows)
+
+
+def first_samples(config: Mapping[str, Any]) -> int:
+    """Samples that the sets of the first round take."""
+    return FIRST_SETS * block_rows(int(config["calibration"]["samples"]), float(config["filter"]["drop"]))
 
 
 def check_choose(config: dict[str, Any], name: str) -> None:
@@ -71,7 +111,9 @@ def check_choose(config: dict[str, Any], name: str) -> None:
             raise InputError(
                 f"{name}: sources.{each}: in a study that chooses, this is a name of Calibrant's own; use another"
             )
-    if config["calibration"]["sets"] != "blocks":
-        raise InputError(f"{name}: calibration.sets is pool: a race takes blocks, sets that share no row; leave it out")
-    if "synthetic" in chosen["origins"] and config["generation"]["end_of_text"] == "stop":
-        raise InputError(f"{name}: generation.end_of_text is stop: a race takes rows of full length; use suppress")
+    for section, key, right in NEEDED:
+        if config[section][key] != right:
+            raise InputError(
+                f"{name}: {section}.{key} is {config[section][key]}: a race takes sets that are blocks of rows of full "
+                f"length; use {right}"
+            )

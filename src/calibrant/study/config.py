@@ -3,7 +3,7 @@
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.study.choose_section import check_choose
+from calibrant.study.choose_section import check_choose, first_samples, is_raceable
 from calibrant.study.config_layers import layers
 from calibrant.study.config_schema import config_schema
 from calibrant.study.paths import RESERVED
@@ -31,6 +31,8 @@ def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[st
         merged["trained_on"] = []  # what the preset says of another model
     if "sources" in config and "tasks" not in config:
         merged["tasks"] = without_replaced_sources(merged["tasks"], merged["sources"])
+    if "choose" not in config and (set(config) & {"sources", "texts", "grids"} or not is_raceable(merged)):
+        merged.pop("choose", None)  # the preset's is of its own texts
     validate(merged, config_schema(), name)
     filled: dict[str, Any] = fill_defaults(merged, config_schema(), config_schema())
     filled.setdefault("study", filled["preset"])
@@ -53,6 +55,9 @@ def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[st
             raise InputError(f"{name}: grids.{index}.sources is {asked}; the study has {there}: give at most that")
     if filled["generation"]["samples"] == ENOUGH:
         filled["generation"] |= enough(filled)
+        if "choose" in filled:  # no more than the study itself takes, or the first round
+            least = first_samples(filled)
+            filled["generation"]["samples"] = max(filled["generation"]["samples"], least) // least * least
     return filled
 
 

@@ -61,6 +61,8 @@ def presets(preset: str, name: str) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for content in reversed(chain):
         merged = merge(merged, content)
+    if "choose" not in chain[0]:  # a race is sized for the preset that has it
+        merged.pop("choose", None)
     return merged
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.study import cost
-from calibrant.study.choose_section import document_tokens, guards, is_given, judging_tasks, judging_texts
+from calibrant.study.choose_section import document_tokens, guards, judging_tasks, judging_texts
 from calibrant.study.cost import Rates
 from calibrant.study.row_counts import block_rows
 from calibrant.study.shapes import Shape
@@ -65,19 +65,6 @@ class RaceCosts:
     def sets_in(self, seconds: float, field: Field) -> int:
         """The sets that fit."""
         return max(0, math.floor((seconds - self.once) / self.of_a_set(field) + 1e-9))
-
-
-def field_of(config: Mapping[str, Any]) -> Field:
-    """Who may race in a study: a part of what judges is counted, though its text may turn out to be too small."""
-    chosen = config["choose"]
-    variants = math.prod(len(values) for values in chosen["options"].values())
-    sources, origins = len(config["sources"]), chosen["origins"]
-    own = len(judging_texts(config)) if chosen["own"] else 0
-    return Field(
-        (sources * ("real" in origins) + own) * variants,
-        sources * ("synthetic" in origins) * variants,
-        is_given(config) * variants,
-    )
 
 
 def race_costs(config: Mapping[str, Any], shape: Shape, rates: Rates, size: Size) -> RaceCosts:

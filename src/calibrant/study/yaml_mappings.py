@@ -9,7 +9,7 @@ from calibrant.study.strict_yaml import parse, read_text
 
 # Given at a higher level, these replace the lower level's whole value instead of being merged into it:
 # a user who names their own sources does not want the preset's as well.
-REPLACED = ("model", "sources", "texts", "tasks", "grids", "layout")
+REPLACED = ("model", "sources", "texts", "tasks", "grids", "layout", "choose")
 
 
 def merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:

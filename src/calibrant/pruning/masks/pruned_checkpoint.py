@@ -8,6 +8,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from calibrant.artefacts.atomic import atomic_directory
+from calibrant.artefacts.card_text import CARD
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.provenance import write_provenance
 from calibrant.artefacts.tensor_files import stream_tensors
@@ -19,10 +20,13 @@ from calibrant.pruning.masks.mask_file import MaskFile, read_masks, zero_pruned
 from calibrant.pruning.masks.masked_model import check_model, find_weights
 
 
-def write_pruned_checkpoint(model: str | Path | Checkpoint, masks: str | Path, output: str | Path) -> None:
+def write_pruned_checkpoint(
+    model: str | Path | Checkpoint, masks: str | Path, output: str | Path, card: str | None = None
+) -> None:
     """Copy a model directory with the masks' weights set to zero (and updated weights in their place).
 
-    Tensors keep the checkpoint's names, shards and number format; one is in memory at a time.
+    Tensors keep the checkpoint's names, shards and number format; one is in memory at a time. `card` is written as
+    README.md (`model_card.model_card`); the base model's own is not copied.
 
     Raises:
         InputError: the masks do not fit the model, or the output is inside or above the model directory.
@@ -41,6 +45,8 @@ def write_pruned_checkpoint(model: str | Path | Checkpoint, masks: str | Path, o
             shutil.copyfile(other, folder / other.name)
         for shard in checkpoint.weight_files:
             _write_shard(shard, folder / shard.name, file, names)
+        if card is not None:
+            (folder / CARD).write_text(card, encoding="utf-8")
         write_provenance(
             folder,
             {

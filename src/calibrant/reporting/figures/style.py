@@ -5,6 +5,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,22 @@ def context(**more: Any) -> Iterator[None]:
 
 def save(figure: Figure, path: Path) -> None:
     """Write `path` (.svg or .png, by its suffix) atomically, without dates, versions or random ids."""
-    suffix = path.suffix
+    with atomic_path(path) as temporary:
+        _draw(figure, temporary, path.suffix, path.stem)
+
+
+def element(figure: Figure, name: str, title: str, description: str) -> str:
+    """A figure as an element of a page (`inline`), without a file."""
+    drawn = BytesIO()
+    _draw(figure, drawn, ".svg", name)
+    return inline(drawn.getvalue().decode("utf-8"), name, title, description)
+
+
+def _draw(figure: Figure, to: Path | BytesIO, suffix: str, name: str) -> None:
     metadata = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
-    with atomic_path(path) as temporary, context(**{"svg.hashsalt": path.stem}):
+    with context(**{"svg.hashsalt": name}):
         figure.savefig(
-            temporary,
+            to,
             format=suffix[1:],
             metadata=metadata,
             facecolor="none" if suffix == ".svg" else "white",

@@ -21,18 +21,17 @@ def html(page: Page, plots: Mapping[str, Plot], colours: Mapping[str, str]) -> s
 
     All text but a figure's SVG is escaped.
     """
-    environment = _environment(autoescape=True)
+    jinja = environment(autoescape=True)
     css = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8").strip())
-    environment.filters["element"] = Markup  # an SVG element of ours, which is not escaped
-    template = environment.get_template("page.html.j2")
+    template = jinja.get_template("page.html.j2")
     return template.render(page=page, sections=shown_sections(page, plots), plots=plots, css=css, colours=colours)
 
 
 def markdown(page: Page, plots: Mapping[str, Plot]) -> str:
     """The summary as plain Markdown."""
-    environment = _environment(autoescape=False)
-    environment.globals["markdown"] = to_markdown
-    template = environment.get_template("summary.md.j2")
+    jinja = environment(autoescape=False)
+    jinja.globals["markdown"] = to_markdown
+    template = jinja.get_template("summary.md.j2")
     return template.render(page=page, sections=shown_sections(page, plots), plots=plots).rstrip() + "\n"
 
 
@@ -59,8 +58,9 @@ def every_block(sections: Sequence[Section]) -> Iterator[Block]:
         yield from walk(section.blocks)
 
 
-def _environment(*, autoescape: bool) -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment(*, autoescape: bool) -> jinja2.Environment:
+    """What templates are rendered with; unknown names are errors."""
+    jinja = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
@@ -68,9 +68,10 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["units"] = _units
-    environment.globals.update(version=__version__, number=number, dash=DASH)
-    return environment
+    jinja.filters["units"] = _units
+    jinja.filters["element"] = Markup  # an SVG element of ours, which is not escaped
+    jinja.globals.update(version=__version__, number=number, dash=DASH)
+    return jinja
 
 
 def _units(text: str) -> str:

@@ -1,0 +1,269 @@
+# The race: which text to calibrate on. Its rounds are a checkpoint: each says, by what is measured, which sets are next.
+ANSWER_FILES = []
+
+if CHOOSES:
+    CHOICE = PATHS.choice
+    JUDGING = [PATHS.part(name, part) for name in judging_texts(config) for part in ("selection", "test")]
+    ANSWER = config["choose"]["answer"] or REPORT
+    CHOICE_CONFIG = literal(json.dumps(config, sort_keys=True))
+    TEXT_CONFIG = literal(json.dumps(text_settings(config), sort_keys=True))
+
+    def answer_file(name):
+        """A file of the answer, which may lie in the working folder itself."""
+        return name if ANSWER == "." else f"{ANSWER}/{name}"
+
+    def pool_text(wildcards):
+        """What a pool is made of: a source, or the part of a judging text that is a candidate itself."""
+        source = wildcards.source
+        if source.startswith(OWN) and source not in config["sources"]:
+            return PATHS.part(source.removeprefix(OWN), "own")
+        return f"{DATA}/sources/{source}/documents.parquet"
+
+    def pools():
+        """Every pool of the race, and its record."""
+        named = {each.source for each in entries(config).values() if each.origin != "given"}
+        files = [PATHS.pool(source) for source in sorted(named)]
+        return [*files, *(str(Path(file).with_suffix(".json")) for file in files)]
+
+    def measures(runs, value=False):
+        """The measures of runs, on what chooses, or on what values the answer and guards."""
+        place = PATHS.value if value else PATHS.evaluation
+        return [str(Path(place(run)).with_suffix(".measures.parquet")) for run in runs]
+
+    def round_inputs(wildcards):
+        """What a round reads: what the one before it asked for. The checkpoint is looked at, not only its file."""
+        number = int(wildcards.round)
+        if not number:
+            return {"pools": pools()}
+        before = str(checkpoints.race_round.get(round=number - 1).output[0])
+        counts = read_round(before)["needed"]
+        first = [f"{CHOICE}/first.json"] if number == 1 else []
+        plain = measures([baseline(config), DENSE])
+        return {"before": before, "measures": measures(measured_runs(config, counts)), "plain": plain, "first": first}
+
+    def last_round():
+        """The file of the round after which the race has ended."""
+        for number in itertools.count():
+            file = str(checkpoints.race_round.get(round=number).output[0])
+            if read_round(file)["needed"] is None:
+                return file
+
+    def at_the_end(of):
+        """An input function of the last round, which the race has to reach first."""
+        return lambda wildcards: of(read_round(last_round()))
+
+    def handed(last):
+        """The run whose set is handed over."""
+        return valued_runs(config, last["valued"])[0]
+
+    def real_sets(wildcards):
+        """The measures of the sets of real text in the first round."""
+        counts = read_round(str(checkpoints.race_round.get(round=0).output[0]))["needed"]
+        return measures(measured_runs(config, {n: c for n, c in counts.items() if entries(config)[n].origin == "real"}))
+
+    ANSWER_FILES.append(answer_file("answer.json"))
+
+    rule judging_parts:
+        """Divide {wildcards.text}, which judges, into what chooses, what values the answer, and a part to calibrate on."""
+        input:
+            documents=f"{DATA}/texts/{{text}}/documents.parquet",
+            model=f"{DATA}/model",
+        output:
+            [PATHS.part("{text}", part) for part in ("selection", "test", "own")],
+        log:
+            f"{DATA}/logs/choice/parts-{{text}}.log",
+        conda:
+            "../../envs/cpu.yaml"
+        resources:
+            mem_mb=request_of("similarity", "mem_mb"),
+            runtime=request_of("similarity", "runtime"),
+        params:
+            config=TEXT_CONFIG,
+            code=CODE.digest("calibrant.choice.judging_files"),
+        shell:
+            "python {SCRIPTS:q}/judging_parts.py --config {params.config:q} --text {wildcards.text:q}"
+            " --documents {input.documents:q} --model {input.model:q} --output {output[0]:q} &> {log:q}"
+
+    rule pool:
+        """Take out of {wildcards.source} what shares text with what judges."""
+        input:
+            documents=pool_text,
+            model=f"{DATA}/model",
+            judging=JUDGING,
+            tasks=all_task_files() if judging_tasks(config) else [],
+        output:
+            PATHS.pool("{source}"),
+            str(Path(PATHS.pool("{source}")).with_suffix(".json")),
+        log:
+            f"{DATA}/logs/choice/pool-{{source}}.log",
+        conda:
+            "../../envs/cpu.yaml"
+        resources:
+            mem_mb=request_of("similarity", "mem_mb"),
+            runtime=request_of("similarity", "runtime"),
+        params:
+            config=TEXT_CONFIG,
+            data=lambda wildcards, input: task_rows(input) if judging_tasks(config) else [],
+            code=CODE.digest("calibrant.choice.pools"),
+        shell:
+            "python {SCRIPTS:q}/pool.py --config {params.config:q} --source {wildcards.source:q}"
+            " --documents {input.documents:q} --model {input.model:q} --judging {input.judging:q} {params.data:q}"
+            " --output {output[0]:q} &> {log:q}"
+
+    use rule generate as generate_more with:
+        output:
+            f"{DATA}/generated/{{source}}-p{{prefix}}-c{{chunk}}.parquet",
+        log:
+            f"{DATA}/logs/generate/{{source}}-p{{prefix}}-c{{chunk}}.log",
+        benchmark:
+            f"{DATA}/benchmarks/generate/{{source}}-p{{prefix}}-c{{chunk}}.jsonl"
+        wildcard_constraints:
+            chunk=r"[1-9]\d*",
+        params:
+            options=lambda wildcards: [
+                *generation_options(),
+                *flags("generate", first=int(wildcards.chunk) * int(config["generation"]["samples"])),
+            ],
+            compute=literal(compute_options()),
+            resolved=resolved,
+            code=code("generate"),
+            versions=TORCH,
+
+    rule given_set:
+        """Take the calibration set that is used today into the race."""
+        input:
+            lambda wildcards: [local(config["choose"]["reference"])],
+        output:
+            f"{DATA}/sets/{GIVEN}-given-n{{n}}-s{{seed}}.parquet",
+        log:
+            f"{DATA}/logs/draw/{GIVEN}-given-n{{n}}-s{{seed}}.log",
+        localrule: True
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            code=code("filter"),
+        shell:
+            "python {SCRIPTS:q}/filter.py --samples {input:q} --drop 0 --output {output:q} &> {log:q}"
+
+    rule first_answer:
+        """Say which real text did best, while the model still writes its own."""
+        input:
+            pools(),
+            real_sets,
+        output:
+            f"{CHOICE}/first.json",
+        log:
+            f"{DATA}/logs/choice/first.log",
+        localrule: True
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            config=CHOICE_CONFIG,
+            answer=ANSWER,
+            code=CODE.digest("calibrant.stages.race"),
+        shell:
+            "python {SCRIPTS:q}/race_round.py --config {params.config:q} --answer {params.answer:q}"
+            " --cores {workflow.cores} --output {output:q} 2>&1 | tee {log:q} >&2"
+
+    checkpoint race_round:
+        """Say what is known after round {wildcards.round}, and which sets are next."""
+        input:
+            unpack(round_inputs),
+        output:
+            PATHS.round("{round}"),
+        log:
+            f"{DATA}/logs/choice/round-{{round}}.log",
+        wildcard_constraints:
+            round=r"\d+",
+        localrule: True
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            config=CHOICE_CONFIG,
+            answer=ANSWER,
+            code=CODE.digest("calibrant.stages.race"),
+        shell:
+            "python {SCRIPTS:q}/race_round.py --config {params.config:q} --round {wildcards.round:q}"
+            " --answer {params.answer:q} --cores {workflow.cores} --output {output:q} 2>&1 | tee {log:q} >&2"
+
+    use rule evaluate as value with:
+        input:
+            masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
+            model=f"{DATA}/model",
+            dense=f"{CHOICE}/values/none/dense-0.safetensors",
+            number_format=number_format(),
+            texts=list(valued_texts().values()),
+            tasks=all_task_files() if guards(config, "tasks") else [],
+        output:
+            results=f"{CHOICE}/values/{{calibration}}/{{method}}-{{sparsity}}.json",
+            provenance=f"{CHOICE}/values/{{calibration}}/{{method}}-{{sparsity}}.provenance.json",
+            measures=f"{CHOICE}/values/{{calibration}}/{{method}}-{{sparsity}}.measures.parquet",
+        log:
+            f"{DATA}/logs/value/{{calibration}}/{{method}}-{{sparsity}}.log",
+        benchmark:
+            f"{DATA}/benchmarks/value/{{calibration}}/{{method}}-{{sparsity}}.jsonl"
+        params:
+            options=literal(value_options()),
+            dense=lambda wildcards, input: option("dense", input.dense),
+            files=valued_files,
+            compute=literal(compute_options()),
+            resolved=resolved,
+            code=code("evaluate"),
+            versions=f"{TORCH}, {installed_versions('lm_eval')}",
+
+    use rule evaluate_dense as value_dense with:
+        input:
+            model=f"{DATA}/model",
+            number_format=number_format(),
+            texts=list(valued_texts().values()),
+            tasks=all_task_files() if guards(config, "tasks") else [],
+        output:
+            results=f"{CHOICE}/values/none/dense-0.json",
+            provenance=f"{CHOICE}/values/none/dense-0.provenance.json",
+            measures=f"{CHOICE}/values/none/dense-0.measures.parquet",
+            dense=f"{CHOICE}/values/none/dense-0.safetensors",
+        log:
+            f"{DATA}/logs/value/none/dense-0.log",
+        benchmark:
+            f"{DATA}/benchmarks/value/none/dense-0.jsonl"
+        params:
+            options=literal(value_options()),
+            dense=lambda wildcards, output: option("outputs", output.dense),
+            files=valued_files,
+            compute=literal(compute_options()),
+            resolved=resolved,
+            code=code("evaluate"),
+            versions=f"{TORCH}, {installed_versions('lm_eval')}",
+
+    rule choice:
+        """Write the answer: the set in every form, its masks, what it is worth, and the page."""
+        input:
+            pools(),
+            at_the_end(lambda last: measures(measured_runs(config, last["measured"]))),
+            at_the_end(lambda last: measures([DENSE, *valued_runs(config, last["valued"])], value=True)),
+            round=lambda wildcards: last_round(),
+            calibration=at_the_end(lambda last: PATHS.calibration_set(handed(last).calibration)),
+            masks=at_the_end(lambda last: PATHS.masks(handed(last))),
+            model=f"{DATA}/model",
+        output:
+            answer_file("answer.json"),
+            answer_file("set.parquet"),
+            answer_file("masks.safetensors"),
+        log:
+            f"{DATA}/logs/choice/answer.log",
+        localrule: True
+        conda:
+            "../../envs/cpu.yaml"
+        params:
+            config=CHOICE_CONFIG,
+            answer=ANSWER,
+            code=CODE.digest("calibrant.stages.race"),
+            templates=data_digest("calibrant.reporting"),
+        shell:
+            "python {SCRIPTS:q}/answer.py --config {params.config:q} --round {input.round:q} --model {input.model:q}"
+            " --cores {workflow.cores} --output {params.answer:q} 2>&1 | tee {log:q} >&2"
+
+    rule answer:
+        """On which text to calibrate: the race to its end."""
+        input:
+            answer_file("answer.json"),

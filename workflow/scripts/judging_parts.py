@@ -1,0 +1,7 @@
+"""Divide a judging text into its parts (calibrant.cli.race_steps)."""
+
+import sys
+
+from calibrant.cli.warm import run_stage
+
+sys.exit(run_stage(["judging-parts", *sys.argv[1:]]))
