@@ -1,18 +1,20 @@
 """`make study [CONFIG=my.yaml]`: run the study, or targets of it, then Snakemake's own report; say where they are.
 
-Unlocks the working folder after a run that was killed, but only when no other Snakemake is alive in it.
+With `--directory` the study lies in another folder, under its own configuration: `calibrant choose` runs it so. Unlocks
+the working folder after a run that was killed, but only when no other Snakemake is alive in it.
 """
 
 import argparse
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -30,15 +32,15 @@ from calibrant.system import sees_processes
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def other_runs() -> list[int] | None:
-    """Process ids of other Snakemakes whose working folder is this checkout; None where none can be looked at."""
+def other_runs(root: Path) -> list[int] | None:
+    """Process ids of other Snakemakes whose working folder is `root`; None where none can be looked at."""
     if not sees_processes():
         return None
     found = []
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            if any(Path(w).name == "snakemake" for w in words[:3]) and Path(process.cwd()) == ROOT:
+            if any(Path(w).name == "snakemake" for w in words[:3]) and Path(process.cwd()) == root:
                 found.append(process.pid)
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
@@ -48,11 +50,16 @@ def other_runs() -> list[int] | None:
 def remove_unfinished(*folders: Path) -> None:
     """Remove what writers that were killed left behind (`artefacts.atomic`); only when nobody writes there any more."""
     for folder in folders:
-        for path in [*folder.rglob(f"{TEMPORARY}*")]:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        remove_named([*folder.rglob(f"{TEMPORARY}*")])
+
+
+def remove_named(paths: Iterable[Path]) -> None:
+    """Remove files and whole folders."""
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -99,33 +106,43 @@ def run_to_its_end(command: list[str]) -> int:
         return process.returncode
 
 
+def snakemake(root: Path) -> list[str]:
+    """The command line of Snakemake for a study in a folder."""
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", str(ROOT / "workflow/profiles/default")]
+    return command if root == ROOT else [*command, "--snakefile", str(ROOT / "Snakefile"), "--directory", str(root)]
+
+
 def main() -> int:
     """Exit status of Snakemake; 0 when the study is complete, 2 for a configuration that is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--directory", help="folder of the study, with its config.yaml; this checkout by default")
     parser.add_argument("--config", help="YAML file over config.yaml, or the name of a preset")
     parser.add_argument("--target", action="append", default=[], help="a table or figure, or paper for all; repeatable")
     parser.add_argument("rest", nargs="*", help="further arguments for Snakemake, after --")
     options = parser.parse_args()
+    root = Path(options.directory or ROOT).resolve()
+    inside = root == ROOT
+    caller = "make study" if inside else "calibrant choose"
     by_name = options.config in preset_names() and not Path(options.config).exists()
     file = Path(options.config or "config.yaml").resolve()
     try:
-        base = ROOT / "config.yaml"
+        base = root / "config.yaml"
         config = load_preset(options.config, base) if by_name else load_config(options.config or base, base)
-        os.chdir(ROOT)  # where Snakemake runs, and the names of files are to be read
+        os.chdir(root)  # where Snakemake runs, and the names of files are to be read
         check_study(config, options.config or "config.yaml")
         elsewhere = any("profile" in word or "storage" in word for word in options.rest)  # where files may lie
         if not elsewhere:
             check_files(config, options.config or "config.yaml")
-        check_writable(ROOT)
-        os.environ.update(cache_variables(ROOT, os.environ))
+        check_writable(root, (".snakemake", "data", "reports") if inside else (".snakemake", "data"))
+        os.environ.update(cache_variables(root, os.environ))
         name = config["study"]
     except InputError as error:
-        print(f"make study: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{caller}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    alive = other_runs()
+    alive = other_runs(root)
     if alive:
         print(
-            f"make study: another Snakemake (process {alive[0]}) is running here; wait for it or stop it",
+            f"{caller}: another Snakemake (process {alive[0]}) is running here; wait for it or stop it",
             file=sys.stderr,
         )
         return 1
@@ -133,24 +150,29 @@ def main() -> int:
         if not elsewhere:
             check_contents(name)
     except InputError as error:
-        print(f"make study: {error}", file=sys.stderr)
+        print(f"{caller}: {error}", file=sys.stderr)
         return 2
-    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/default"]
-    if options.config:
+    command = snakemake(root)
+    if options.config and (inside or file != base):  # Snakemake reads the folder's own config.yaml by itself
         command += ["--config", f"preset={options.config}"] if by_name else [f"--configfile={file}"]
-    locks = ROOT / ".snakemake" / "locks"
+    locks = root / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         if alive is None:
+            unlock = shlex.join(["snakemake", *([] if inside else command[5:]), "--unlock"])
             print(
-                "make study: an earlier run left its locks here, and this system does not show whether it still runs. "
-                "If it does not: .venv/bin/snakemake --unlock, then the same command",
+                f"{caller}: an earlier run left its locks here, and this system does not show whether it still runs. "
+                f"If it does not: .venv/bin/{unlock}, then the same command",
                 file=sys.stderr,
             )
             return 1
         subprocess.run([*command, "--unlock"], cwd=ROOT, check=True)
-        remove_unfinished(ROOT / "data" / name, ROOT / "reports" / name)
+        remove_unfinished(root / "data" / name, root / "reports" / name)
+        if not inside:  # where the answer lies
+            remove_named(root.glob(f"{TEMPORARY}*"))
     with warm_server():
         status = run_to_its_end([*command, *options.rest, *(["--", *options.target] if options.target else [])])
+    if not inside:
+        return status  # its caller says the rest
     if status:
         print(
             "make study: stopped before the end. If a message above says what is wrong, mend that (a job's own is in "

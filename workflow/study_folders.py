@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from calibrant.errors import InputError
@@ -10,13 +10,13 @@ from calibrant.errors import InputError
 CACHE = "XDG_CACHE_HOME"
 
 
-def check_writable(root: Path) -> None:
-    """Refuse a checkout in which Snakemake and the study cannot write.
+def check_writable(root: Path, names: Sequence[str] = (".snakemake", "data", "reports")) -> None:
+    """Refuse a checkout, or a study's own folder, in which Snakemake and the study cannot write.
 
     Raises:
         InputError: names the folder and what the system says.
     """
-    for folder in (root / ".snakemake", root / "data", root / "reports"):
+    for folder in (root / name for name in names):
         if reason := why_not_writable(folder):
             raise InputError(f"{folder}: cannot be written ({reason}); run a copy of the checkout that can")
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from calibrant.errors import InputError
     from calibrant.pruning.masks.mask_file import read_masks
     from calibrant.pruning.masks.masked_model import apply_masks, load_pruned_model
+    from calibrant.settings.choose_settings import ChooseSettings
     from calibrant.settings.stage_settings import (
         DownloadSettings,
         EvaluateSettings,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         SimilaritySettings,
     )
     from calibrant.stages.application import apply
+    from calibrant.stages.choose import choose
     from calibrant.stages.contamination import contamination
     from calibrant.stages.dense_statistics import statistics
     from calibrant.stages.download import download
@@ -61,6 +63,7 @@ _PLACES = {  # of what is neither a stage nor a settings class
 }
 
 __all__ = [
+    "ChooseSettings",
     "ContaminationSettings",
     "DownloadSettings",
     "EvaluateSettings",
@@ -79,6 +82,7 @@ __all__ = [
     "__version__",
     "apply",
     "apply_masks",
+    "choose",
     "contamination",
     "download",
     "evaluate",

@@ -11,7 +11,7 @@ from calibrant.errors import InputError
 from calibrant.evaluation.measure_table import UnitMeasures, measure_rows
 from calibrant.race.candidates import Candidate, check_candidates
 from calibrant.race.losses import Purpose, read_losses
-from calibrant.settings.race_settings import RaceSettings
+from calibrant.settings.choose_settings import ChooseSettings
 
 
 def table(sums: Any, counts: Any, measure: str = "kl", evaluation: str = "fiction", first: int = 0) -> pa.Table:
@@ -125,11 +125,11 @@ def test_candidates_that_cannot_race_are_refused_by_name() -> None:
 
 
 def test_a_race_chooses_by_divergence_unless_told_otherwise() -> None:
-    assert RaceSettings().measure == Purpose("fiction").measure == "kl"
+    assert ChooseSettings().measure == Purpose("fiction").measure == "kl"
     with pytest.raises(InputError, match=r"--margin 2.*such as 0\.01 for one per cent"):
-        RaceSettings(margin=2)
-    with pytest.raises(InputError, match=r"--budget 3: must be 4 or more sets"):
-        RaceSettings(budget=3)
+        ChooseSettings(margin=2)
+    with pytest.raises(InputError, match=r"--budget 3: must be a time such as 60m.*sets, 4 or more"):
+        ChooseSettings(budget="3")
 
 
 def test_two_measures_of_one_text_pull_by_the_same_documents() -> None:

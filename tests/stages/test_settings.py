@@ -117,6 +117,10 @@ def test_flags_give_back_the_settings_that_they_were_made_of(command: str, data:
             value = tuple(re.sub(r"[/\\.]", "x", name) for name in value)
         elif each.name == "exclude":
             value = re.escape(value)
+        elif each.name in ("budget", "origins", "weight"):
+            value = data.draw(
+                st.sampled_from({"budget": ["60m", "24"], "weight": [{"use": "2"}]}.get(each.name, [("real",)]))
+            )
         elif not accepted(each, value):
             value = each.setting.choices[0] if each.required else each.default
         if each.required or data.draw(st.booleans()):

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from calibrant.study.config import resolve_config
-from calibrant.study.config_layers import layer_folder
+from calibrant.study.config_layers import preset_names
 from calibrant.study.paths import StudyPaths
 from calibrant.study.report_index import study_index
 from calibrant.study.report_inputs import report_files
 from calibrant.study.targets import target_config
 from calibrant.study.work import jobs, work
 
-PRESETS = sorted(path.stem for path in layer_folder("preset").glob("*.yaml"))
+PRESETS = preset_names()
 
 
 def study(preset: str = "dclm-7b", **changes: Any) -> dict[str, Any]:

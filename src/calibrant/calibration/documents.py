@@ -16,7 +16,7 @@ from calibrant.sources.text_rows import TextRow, file_texts, replaced_note
 SEPARATOR = "\n\n"  # joins documents into a stream, wherever one is made
 NAMES = ("doc_id", "id", "sample_id")  # columns that name a document
 ORIGINS = ("real", "synthetic")
-_GENERIC_NAMES = ("documents", "data", "text", "train")
+GENERIC_NAMES = ("documents", "data", "text", "train")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def read_documents(
     return Documents(
         [_doc_id(row) for row in rows],
         [row.text for row in rows],
-        source or _only_value(rows, "source") or metadata.get("source") or file_name(path, _GENERIC_NAMES),
+        source or _only_value(rows, "source") or metadata.get("source") or file_name(path, GENERIC_NAMES),
         sha256,
         origin if origin in ORIGINS else "real",
         _token_ids(rows, path) if tokenizer else None,

@@ -36,7 +36,7 @@ class Purpose:
 
     Attributes:
         evaluation: its name.
-        measure: `kl`, `perplexity`, `agreement`, or a task's metric (`RaceSettings.measure`).
+        measure: `kl`, `perplexity`, `agreement`, or a task's metric (`ChooseSettings.measure`).
         weight: of it among the purposes.
     """
 

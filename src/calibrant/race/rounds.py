@@ -46,3 +46,17 @@ def next_round(measured: int, look: int) -> int:
     """
     step = max(2, round(GROWTH * measured))
     return look if look - measured < 1.5 * step else measured + step
+
+
+def round_ends(candidates: int, budgets: Sequence[int]) -> list[int]:
+    """Sets in all after each round of a race that uses its budget up, where there is text for all of them.
+
+    Raises:
+        InputError: as `looks`.
+    """
+    ends: list[int] = []
+    for look in looks(candidates, budgets):
+        ends.append(next_round(ends[-1], look) if ends else look)
+        while ends[-1] < look:
+            ends.append(next_round(ends[-1], look))
+    return ends

@@ -9,8 +9,8 @@ CHANGED_BY_ROUNDING = "whose results differ by rounding (docs/performance.md)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComputeSettings(Settings):
-    """On what a stage computes that runs the model."""
+class DeviceSettings(Settings):
+    """In which format and on which device."""
 
     dtype: str = setting(
         "auto",
@@ -24,6 +24,12 @@ class ComputeSettings(Settings):
         pattern="auto|cpu|mps|cuda(:[0-9]{1,4})?",
         wanted="cpu, cuda, cuda:N, mps or auto",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeSettings(DeviceSettings):
+    """On what a stage computes that runs the model."""
+
     threads: int = setting(
         0,
         "CPU threads; 0 leaves PyTorch's default. Part of the result, since the order of additions depends on it",

@@ -9,9 +9,9 @@ from dataclasses import MISSING, dataclass
 
 from calibrant.errors import InputError, shown
 from calibrant.settings.batches import EVALUATION_TOKENS, EVALUATION_TOKENS_GPU, SCORING_TOKENS
+from calibrant.settings.choose_settings import ChooseSettings
 from calibrant.settings.compute_settings import ComputeSettings, PassSettings
 from calibrant.settings.method_options import METHODS
-from calibrant.settings.race_settings import RaceSettings
 from calibrant.settings.setting import Settings, setting
 from calibrant.settings.shared_settings import BosSettings
 from calibrant.settings.sparsity import parse_sparsity
@@ -191,6 +191,7 @@ class PlanSettings(Settings):
 
 
 STAGE_SETTINGS: dict[str, type[Settings]] = {
+    "choose": ChooseSettings,
     "download": DownloadSettings,
     "sample": SampleSettings,
     "generate": GenerateSettings,
@@ -205,6 +206,5 @@ STAGE_SETTINGS: dict[str, type[Settings]] = {
     "export": ExportSettings,
     "summarize": SummarizeSettings,
     "plan": PlanSettings,
-    "choose": RaceSettings,  # what a race chooses by: the section of a study
     "compute": ComputeSettings,  # no stage of its own: the section of a study
 }

@@ -6,6 +6,7 @@ from calibrant.stages.stage import Stage
 
 # Command -> what it does. Kept here so that `calibrant --help` imports no stage.
 COMMANDS = {
+    "choose": "which text to calibrate on: races texts for a purpose, within a budget",
     "download": "fetch documents, models and task rows, with their provenance",
     "sample": "draw a calibration set from documents",
     "generate": "let a model continue prefixes of documents",

@@ -64,7 +64,13 @@ def plan_lines(study: str | Path | None, settings: PlanSettings) -> Iterator[str
     try:
         shape, _ = work_shape(planned, changes.get("parameters"))
         name = settings.machine or machine_by_default(first, shape)
-        yield from shown(estimate(planned, measured(first) if name == HERE else machine(name), changes))
+        yield from shown(
+            estimate(
+                planned,
+                measured(first, hint=" (--machine takes another's rates)") if name == HERE else machine(name),
+                changes,
+            )
+        )
     except UnknownSizeError as error:  # the counts are worth having all the same
         yield f"no estimate of hours and storage: {error}"
 
@@ -114,16 +120,16 @@ def machine_by_default(config: dict[str, Any], shape: "Shape") -> str:
     return "gpu" if config["compute"]["device"] == "auto" and on_gpu(choose_device()) else HERE
 
 
-def measured(config: dict[str, Any]) -> "Machine":
-    """This computer, measured in the number format and with the threads of a study."""
+def measured(config: dict[str, Any], root: Path = Path(), hint: str = "") -> "Machine":
+    """This computer, measured in the number format and with the threads of a study whose files lie below `root`."""
     from calibrant.models.rates import machine_here
 
-    dtype = number_format(config)
-    print("measuring this computer for two seconds (--machine takes another's rates)", file=sys.stderr, flush=True)
+    dtype = number_format(config, root)
+    print(f"measuring this computer for two seconds{hint}", file=sys.stderr, flush=True)
     return machine_here(dtype, config["compute"]["threads"], min(LONGEST, config["calibration"]["length"]))
 
 
-def number_format(config: dict[str, Any]) -> "torch.dtype":
+def number_format(config: dict[str, Any], root: Path = Path()) -> "torch.dtype":
     """The format that a study computes in on this computer's processor: what it says, or what `auto` is there.
 
     `auto` is what the study resolved it to if it has begun, else it follows from the checkpoint where that is here; a
@@ -137,10 +143,10 @@ def number_format(config: dict[str, Any]) -> "torch.dtype":
     from calibrant.study.paths import StudyPaths
 
     paths, name = StudyPaths(config["study"]), str(config["compute"]["dtype"])
-    folder = Path(config["model"].get("path", f"{paths.data}/model"))
+    folder = Path(config["model"].get("path", root / paths.data / "model"))
     checkpoint: torch.dtype | None = torch.bfloat16
-    if name == "auto" and Path(paths.number_format()).is_file():
-        name = str(read_resolved(paths.number_format())["dtype"])
+    if name == "auto" and (root / paths.number_format()).is_file():
+        name = str(read_resolved(root / paths.number_format())["dtype"])
     elif (folder / "config.json").is_file():
         written = read_raw_config(folder)
         checkpoint = DTYPES.get(str(written.get("dtype", written.get("torch_dtype"))))

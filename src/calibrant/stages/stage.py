@@ -114,10 +114,10 @@ def admit(
     read: list[Path] = []
     for file in files:
         value = given[file.name]
-        if file.many and (isinstance(value, str | Path | Mapping) or not isinstance(value, Sequence)):
-            raise InputError(f"{file.name} {value}: must be a list of files, such as [{str(value)!r}]")
         if file.required and (value is None or (file.many and not value)):
             raise InputError(f"{file.shown}: is missing; give {file.help}")
+        if file.many and (isinstance(value, str | Path | Mapping) or not isinstance(value, Sequence)):
+            raise InputError(f"{file.name} {value}: must be a list of files, such as [{str(value)!r}]")
         for path in [] if value is None else value if file.many else [value]:
             if not isinstance(path, str | Path):
                 raise InputError(f"{file.shown} {shown(repr(path))}: must be the name of a file, as a text or Path")

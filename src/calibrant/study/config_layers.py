@@ -10,6 +10,7 @@ from calibrant.study.validation import suggest
 from calibrant.study.yaml_mappings import merge, read_yaml
 
 DEFAULT_COMPAT = "paper"
+UNDER = "choose"  # the preset that studies of `calibrant choose` lie over; it names no model and no text
 FOLDERS = {"preset": "presets", "experiment": "experiments", "compat": "compat"}
 
 
@@ -66,8 +67,8 @@ def presets(preset: str, name: str) -> dict[str, Any]:
 
 
 def preset_names() -> tuple[str, ...]:
-    """All presets."""
-    return _choices("preset")
+    """All presets that say which model and which text: those that may stand for a study by themselves."""
+    return tuple(name for name in _choices("preset") if name != UNDER)
 
 
 def compat_settings(compat: Any, preset: str, experiment: str, name: str) -> dict[str, Any]:
