@@ -26,7 +26,7 @@ CHECKPOINT = "model"
 
 
 def write_handed(folder: Path, config: Mapping[str, Any], run: Run, facts: Mapping[str, Any], model: Path) -> int:
-    """Write a set, its masks and, where it was asked for, the pruned checkpoint into a folder; returns the set's tokens.
+    """Write a set, its masks and, where it was asked for, the pruned checkpoint; returns the set's tokens.
 
     Args:
         folder: where to.

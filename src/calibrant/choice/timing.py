@@ -35,7 +35,8 @@ def spent(data: Path, cores: int) -> dict[str, Any]:
     each = sum(seconds.get(STAGES[folder], 0.0) for folder in EACH_SET) / sets if sets else None
     return {
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
-        "jobs": jobs,
+        "jobs": sum(jobs.values()),
+        "jobs_by_stage": jobs,
         "seconds_a_set": None if each is None else round(each, 1),
         "cores": cores,
     }

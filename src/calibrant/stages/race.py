@@ -57,7 +57,7 @@ def race_round(config: Mapping[str, Any], number: int, output: Path, answer: Pat
     }
     timing = spent(Path(paths.data), cores)
     if number:
-        write_page({**facts, "timing": timing}, answer)
+        write_page(_timed(facts, timing), answer)
     print(_progress(facts, needed, timing), file=sys.stderr, flush=True)
     write_json(output, record)
     return record
@@ -116,7 +116,7 @@ def write_answer(config: Mapping[str, Any], last: Path, model: Path, output: Pat
     _check_folder(output)
     run, facts = answer_facts(config, root, last)
     timing = spent(Path(paths.data), cores)
-    facts["timing"] = timing
+    facts = _timed(facts, timing)
     with report_folder(output, (*PARTS, SIDECAR)) as folder:
         tokens = write_handed(folder, config, run, facts, model)
         record = answer_record(facts, tokens)
@@ -128,6 +128,14 @@ def write_answer(config: Mapping[str, Any], last: Path, model: Path, output: Pat
         write_provenance(folder, {"stage": STAGE, "study": config["study"], "complete": True, "inputs": inputs})
     print(f"race: {facts['sentences'][0]}", file=sys.stderr, flush=True)
     return record
+
+
+def _timed(facts: Mapping[str, Any], timing: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts with the times of this machine, which only the page shows: no result depends on them."""
+    ahead, each = facts["forecast"], timing["seconds_a_set"]
+    if ahead is not None and each:
+        ahead = {**ahead, "hours": ahead["sets"] * each / timing["cores"] / 3600}
+    return {**facts, "timing": timing, "forecast": ahead}
 
 
 def _check_folder(folder: Path) -> None:

@@ -133,8 +133,7 @@ def _decided(facts: Mapping[str, Any]) -> list[Block]:
     confidence = share(facts["confidence"])
     whole = sum(each["weight"] for each in facts["purposes"])
     purposes = "; ".join(
-        f"{each['name']} ({each['kind']}, weight {share(each['weight'] / whole)}): "
-        f"{count(each['selection'], UNITS[each['kind']])} to choose by, {each['test']:,} others to test the choice"
+        f"{each['name']} ({each['kind']}, weight {share(each['weight'] / whole)}): {_halves(each)}"
         for each in facts["purposes"]
     )
     pairs = [
@@ -155,6 +154,14 @@ def _decided(facts: Mapping[str, Any]) -> list[Block]:
     if facts["notes"]:
         blocks += [Heading("To be noted"), Statements([Statement(note) for note in facts["notes"]])]
     return blocks
+
+
+def _halves(purpose: Mapping[str, Any]) -> str:
+    """How much of a text or task chose, and how much took no part; before anything is measured, neither is known."""
+    if purpose["selection"] is None:
+        return "one half to choose by, the other to test the choice"
+    others = "the other half" if purpose["test"] is None else f"{purpose['test']:,} others"
+    return f"{count(purpose['selection'], UNITS[purpose['kind']])} to choose by, {others} to test the choice"
 
 
 def _looks(facts: Mapping[str, Any]) -> Table:
