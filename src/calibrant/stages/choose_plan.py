@@ -78,7 +78,10 @@ def first_plan(config: Config, settings: ChooseSettings, *, gpu: bool, elsewhere
     typed = settings.budget or BUDGET
     budget = read_budget(typed)
     raw = raw_config(config["model"], needed=budget.seconds is not None)
-    choices = sizes(settings.samples, settings.length, positions(raw))
+    longest = positions(raw)
+    if longest is not None and longest < int(with_defaults(config)["evaluation"]["length"]):
+        config = {**config, "evaluation": {"length": longest}}
+    choices = sizes(settings.samples, settings.length, longest)
     resolved = with_defaults(config)
     field = field_of(resolved)
     if budget.sets is not None:
