@@ -1,4 +1,4 @@
-"""A race through the profile slurm: the jobs of a round side by side, one round after the other, and the same answer."""
+"""A race through the profile slurm: the jobs of a round side by side, round after round, and the same answer."""
 
 import importlib.util
 import json
