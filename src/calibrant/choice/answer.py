@@ -128,6 +128,7 @@ def _guard(
         "name": name,
         "kind": "task" if task else "text",
         "measure": purpose.measure,
+        "unit": "",
         "dense": natural(float(dense.scores["dense"].mean()), alone),
         "chosen": natural(float(_of(losses, run).mean()), alone),
         **{"reference": None, "change": None, "low": None, "high": None},
