@@ -34,7 +34,7 @@ test: $(READY)
 # and munge, which CALIBRANT_SLURM=1 lets it install. Lists the jobs in reports/slurm-jobs.md.
 slurm-test: $(READY)
 	$(BIN)/python -m pip install --quiet --requirement envs/requirements-slurm.txt
-	CALIBRANT_SLURM_LOG=reports/slurm-jobs.md $(BIN)/python -m pytest -n 0 -m slurm tests/workflow/test_slurm.py
+	CALIBRANT_SLURM_LOG=reports/slurm-jobs.md $(BIN)/python -m pytest -n 0 -m slurm tests/workflow/test_slurm.py tests/workflow/test_slurm_race.py
 
 # A study with /proc hidden, as other systems have none, ends with the same files: needs root, skips elsewhere. Minutes.
 portable-test: $(READY)

@@ -63,12 +63,23 @@ def wait_for(workspace: Workspace, count: int, process: subprocess.Popen[bytes])
         time.sleep(0.02)
 
 
-def test_a_killed_study_goes_on_and_ends_with_the_same_bytes(make_workspace: Callable[[], Workspace]) -> None:
+RACE = {"for": {"meadow": {}}, "sparsity": "0.6", "reference": "harbour", "budget": [10], "tokens": 400, "own": False}
+STUDIES: dict[str, dict[str, object]] = {
+    "study": {"preset": "tiny", "seeds": 1},
+    "race": {"preset": "tiny", "study": "tiny", "grids": [], "tasks": {}, "choose": RACE},
+}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_killed_study_goes_on_and_ends_with_the_same_bytes(
+    make_workspace: Callable[[], Workspace], name: str
+) -> None:
     whole, killed = make_workspace(), make_workspace()
     for workspace in (whole, killed):
-        workspace.configure({"preset": "tiny", "seeds": 1})
+        workspace.configure(STUDIES[name])
     assert start(whole).wait() == 0, (whole.folder / "study.log").read_text()
     expected = artefacts(whole)
+    assert (name == "race") == ("reports/tiny/answer.json" in expected)
     moments = random.Random(SEED)
     done: dict[str, int] = {}
     for kill in range(KILLS):  # each somewhere in its own part of the study, however fast the machine is

@@ -92,7 +92,7 @@ def stop_generating(folder: Path) -> psutil.Process:
     """Halt the process that generates, as a file system that hangs would."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if "workflow/scripts/generate.py" in words[:2] and Path(process.cwd()) == folder:
+        if any(word.endswith("workflow/scripts/generate.py") for word in words[:2]) and Path(process.cwd()) == folder:
             process.send_signal(signal.SIGSTOP)
             return process
     raise AssertionError("no process generates")

@@ -37,7 +37,7 @@ if CHOOSES:
             return {"pools": pools()}
         before = str(checkpoints.race_round.get(round=number - 1).output[0])
         counts = read_round(before)["needed"]
-        first = [f"{CHOICE}/first.json"] if number == 1 else []
+        first = [f"{CHOICE}/first.json"] if number == 1 and "synthetic" in config["choose"]["origins"] else []
         plain = measures([baseline(config), DENSE])
         return {"before": before, "measures": measures(measured_runs(config, counts)), "plain": plain, "first": first}
 

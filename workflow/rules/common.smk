@@ -154,6 +154,11 @@ def own_files(entry):
     return [local(file) for file in local_files(entry)]
 
 
+def races_alone(source):
+    """Whether a race goes on without a source whose text is refused: one of files, which no network can keep from us."""
+    return CHOOSES and "files" in config["sources"][source]
+
+
 def task_kind(name):
     """How a task gets its rows: built from a source, copied from files, by lm-eval from the hub, now or when needed."""
     entry = config["tasks"][name]

@@ -57,9 +57,10 @@ rule download_source:
     params:
         spec=lambda wildcards: spec(sources={wildcards.source: config["sources"][wildcards.source]}),
         output=study_folder,
+        script=lambda wildcards: "race_source.py" if races_alone(wildcards.source) else "download.py",
         code=code("download"),
     shell:
-        "python {SCRIPTS:q}/download.py {params.spec:q} --output {params.output:q}"
+        "python {SCRIPTS:q}/{params.script:q} {params.spec:q} --output {params.output:q}"
         " --only source:{wildcards.source:q} &> {log:q}"
 
 

@@ -1,4 +1,4 @@
-"""Write the answer of a race that has ended (calibrant.cli.race_steps)."""
+"""Write the answer of a race that has ended (calibrant.cli.workflow_steps)."""
 
 import sys
 

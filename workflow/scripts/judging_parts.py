@@ -1,4 +1,4 @@
-"""Divide a judging text into its parts (calibrant.cli.race_steps)."""
+"""Divide a judging text into its parts (calibrant.cli.workflow_steps)."""
 
 import sys
 

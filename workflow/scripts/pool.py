@@ -1,4 +1,4 @@
-"""Take out of a source what shares text with what judges (calibrant.cli.race_steps)."""
+"""Take out of a source what shares text with what judges (calibrant.cli.workflow_steps)."""
 
 import sys
 

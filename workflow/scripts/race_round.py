@@ -1,4 +1,4 @@
-"""A round of the race, and the page so far (calibrant.cli.race_steps)."""
+"""A round of the race, and the page so far (calibrant.cli.workflow_steps)."""
 
 import sys
 

@@ -55,7 +55,7 @@ class Entry:
 
 def variants(config: Mapping[str, Any]) -> list[dict[str, str]]:
     """Every combination of the options that candidates differ in; one without any where there are none."""
-    options = config["choose"]["options"]
+    options = dict(sorted(config["choose"]["options"].items()))  # in whatever order a configuration was written
     combined = itertools.product(*([option_text(value) for value in values] for values in options.values()))
     return [dict(zip(options, each, strict=True)) for each in combined]
 

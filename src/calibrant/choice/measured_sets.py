@@ -1,7 +1,6 @@
 """The measurements of a race as it goes: of each candidate's sets, on what chooses and on what values the answer."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from calibrant.study.grid import Run
 from calibrant.study.paths import StudyPaths
 
 SELECTION, TEST = "selection", "test"
+ALIKE = ("model_sha256", "dense_sha256", "settings", "inputs")  # the dense model itself lacks the second
 
 
 class MeasuredSets:
@@ -34,7 +34,7 @@ class MeasuredSets:
             Purpose(name, measure_of(name, config), float(entry["weight"])) for name, entry in chosen["for"].items()
         ]
         self._tables: dict[str, pa.Table] = {}
-        self._first: dict[str, tuple[str, tuple[Any, ...]]] = {}
+        self._first: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def table(self, run: Run, half: str) -> pa.Table:
         """Measures of a run on the selection or test half: of texts that half, of tasks its items.
@@ -87,16 +87,13 @@ class MeasuredSets:
         path = self._measures(results)
         table, record = read_measures(path)
         kind = "value" if "/values/" in results else "evaluation"
-        alike = tuple(
-            json.dumps(record.get(key), sort_keys=True)
-            for key in ("model_sha256", "dense_sha256", "settings", "inputs")
-        )
-        first, expected = self._first.setdefault(kind, (str(path), alike))
-        if alike != expected:
-            raise InputError(
-                f"{path}: was measured of another model, beside other dense outputs, or with other settings or texts "
-                f"than {first}; remove both and they are made anew"
-            )
+        first, expected = self._first.setdefault(kind, (str(path), record))
+        for key in ALIKE:
+            if record.get(key) != expected.get(key) and None not in (record.get(key), expected.get(key)):
+                raise InputError(
+                    f"{path}: was measured with another {key} than {first}; the sets of one race are of one model, on "
+                    "the same texts, beside the same dense outputs: remove both, and they are made anew"
+                )
         self._tables[results] = table
         return table
 

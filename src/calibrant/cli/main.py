@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from calibrant.cli.flags import add_flags, arguments
-from calibrant.cli.race_steps import STEPS, step
+from calibrant.cli.workflow_steps import STEPS, step
 from calibrant.errors import InputError, MachineError, one_line, printable, reason_of
 from calibrant.models.compute.freed_memory import keep_freed_memory
 from calibrant.stages.commands import COMMANDS, stage_of

@@ -18,6 +18,29 @@ MASKS = ("masks.safetensors", "masks.weights.safetensors", "masks.provenance.jso
 PARTS = (*SET, *MASKS, "model", "timing.json", SUMMARY, PAGE, "answer.json")  # the last says that all is there
 
 
+def race_source(config: str, name: str, output: Path) -> None:
+    """Download a source of files; where its text is refused it gets none, and its candidates are out for that reason.
+
+    Args:
+        config: what is to be downloaded, as JSON.
+        name: of the source.
+        output: the study's folder.
+    """
+    from calibrant.calibration.documents import Documents
+    from calibrant.choice.judging_files import write_documents
+    from calibrant.settings.stage_settings import DownloadSettings
+    from calibrant.stages.download import download
+
+    try:
+        download(config, output, DownloadSettings(only=(f"source:{name}",)))
+    except InputError as error:
+        print(f"race: {name} is out: {error}", file=sys.stderr)
+        record = {"name": name, "origin": {"kind": "files"}, "settings": {}, "refused": str(error)}
+        for part in ("documents", "heldout"):
+            write_documents(output / "sources" / name / f"{part}.parquet", Documents([], [], name, ""), record)
+        write_provenance(output / "sources" / name, record)
+
+
 def race_round(config: Mapping[str, Any], number: int, output: Path, answer: Path, *, cores: int) -> dict[str, Any]:
     """Find where the race stands after a round, and write it; the page in the answer's folder is rewritten.
 
@@ -164,7 +187,8 @@ def _progress(facts: Mapping[str, Any], needed: Mapping[str, int] | None, timing
         return f"race: round {facts['rounds']}: {len(racing)} candidates ({names}), {of}"
     last = facts["looks"][-1]
     bound = "not known yet" if last["bound"] is None else f"{100 * last['bound']:.1f} %"
-    parts = [f"race: round {facts['rounds']}: {of}", f"{len(racing)} candidates in", f"leader {last['leader']}"]
+    inside = f"{len(racing)} candidate{'' if len(racing) == 1 else 's'} in"
+    parts = [f"race: round {facts['rounds']}: {of}", inside, f"leader {last['leader']}"]
     parts.append(f"nothing is more than r = {bound} better" if last["bound"] is not None else f"r {bound}")
     if needed is not None and (left := _left(facts, timing)):
         parts.append(left)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.artefacts.file_kinds import plain_file
+from calibrant.choice.entries import entries, variants
 from calibrant.errors import InputError, shown
 from calibrant.settings.method_options import owl_options, read_options
 from calibrant.settings.sparsity import parse_sparsity
@@ -36,6 +37,7 @@ def check_study(config: Mapping[str, Any], name: str) -> None:
         calibration_sets(dict(config))
         inspections(dict(config))
         _check_layout(config)
+        _check_race(config)
         _check_heldout(config)
         _check_names(config)
         _check_folders(StudyPaths(config["study"]))
@@ -116,6 +118,23 @@ def _check_heldout(config: Mapping[str, Any]) -> None:
                 f"tasks.{task} is made of held-out documents of {source}, which holds none out; give "
                 f"sources.{source}.heldout, such as 0.1"
             )
+
+
+def _check_race(config: Mapping[str, Any]) -> None:
+    """Who races, and whether the method has the options that candidates differ in."""
+    if "choose" not in config:
+        return
+    chosen = config["choose"]
+    entries(config)
+    _check_owl(chosen["method"], chosen["sparsity"], config["pruning"]["options"])
+    if chosen["options"]:  # the methods take imports of seconds
+        from calibrant.pruning.methods.composition import compose
+
+        for each in variants(config):
+            try:
+                compose(chosen["method"], chosen["sparsity"], each)
+            except InputError as error:
+                raise InputError(f"choose.options: {error}") from None
 
 
 def _check_layout(config: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError
+from calibrant.study.choose_section import document_tokens, judging_texts
 from calibrant.study.grid import Run, SetKey, calibration_sets, format_number, runs
 from calibrant.study.inspected_masks import compared, inspections
 from calibrant.study.paths import StudyPaths, reads
@@ -142,9 +143,7 @@ def settings(
         **({"Generated text": "tokenised anew before sets are drawn from it"} if generation["retokenise"] else {}),
         "Filter": f"the {drops} % of highest perplexity are dropped (scored on the {config['scoring']['span']})",
         "Min-K%++": f"lowest {format_number(config['scoring']['min_k'])} % of the tokens",
-        "Perplexity": f"windows of {evaluation['length']} tokens, "
-        + (f"the first {evaluation['text_tokens']} tokens of each text" if evaluation["text_tokens"] else "whole texts")
-        + ("; the mean of the documents' perplexities" if evaluation["text_average"] == "document" else ""),
+        "Perplexity": perplexity(config),
         "Task items": f"at most {evaluation['limit']} a task" if evaluation["limit"] else "all",
         "Number format": number_format(config, resolved),
     }
@@ -159,6 +158,21 @@ def settings(
     if options:
         pairs["Method options"] = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
     return [{"name": name, "value": value} for name, value in pairs.items()]
+
+
+def perplexity(config: dict[str, Any]) -> str:
+    """What of the texts a perplexity is of."""
+    evaluation = config["evaluation"]
+    said = f"windows of {evaluation['length']} tokens"
+    if "choose" in config:
+        tokens = config["choose"]["tokens"]
+        apart = f"at most {document_tokens(config)} of a document, each read by itself"
+        judging = ", ".join(judging_texts(config))
+        own = apart if evaluation["text_average"] != "corpus" else "documents joined"
+        return f"{said}, {tokens:,} tokens of each text ({own}); of {judging} the half that chooses in the race"
+    taken = f"the first {evaluation['text_tokens']} tokens of each text" if evaluation["text_tokens"] else "whole texts"
+    each = "; the mean of the documents' perplexities" if evaluation["text_average"] == "document" else ""
+    return f"{said}, {taken}{each}"
 
 
 def number_format(config: dict[str, Any], resolved: Mapping[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""The steps of a race as the workflow calls them: commands for its rules alone, which no user types."""
+"""Steps that the workflow alone runs, most of a race: commands for its rules, which no user types."""
 
 import argparse
 import importlib
@@ -6,19 +6,42 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-STEPS = ("judging-parts", "pool", "race-round", "race-answer")
+SOURCE, NUMBER_FORMAT = "race-source", "number-format"
+STEPS = (NUMBER_FORMAT, SOURCE, "judging-parts", "pool", "race-round", "race-answer")
 RACE = "calibrant.stages.race"  # imported when a step is run
 
 
 def step(words: Sequence[str]) -> Sequence[str]:
     """Run a step: its name, then its flags; it says what it has to say itself."""
     name = words[0]
+    if name in (SOURCE, NUMBER_FORMAT):
+        (_race_source if name == SOURCE else _number_format)(words[1:])
+        return ()
     parser = argparse.ArgumentParser(prog=f"calibrant {name}", allow_abbrev=False)
     parser.add_argument("--config", required=True, help="what of the study it needs, as JSON")
     parser.add_argument("--output", type=Path, required=True)
     run = {"judging-parts": _judging_parts, "pool": _pool, "race-round": _race_round, "race-answer": _race_answer}
     run[name](parser, words[1:])
     return ()
+
+
+def _number_format(words: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog=f"calibrant {NUMBER_FORMAT}", allow_abbrev=False)
+    parser.add_argument("--model", required=True, help="model folder")
+    parser.add_argument("--device", required=True, help="the study's compute.device")
+    parser.add_argument("--output", required=True, help="JSON file to write")
+    given = parser.parse_args(words)
+    module = importlib.import_module("calibrant.models.checkpoint.resolution")
+    module.write_resolved(given.output, given.model, given.device).say()
+
+
+def _race_source(words: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="calibrant race-source", allow_abbrev=False)
+    parser.add_argument("config", help="as `calibrant download` takes it")
+    parser.add_argument("--output", type=Path, required=True, help="the study's folder")
+    parser.add_argument("--only", required=True, help="source:NAME")
+    given = parser.parse_args(words)
+    importlib.import_module(RACE).race_source(given.config, given.only.partition(":")[2], given.output)
 
 
 def _judging_parts(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
