@@ -87,16 +87,16 @@ def weights(inputs: ChooseInputs, settings: ChooseSettings) -> dict[str, float]:
 
 
 def check_measure(inputs: ChooseInputs, settings: ChooseSettings) -> None:
-    """Refuse a measure that what judges has not.
+    """Refuse a metric of tasks where only texts judge.
 
     Raises:
-        InputError: names what lacks it.
+        InputError: names one of them.
     """
-    texts = [each for each in inputs.purposes if not each.is_task]
-    if settings.measure not in BY_DENSE and texts:
+    if settings.measure not in BY_DENSE and not any(each.is_task for each in inputs.purposes):
+        known = f"{', '.join(BY_DENSE)}{suggest(settings.measure, BY_DENSE)}"
         raise InputError(
-            f"--measure {shown(settings.measure)}: is none of {', '.join(BY_DENSE)}, and --for {shown(texts[0].typed)} "
-            f"is a text{suggest(settings.measure, BY_DENSE)}; metrics such as acc are of tasks"
+            f"--measure {shown(settings.measure)}: is none of {known}; metrics such as acc are of tasks, and --for "
+            f"{shown(inputs.purposes[0].typed)} is a text"
         )
 
 

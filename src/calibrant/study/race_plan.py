@@ -21,6 +21,8 @@ from calibrant.study.stage_needs import TASK_LENGTH, bytes_a_number, evaluation_
 LADDER = ((8, 512), (16, 512), (16, 1024), (32, 1024), (32, 2048), (64, 2048), (128, 2048))
 WANTED = 3  # sets of every candidate that a budget should hold: the largest of LADDER for which it does is taken
 BESIDE_DENSE = 1.25  # forward passes that divergence and agreement take, beside one of perplexity (docs/race.md)
+WORKFLOW = 15.0  # seconds until Snakemake has read the workflow
+OTHER_JOBS = 6  # the model, the number format, rounds, the answer
 
 Size = tuple[int, int]
 
@@ -86,7 +88,9 @@ def race_costs(config: Mapping[str, Any], shape: Shape, rates: Rates, size: Size
     guard = _forward_seconds(config, shape, rates, guards(config, "texts"), guards(config, "tasks"))
     start = rates.start + shape.parameters * bytes_a_number(config, rates) / rates.load
     tested = 3 * (judge + guard + start)  # the dense model, the recommended one and the reference's
-    once = 2 * (judge + start) + without_text + tested  # dense and without text on the selection halves
+    texts = 2 * len(config["sources"]) + 2 * len(config["texts"]) + len(config["tasks"])  # fetched, divided, cleaned
+    once = WORKFLOW + (texts + OTHER_JOBS) * rates.start + tested
+    once += 2 * (judge + start) + without_text  # dense and without text on the selection halves
     given = prune + judge + start
     return RaceCosts(given + rates.start, given + write + rates.start, given, once)
 
