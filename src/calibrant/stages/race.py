@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from calibrant.artefacts.atomic import SIDECAR, foreign_files, read_json, write_json
+from calibrant.artefacts.atomic import FILES, SIDECAR, foreign_files, read_json, write_json, write_text
 from calibrant.artefacts.provenance import write_provenance
 from calibrant.artefacts.report_folder import report_folder
 from calibrant.errors import InputError
@@ -110,10 +110,13 @@ def write_page(facts: Mapping[str, Any], answer: Path) -> None:
     from calibrant.reporting.pages.answer_page import answer_page, answer_summary
 
     _check_folder(answer)
-    with report_folder(answer, (SUMMARY, PAGE, SIDECAR)) as folder:
-        (folder / SUMMARY).write_text(answer_summary(facts), encoding="utf-8")
-        (folder / PAGE).write_text(answer_page(facts), encoding="utf-8")
-        write_provenance(folder, {"stage": STAGE, "study": facts["study"], "complete": False})
+    own = answer / SIDECAR
+    listed = read_json(own).get(FILES, []) if own.exists() else []  # an earlier answer, of a smaller budget
+    answer.mkdir(parents=True, exist_ok=True)
+    record = {"stage": STAGE, "study": facts["study"], "complete": False}
+    write_provenance(answer, {**record, FILES: sorted({*listed, PAGE, SUMMARY})})  # first: by it they are known as ours
+    write_text(answer / SUMMARY, answer_summary(facts))
+    write_text(answer / PAGE, answer_page(facts))
 
 
 def write_answer(config: Mapping[str, Any], last: Path, model: Path, output: Path, *, cores: int) -> dict[str, Any]:
