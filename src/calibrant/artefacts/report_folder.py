@@ -14,9 +14,9 @@ from calibrant.errors import InputError
 def report_folder(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
     """Yield a temporary folder; then move its `parts`, files or folders, into `folder`, the last of them last.
 
-    What is written must include a provenance sidecar. It lists every file afterwards, and those of an earlier report that
-    are none of these parts, which stay. While parts are moved it lists all of the earlier report, so that after a kill at
-    any moment the next one replaces both.
+    What is written must include a provenance sidecar. It lists every file afterwards, and those of an earlier report
+    that are none of these parts, which stay. While parts are moved it lists all of the earlier report, so that after a
+    kill at any moment the next one replaces both.
 
     Raises:
         MachineError: the disk is full or read-only.
