@@ -14,8 +14,9 @@ from calibrant.errors import InputError
 def report_folder(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
     """Yield a temporary folder; then move its `parts`, files or folders, into `folder`, the last of them last.
 
-    What is written must include a provenance sidecar, which lists every file afterwards. While parts are moved it lists
-    those of the earlier report too, so that after a kill at any moment the next report replaces both.
+    What is written must include a provenance sidecar. It lists every file afterwards, and those of an earlier report
+    that are none of these parts, which stay. While parts are moved it lists all of the earlier report, so that after a
+    kill at any moment the next one replaces both.
 
     Raises:
         MachineError: the disk is full or read-only.
@@ -44,6 +45,8 @@ def report_folder(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
 
 def _move(new: Path, folder: Path, parts: Sequence[str]) -> None:
     record = read_json(new / SIDECAR)
+    others = [name for name in _listed(folder) if name.split("/")[0] not in parts]  # of an earlier report, which stay
+    record |= {FILES: sorted({*record.get(FILES, ()), *others})}
     write_json(folder / SIDECAR, {**record, FILES: sorted({*record.get(FILES, ()), *_listed(folder)})})
     for part in parts:
         if part == SIDECAR:

@@ -53,7 +53,8 @@ class ChoosePlan:
         rounds = len(round_ends(field.candidates, budgets))
         found = [
             f"{field.candidates} candidates ({said}), {chosen['method']} at {chosen['sparsity']}",
-            f"sets of {sets['samples']} x {sets['length']:,} tokens; at most {budgets[-1]} sets in {rounds} rounds; "
+            f"sets of {sets['samples']} x {sets['length']:,} tokens; at most {budgets[-1]} sets in {rounds} "
+            f"round{'s' if rounds > 1 else ''}; "
             f"something is claimed after {', '.join(map(str, looks(field.candidates, budgets)))}",
         ]
         if self.seconds is not None:
