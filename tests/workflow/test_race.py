@@ -52,8 +52,8 @@ def raced(make_workspace: Callable[[], Workspace], tiny_model_dir: Path) -> Work
     workspace = make_workspace()
     shutil.copytree(tiny_model_dir, workspace.folder / "tiny-llama")
     for name, count, seed in (
-        ("stories", 60, 1),
-        ("reports", 50, 2),
+        ("stories", 60, 11),
+        ("reports", 50, 12),
         ("short", 1, 3),
         ("use", 60, 4),
         ("other", 30, 5),
