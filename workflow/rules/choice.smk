@@ -134,9 +134,9 @@ if CHOOSES:
         input:
             lambda wildcards: [local(config["choose"]["reference"])],
         output:
-            f"{DATA}/sets/{GIVEN}-given-n{{n}}-s{{seed}}.parquet",
+            f"{DATA}/sets/{GIVEN_SET}-given-n{{n}}-s{{seed}}.parquet",
         log:
-            f"{DATA}/logs/draw/{GIVEN}-given-n{{n}}-s{{seed}}.log",
+            f"{DATA}/logs/draw/{GIVEN_SET}-given-n{{n}}-s{{seed}}.log",
         localrule: True
         conda:
             "../../envs/cpu.yaml"

@@ -29,7 +29,7 @@ from calibrant.stages.commands import stage_module
 from calibrant.stages.study_check import check_study
 from calibrant.stages.study_contents import check_contents
 from calibrant.study.choose_section import (
-    GIVEN,
+    GIVEN as GIVEN_SET,
     OWN,
     document_tokens,
     generated_sets,

@@ -79,6 +79,9 @@ def race_round(config: Mapping[str, Any], number: int, output: Path, answer: Pat
         "facts": facts,
     }
     timing = spent(Path(paths.data), cores)
+    if needed is not None:  # an earlier answer, of a smaller budget, must not be taken for this race's
+        _check_folder(answer)
+        (answer / PARTS[-1]).unlink(missing_ok=True)
     if number:
         write_page(_timed(facts, timing), answer)
     print(_progress(facts, needed, timing), file=sys.stderr, flush=True)
