@@ -26,10 +26,12 @@ from calibrant.errors import InputError
 from calibrant.stages.study_check import check_files, check_study
 from calibrant.stages.study_contents import check_contents
 from calibrant.study.config_layers import preset_names
+from calibrant.study.paths import StudyPaths
 from calibrant.study.study_file import load_config, load_preset
 from calibrant.system import sees_processes
 
 ROOT = Path(__file__).resolve().parents[1]
+ANSWER = "answer"  # the target of a race
 
 
 def other_runs(root: Path) -> list[int] | None:
@@ -155,6 +157,8 @@ def main() -> int:
     command = snakemake(root)
     if options.config and (inside or file != base):  # Snakemake reads the folder's own config.yaml by itself
         command += ["--config", f"preset={options.config}"] if by_name else [f"--configfile={file}"]
+    if "choose" in config and not elsewhere:
+        command += ["--retries", "1"]  # a job that was killed runs again, then stops the race
     locks = root / ".snakemake" / "locks"
     if locks.is_dir() and any(locks.iterdir()):
         if alive is None:
@@ -180,12 +184,19 @@ def main() -> int:
             file=sys.stderr,
         )
         return status
+    if "choose" in config and options.target in ([], [ANSWER]):
+        print(
+            f"The answer is {config['choose']['answer'] or StudyPaths(name).report}/index.html; the set lies beside it"
+        )
     if options.target:
         if "paper" in options.target:
             print(f"The page of all tables, figures and conclusions is reports/{name}/paper/index.html")
-        print(f"The pages of {', '.join(options.target)} are in reports/{name}, one folder for each table and figure")
+        if options.target != [ANSWER]:
+            print(
+                f"The pages of {', '.join(options.target)} are in reports/{name}, one folder for each table and figure"
+            )
         return 0
-    page = ROOT / "reports" / name / "index.html"
+    page = ROOT / StudyPaths(name).own_report(config) / "index.html"
     archive = page.with_name("snakemake-report.html")
     if page.exists() and (not archive.exists() or archive.stat().st_mtime < page.stat().st_mtime):
         subprocess.run([*command, "--report", str(archive.relative_to(ROOT))], cwd=ROOT, check=True)

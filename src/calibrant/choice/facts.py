@@ -21,6 +21,7 @@ from calibrant.race.spoken import sentences
 from calibrant.race.standing import forecast
 from calibrant.study.choose_section import guards
 from calibrant.study.grid import Run
+from calibrant.study.paths import COMPARISON
 
 ROWS = 3  # of the set that is handed over, shown
 CHARACTERS = 1200  # of each
@@ -86,6 +87,8 @@ def race_facts(config: Mapping[str, Any], root: Path, state: State, *, rounds: i
         "notes": _notes(state),
         "texts": [],
         "timing": None,
+        # A study's own report, which is made when the race has ended.
+        "comparison": f"{COMPARISON}/index.html" if config["grids"] else None,
     }
 
 

@@ -76,9 +76,9 @@ def _foreign(paths: StudyPaths) -> Iterator[tuple[Path, str]]:
             yield from ((folder / name, "no report wrote it") for name in _foreign_in_report(folder))
     if chooses:
         yield from ((report / name, "no race wrote it") for name in foreign_parts(report))
-    page = report / PAGE
-    if page.is_file() and page.stat().st_size and TITLE not in _start(page):
-        yield page, "it is no report of Snakemake"
+    for page in (report / PAGE, report / COMPARISON / PAGE):
+        if page.is_file() and page.stat().st_size and TITLE not in _start(page):
+            yield page, "it is no report of Snakemake"
 
 
 def _foreign_in_data(data: Path) -> Iterator[tuple[Path, str]]:

@@ -29,6 +29,7 @@ def answer_page(facts: Mapping[str, Any]) -> str:
         snippets=snippets(facts) if facts["chosen"] else [],
         sections=[section for section in below(facts) if section.blocks],
         texts=facts["texts"],
+        comparison=facts.get("comparison"),
         css=Markup(css),
     )
 
