@@ -7,12 +7,14 @@ inside it. Imports, which a job without the server pays, are measured in process
 """
 
 import argparse
+import contextlib
 import functools
 import importlib
 import inspect
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -30,10 +32,8 @@ from calibrant.cli.warm import HEAVY
 from calibrant.models.checkpoint.resolution import resolve_dtype
 from calibrant.models.compute.number_formats import dtype_name
 
-try:
+with contextlib.suppress(ImportError):  # an older version has none of this; --kept no does without
     from calibrant.stages.kept_model import keep_model, what_to_keep
-except ImportError:  # an older version, with --kept no
-    pass
 
 TEXT = ROOT / "data/smollm2-135m/texts/fiction/documents.parquet"
 DOCUMENTS = 25
@@ -212,8 +212,8 @@ class Keeper:
         """The first job of it, which makes what the others share, is not counted."""
         there, self._asks = os.pipe()
         self._answers, back = os.pipe()
-        if not os.fork():
-            os.close(self._asks)
+        self._process = os.fork()
+        if not self._process:
             try:
                 wanted = what_to_keep([stage, *words], Path.cwd())
                 if wanted is None or not keep_model(wanted):
@@ -227,6 +227,11 @@ class Keeper:
         os.close(there)
         os.close(back)
         self.job()
+
+    def end(self) -> None:
+        """Let it go."""
+        os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
 
     def job(self) -> dict[str, float]:
         """The seconds of the parts of one."""
@@ -297,6 +302,7 @@ def main() -> None:
         importlib.import_module(name)
     columns: dict[str, dict[str, list[dict[str, float]]]] = {}
     with tempfile.TemporaryDirectory() as folder:
+        keepers: dict[str, Keeper] = {}
         words = dict(zip(PARTS, sizes(Path(folder), options), strict=True))
         cases = {
             "warm server": {
@@ -305,11 +311,14 @@ def main() -> None:
         }
         if options.kept == "yes":
             cases["warm server"]["prune"]()  # the masks that are evaluated
-            cases["warm server, model kept"] = {stage: Keeper(stage, words[stage]).job for stage in PARTS}
+            keepers = {stage: Keeper(stage, words[stage]) for stage in PARTS}
+            cases["warm server, model kept"] = {stage: keeper.job for stage, keeper in keepers.items()}
         for _ in range(options.repeats):
             for name, jobs in cases.items():
                 for stage, run in jobs.items():
                     columns.setdefault(name, {}).setdefault(stage, []).append(run())
+        for keeper in keepers.values():
+            keeper.end()
     where = machine(dtype_name(resolve_dtype(options.model, "auto", "cpu").dtype))
     print("; ".join(f"{key} {value}" for key, value in where.items() if value is not None))
     print(

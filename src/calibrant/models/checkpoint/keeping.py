@@ -1,5 +1,6 @@
 """Open a model for all children of this process: read, hash, check and load it once (`kept` is how they take it)."""
 
+import logging
 import math
 import os
 import sys
@@ -70,10 +71,21 @@ def _opened(model: str, files: Identities, dtype: str, device: str, whole: bool)
     return kept
 
 
+class _Listener(logging.Handler):
+    def __init__(self, heard: list[bytes | logging.LogRecord]) -> None:
+        super().__init__(logging.WARNING)
+        self._heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._heard.append(record)
+
+
 @contextmanager
-def _said() -> Iterator[list[bytes]]:
-    """What is written to standard error inside the context, in place of being written; known after it."""
-    said: list[bytes] = []
+def _said() -> Iterator[list[bytes | logging.LogRecord]]:
+    """What is logged or written to standard error inside the context, in place of being written; known after it."""
+    said: list[bytes | logging.LogRecord] = []
+    listener = _Listener(said)
+    logging.getLogger().addHandler(listener)
     with tempfile.TemporaryFile() as file:
         sys.stderr.flush()
         own = os.dup(2)
@@ -84,5 +96,6 @@ def _said() -> Iterator[list[bytes]]:
             sys.stderr.flush()
             os.dup2(own, 2)
             os.close(own)
+            logging.getLogger().removeHandler(listener)
             file.seek(0)
             said.append(file.read())
