@@ -4,8 +4,11 @@ psutil has calls of its own on macOS. On Linux it reads /proc, which not every c
 """
 
 import os
+from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def free_memory() -> int | None:
@@ -22,6 +25,21 @@ def free_memory() -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return None
+
+
+def all_memory() -> int | None:
+    """Bytes of memory of this machine, or of the container that bounds it; None where the system does not say."""
+    try:
+        found = int(psutil.virtual_memory().total)
+    except (OSError, psutil.Error):
+        try:
+            found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, ValueError):
+            return None
+    try:
+        return min(found, int(CONTAINER_LIMIT.read_text()))
+    except (OSError, ValueError):  # there is none, or it says max
+        return found
 
 
 def sees_processes() -> bool:

@@ -13,7 +13,8 @@ import psutil
 import pytest
 from without_proc import cannot_hide_proc, without_proc
 
-from calibrant.cli.warm import OFFLINE_VARIABLE, VARIABLE, follow_offline, left_out, run_stage, why_not
+from calibrant.cli.offline import OFFLINE_VARIABLE, follow_offline
+from calibrant.cli.warm import VARIABLE, left_out, run_stage, why_not
 
 SERVER = "import sys; from calibrant.cli.warm import serve; serve(sys.argv[1], int(sys.argv[2]), modules=['json'])"
 SCRIPT = "import sys; from calibrant.cli.warm import run_stage; sys.exit(run_stage(sys.argv[1:]))"

@@ -1,6 +1,7 @@
 """Variants beside the dense model: its outputs read from a file, or made of the first variant and written to one."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from calibrant.evaluation.tasks.item_answers import ItemAnswers
 from calibrant.evaluation.tasks.lm_eval_tasks import TaskSet
 from calibrant.evaluation.text_results import MeasuredText
 from calibrant.models.checkpoint.checkpoint import Checkpoint
+from calibrant.models.checkpoint.kept import kept_with
 from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.masked_model import find_weights
 
@@ -43,6 +45,8 @@ class DenseComparison:
             name: [task.config.task for task in group.get_all_tasks()] for name, group in tasks.groups.items()
         }
         self.texts, self.outputs = texts, outputs
+        kept = kept_with(checkpoint)
+        self.shelf = None if kept is None else kept.shelf
         self.known: DenseOutputs | None = None
         self.sha256: str | None = None
 
@@ -57,7 +61,7 @@ class DenseComparison:
         self.known.check_rows(self.record["inputs"])
         self.known.check_tasks(items, self.fewshot)
         for text in self.texts:
-            text.dense = self.known.text(text.name, text.windows)
+            text.dense = replace(self.known.text(text.name, text.windows), shelf=self.shelf)
         self.sha256 = sha256_file(path)
 
     def measure(self, scorer: Scorer, rows: list[ResultRow], answers: Sequence[ItemAnswers]) -> list[UnitMeasures]:

@@ -14,7 +14,7 @@ from calibrant.errors import InputError
 from calibrant.evaluation.likelihood.request_tree import Request
 
 CHARACTERS_A_TOKEN = 16  # more than any tokenizer needs for prose
-DOCUMENTS_AT_A_TIME = 256  # tokenised together
+DOCUMENTS_AT_A_TIME = 16  # tokenised together: often no more than the first few are asked for
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from calibrant.evaluation.evaluated_text import Windows
 from calibrant.evaluation.likelihood.token_measures import OwnSide, divergence, joined, own_side
 from calibrant.evaluation.likelihood.tree_scorer import Forward
 from calibrant.evaluation.measure_table import AGREEMENT, DIVERGENCE, LOSS, UnitMeasures
+from calibrant.models.compute.shelf import Shelf
 
 CPU = torch.device("cpu")
 
@@ -24,10 +25,12 @@ class DenseText:
     Attributes:
         hidden: what its head is given at each predicting position [n, width], in the model's number format.
         own: what it says of the n predicted tokens.
+        shelf: where jobs of one model share the logits that are made of it; None where nothing is shared.
     """
 
     hidden: Tensor
     own: OwnSide
+    shelf: Shelf | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def measure_tokens(
     apart: list[Tensor] = []
     for places, hidden, targets in _hidden_states(forward, windows, batch_tokens, progress):
         order += places
-        theirs = iter(()) if dense is None else forward.of_hidden(dense.hidden[places].to(hidden.device))
+        theirs = iter(()) if dense is None else _their_logits(forward, dense, places, hidden.device)
         for logits, wanted, here in _chunks(forward, hidden, targets, places):
             side = own_side(logits, wanted)
             sides.append(side.rows_on(CPU))
@@ -112,6 +115,16 @@ def _hidden_states(
         yield [place for i in batch for place in range(starts[i], starts[i + 1])], hidden, targets
         if progress:
             progress(len(batch))
+
+
+def _their_logits(forward: Forward, dense: DenseText, places: Sequence[int], device: torch.device) -> Iterator[Tensor]:
+    """The dense model's logits at these places, in chunks; they are made once for all jobs that share a model."""
+    hidden = dense.hidden[places]
+    if dense.shelf is None:
+        return forward.of_hidden(hidden.to(device))
+    # Sums within a product may be ordered by the number of threads.
+    key = b"%d %s" % (torch.get_num_threads(), hidden.view(torch.uint8).numpy().tobytes())
+    return dense.shelf.chunks(key, len(hidden), lambda: forward.of_hidden(hidden))
 
 
 def _chunks(

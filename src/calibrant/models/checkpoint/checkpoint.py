@@ -12,6 +12,7 @@ from calibrant.errors import InputError
 from calibrant.models.checkpoint.blueprint import Blueprint, draw_blueprint
 from calibrant.models.checkpoint.checkpoint_config import checkpoint_dtype, load_config
 from calibrant.models.checkpoint.checkpoint_files import combined_sha256, model_id, resolve, tokenizer_sha256
+from calibrant.models.checkpoint.kept import kept_model
 from calibrant.models.checkpoint.weight_bytes import hash_and_peaks
 from calibrant.models.checkpoint.weight_files import stored_tensors, weight_files
 from calibrant.models.checkpoint.weight_headers import StoredTensor
@@ -168,7 +169,7 @@ class Checkpoint:
 
 
 def open_checkpoint(model: str | Path) -> Checkpoint:
-    """Find a model and read its configuration; weights and tokenizer are not read.
+    """Find a model and read its configuration; weights and tokenizer are not read. A kept one is taken as it is.
 
     Args:
         model: a model folder or hub id.
@@ -177,7 +178,8 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
         InputError: there is no such model, or its configuration cannot be used.
     """
     path = resolve(model)
-    return Checkpoint(path, load_config(path))
+    kept = kept_model(path)
+    return kept.checkpoint if kept is not None else Checkpoint(path, load_config(path))
 
 
 def as_checkpoint(model: str | Path | Checkpoint) -> Checkpoint:

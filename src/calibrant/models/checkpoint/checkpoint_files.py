@@ -23,6 +23,7 @@ TOKENIZER_FILES = (
 )
 COMPANIONS = (".json", ".txt", ".model", ".jinja", ".tiktoken")  # of weights; neither pickles nor code
 LINKED = (*TOKENIZER_FILES, "config.json", "generation_config.json", "chat_template.jinja", "chat_template.json")
+Identities = tuple[tuple[str | int, ...], ...]
 HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt")  # neither pickles nor code
 
 
@@ -100,6 +101,20 @@ def companion_files(path: str | Path) -> list[Path]:
         and not file.name.endswith(SIDECAR)
         and (file.name in LINKED or not file.is_symlink())
     ]
+
+
+def file_identities(folder: Path) -> Identities | None:
+    """What tells a model's files from other ones without reading them; None where there is no such folder.
+
+    Of each its name, place on the disk, size and times. A file that is written anew, in its place or not, has another
+    time of change, which unlike that of modification no program can set. Hidden files are no part of a model.
+    """
+    try:
+        files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+        found = [(file.name, file.stat()) for file in files]
+    except OSError:
+        return None
+    return tuple((name, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in found)
 
 
 def fingerprint(path: str | Path) -> str:

@@ -15,6 +15,7 @@ from calibrant.models.checkpoint.blueprint import building
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.checkpoint.checkpoint_config import register_openlm_for
 from calibrant.models.checkpoint.checkpoint_files import tokenizer_sha256
+from calibrant.models.checkpoint.kept import kept_with
 from calibrant.models.checkpoint.library_calls import told_in_one_line
 from calibrant.models.checkpoint.weight_headers import StoredTensor
 from calibrant.models.compute.device_check import prefer_apple_gpu
@@ -35,6 +36,9 @@ def load_tokenizer(model: str | Path | Checkpoint) -> Any:
     from transformers import AutoTokenizer
 
     path = model.path if isinstance(model, Checkpoint) else Path(model)
+    kept = kept_with(model) if isinstance(model, Checkpoint) else None
+    if kept is not None and kept.tokenizer is not None:
+        return kept.tokenizer
     tokenizer_sha256(path)
     register_openlm_for(path)
     with told_in_one_line(f"model {path}: its tokenizer cannot be loaded"):
@@ -57,21 +61,33 @@ def load_model(model: str | Path | Checkpoint, *, dtype: str = "auto", device: s
         InputError: not a causal language model, or its weights are missing, incomplete, damaged or of other shapes.
     """
     checkpoint = as_checkpoint(model)
-    path = checkpoint.path
-    kind = type(checkpoint.blueprint.model)
+    checkpoint.check_weights()
     target = choose_device(device)
     chosen = choose_number_format(dtype, checkpoint.dtype, target)
     chosen.say()
     if chosen.dtype == torch.float16 != checkpoint.dtype:
         checkpoint.check_numbers(chosen.dtype)
-    config = checkpoint.config
+    kept = kept_with(checkpoint) if target.type == "cpu" else None
+    taken = None if kept is None else kept.networks.pop(chosen.dtype, None)
+    loaded: nn.Module = (load_weights(checkpoint, chosen.dtype) if taken is None else taken).to(target)
+    return prefer_apple_gpu(loaded) if device == "auto" else loaded
+
+
+def load_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
+    """The whole model in a number format, on the CPU.
+
+    Raises:
+        InputError: as `load_model`.
+    """
+    path, config = checkpoint.path, checkpoint.config
+    kind = type(checkpoint.blueprint.model)
     with building(path), open_tensors(checkpoint.tensors) as tensors:
         # No path is given, so that transformers cannot read any other file than those that are the weights.
         network, info = kind.from_pretrained(
             None,
             config=config if isinstance(config, kind.config_class) else config.get_text_config(),  # which it copies
             state_dict=tensors,
-            dtype=chosen.dtype,
+            dtype=dtype,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,  # they are refused below, by name
             output_loading_info=True,
@@ -85,9 +101,8 @@ def load_model(model: str | Path | Checkpoint, *, dtype: str = "auto", device: s
     if info["unexpected_keys"]:
         unused = sorted(info["unexpected_keys"])
         log.warning("model %s: %d weights of the files are not used, the first is %s", path, len(unused), unused[0])
-    network.eval().requires_grad_(False)
-    loaded: nn.Module = network.to(target)
-    return prefer_apple_gpu(loaded) if device == "auto" else loaded
+    loaded: nn.Module = network.eval().requires_grad_(False)
+    return loaded
 
 
 @contextlib.contextmanager

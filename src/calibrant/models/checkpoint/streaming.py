@@ -17,6 +17,7 @@ from transformers.modeling_utils import LoadStateDictConfig
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.blueprint import build, building, quantised
 from calibrant.models.checkpoint.checkpoint import Checkpoint
+from calibrant.models.checkpoint.kept import kept_with
 from calibrant.models.checkpoint.key_map import KeyMap
 from calibrant.models.compute.devices import choose_products, on_gpu, pins
 from calibrant.models.decoders.attention_interface import use_attention
@@ -59,9 +60,9 @@ class StreamedModel:
         self.shards = {key: tensor.file for key, tensor in checkpoint.tensors.items()}  # of every checkpoint key
         if dtype == torch.float16 != checkpoint.dtype:
             checkpoint.check_numbers(dtype)
-        with building(checkpoint.path), init_empty_weights(include_buffers=False):
-            # eager experts: each expert's projection is one call of F.linear, which can be watched
-            self.model: Any = build(checkpoint.config, dtype, experts_implementation="eager")
+        kept = kept_with(checkpoint)
+        taken = None if kept is None else kept.empty.pop(dtype, None)
+        self.model: Any = build_empty(checkpoint, dtype) if taken is None else taken
         self.attention = use_attention(self.model, device, dtype, attention)
         laid_out = choose_products(device, dtype, products) == "packed"
         self._laid_out = lay_out(self.model) if laid_out else []
@@ -155,6 +156,17 @@ class StreamedModel:
             raise InputError(
                 f"model {self.checkpoint.path}: {len(missing)} weights are missing, the first is {missing[0]}"
             )
+
+
+def build_empty(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    """The model with its buffers, and with parameters on the meta device.
+
+    Raises:
+        InputError: transformers cannot build it.
+    """
+    with building(checkpoint.path), init_empty_weights(include_buffers=False):
+        # eager experts: each expert's projection is one call of F.linear, which can be watched
+        return build(checkpoint.config, dtype, experts_implementation="eager")
 
 
 def _convert(path: Path, model: Any, tensors: dict[str, Any], config: LoadStateDictConfig) -> None:

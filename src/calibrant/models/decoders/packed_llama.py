@@ -14,6 +14,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ TOLERANCE = 0.1  # mean difference of logits, over their standard deviation: bfl
 MOST_TOKENS = 1024  # at a time: activations then stay in a CPU's cache, and products are as fast as ever
 PROBE = 8  # tokens on which both forward passes are compared
 LARGEST_PACKED = 4 << 30  # bytes of weights; a rule of free memory would change results from run to run
+_known: "WeakKeyDictionary[nn.Module, tuple[list[tuple[int, int]], PackedLlama]]" = WeakKeyDictionary()  # by its model
 
 
 class Attention(Protocol):
@@ -54,7 +56,13 @@ def unsupported(model: nn.Module) -> str | None:
 
 
 def packed_llama(model: Any) -> "PackedLlama | None":
-    """The packed decoder of a model that can be run here, by its config and its own logits on a few tokens; or None."""
+    """The packed decoder of a model that can be run here, by its config and its own logits on a few tokens; or None.
+
+    Of a model whose weights are what they were when it was last asked for, it is that decoder again.
+    """
+    versions = [(parameter.data_ptr(), parameter._version) for parameter in model.parameters()]
+    if (known := _known.get(model)) is not None and known[0] == versions:
+        return known[1]
     if unsupported(model):
         return None
     made = PackedLlama(model)
@@ -64,6 +72,7 @@ def packed_llama(model: Any) -> "PackedLlama | None":
         expected = model(torch.tensor([ids]), use_cache=False).logits[0].float()
         found = made.head(made(ids, range(PROBE), PackedAttention([PROBE], made.dtype))).float()
     if (expected - found).abs().mean() <= TOLERANCE * expected.std():
+        _known[model] = (versions, made)
         return made
     log.warning("%s gives other logits than its config says; transformers runs it, more slowly", type(model).__name__)
     return None
