@@ -82,6 +82,7 @@ def test_the_model_writes_for_two_sets_at_a_time() -> None:
         ({"sparsity": "1.5"}, {}, "choose.sparsity"),
         ({"budget": [8, 8]}, {}, "choose.budget is [8, 8]: it must grow"),
         ({"budget": [2]}, {}, "choose.budget.0"),
+        ({"budget": [8]}, {}, "choose.budget is [8]: too small for 5 candidates, of which each needs 2 sets"),
         ({"reference": "books"}, {}, "choose.reference is books, which is no candidate; there are web, wiki"),
         ({"options": {"owl.lambda": ["0.05"]}}, {}, "choose.options: option owl.lambda"),
         ({"options": {"owl.lambda": ["much"]}, "method": "owl"}, {}, "choose.options: option owl.lambda=much"),

@@ -158,7 +158,7 @@ def test_options_an_existing_set_and_text_of_its_own_race_too(raced: Workspace) 
         "reference": "my-set.parquet",
         "own": True,
         "guard": [],
-        "budget": [14],
+        "budget": [16],
         "apply": True,
     }
     study = {**STUDY, "study": "mine", "sources": {"stories": STUDY["sources"]["stories"]}, "choose": choose}

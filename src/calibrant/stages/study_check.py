@@ -9,6 +9,7 @@ from typing import Any
 from calibrant.artefacts.file_kinds import plain_file
 from calibrant.choice.entries import entries, variants
 from calibrant.errors import InputError, shown
+from calibrant.race.rounds import FIRST
 from calibrant.settings.method_options import owl_options, read_options
 from calibrant.settings.sparsity import parse_sparsity
 from calibrant.sources.asset_specs import parse_assets
@@ -125,7 +126,12 @@ def _check_race(config: Mapping[str, Any]) -> None:
     if "choose" not in config:
         return
     chosen = config["choose"]
-    entries(config)
+    racing, budget = entries(config), chosen["budget"][0]
+    if budget < (least := FIRST * len(racing)):
+        raise InputError(
+            f"choose.budget is {chosen['budget']}: too small for {len(racing)} candidates, of which each needs {FIRST} "
+            f"sets in the first round; give {least} or more, or fewer sources, origins or options"
+        )
     _check_owl(chosen["method"], chosen["sparsity"], config["pruning"]["options"])
     if chosen["options"]:  # the methods take imports of seconds
         from calibrant.pruning.methods.composition import compose
