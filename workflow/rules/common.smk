@@ -73,6 +73,9 @@ except InputError as error:
 
 SCRIPTS = str(Path(workflow.basedir, "workflow", "scripts"))  # jobs may run in another folder than the checkout
 CHOOSES = "choose" in config  # whether the study has a race, and an answer (choice.smk)
+RACE_PRIORITY, WRITING_PRIORITY = (
+    (2, 1) if CHOOSES else (0, 0)
+)  # real text first, then what the model writes, then what the report shows besides
 GPU = {"gpu": gpus(config)} if gpus(config) else {}  # as a rule's resources; schedulers read 0 in ways of their own
 CODE = CodeDigests(memory=Path(".snakemake", "calibrant-code.json"))
 TORCH = installed_versions("torch", "transformers", "tokenizers", "safetensors")

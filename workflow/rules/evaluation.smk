@@ -20,6 +20,7 @@ rule evaluate:
         f"{DATA}/benchmarks/evaluate/{{calibration}}/{{method}}-{{sparsity}}.jsonl"
     wildcard_constraints:
         calibration=f"none|{SET_NAME}",
+    priority: RACE_PRIORITY
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
@@ -56,6 +57,7 @@ rule evaluate_dense:
         f"{DATA}/logs/evaluate/none/dense-0.log",
     benchmark:
         f"{DATA}/benchmarks/evaluate/none/dense-0.jsonl"
+    priority: RACE_PRIORITY
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]

@@ -13,7 +13,7 @@ rule generate:
         f"{DATA}/logs/generate/{{source}}-p{{prefix}}.log",
     benchmark:
         f"{DATA}/benchmarks/generate/{{source}}-p{{prefix}}.jsonl"
-    priority: -1 if CHOOSES else 0  # a race has its first answer from real text, while the model writes
+    priority: WRITING_PRIORITY
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]

@@ -46,6 +46,7 @@ rule prune:
         f"{DATA}/logs/prune/{{calibration}}/{{method}}-{{sparsity}}.log",
     benchmark:
         f"{DATA}/benchmarks/prune/{{calibration}}/{{method}}-{{sparsity}}.jsonl"
+    priority: RACE_PRIORITY
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
