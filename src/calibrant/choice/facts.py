@@ -1,6 +1,7 @@
 """The facts of a race, as plain values: what a page, a summary and `answer.json` are made from."""
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from calibrant.race.spoken import sentences
 from calibrant.race.standing import forecast
 from calibrant.study.choose_section import guards
 from calibrant.study.grid import Run
-from calibrant.study.paths import COMPARISON
+from calibrant.study.paths import COMPARISON, StudyPaths
 
 ROWS = 3  # of the set that is handed over, shown
 CHARACTERS = 1200  # of each
@@ -37,7 +38,7 @@ def race_facts(config: Mapping[str, Any], root: Path, state: State, *, rounds: i
         state: of the race.
         rounds: that were measured.
     """
-    chosen, sets = config["choose"], config["calibration"]
+    chosen, sets, paths = config["choose"], config["calibration"], StudyPaths(config["study"])
     found = state.course
     looks = [] if found is None else found.looks
     last = looks[-1] if looks else None
@@ -52,6 +53,8 @@ def race_facts(config: Mapping[str, Any], root: Path, state: State, *, rounds: i
     return {
         "study": config["study"],
         "model": record.get("model") or config["model"].get("id", ""),
+        "model_place": config["model"].get("hub")
+        or os.path.relpath(f"{paths.data}/model", chosen["answer"] or paths.report),
         "method": chosen["method"],
         "target": chosen["sparsity"],
         "dtype": record.get("settings", {}).get("dtype", ""),

@@ -22,17 +22,22 @@ def snippets(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def command(facts: Mapping[str, Any]) -> str:
-    """Masks and a pruned checkpoint by this library."""
+    """A pruned checkpoint of the masks that lie there, and the masks made anew, by this library."""
     options = facts["chosen"]["options"] if facts["chosen"] else {}
-    model = shlex.quote(facts["model"])
+    model = shlex.quote(model_place(facts))
     lines = [
         f"calibrant prune --model {model} --calibration set.parquet",
         f"    --method {shlex.quote(facts['method'])} --sparsity {shlex.quote(facts['target'])}",
         *(f"    --option {shlex.quote(f'{key}={value}')}" for key, value in sorted(options.items())),
-        f"    --dtype {shlex.quote(facts['dtype'])} --output masks.safetensors",
+        f"    --dtype {shlex.quote(facts['dtype'])} --output again.safetensors",
     ]
     applied = f"calibrant apply --model {model} --masks masks.safetensors --output pruned"
-    return " \\\n".join(lines) + f"\n{applied}"
+    return f"# the model that these masks leave\n{applied}\n\n# the masks once more, or others\n" + " \\\n".join(lines)
+
+
+def model_place(facts: Mapping[str, Any]) -> str:
+    """Where the dense model is, seen from the answer's folder; its name where that is not known."""
+    return str(facts.get("model_place") or facts["model"])
 
 
 def llm_compressor(facts: Mapping[str, Any]) -> str:
@@ -60,7 +65,7 @@ from transformers import AutoModelForCausalLM
 
 rows = pq.read_table("set.parquet", columns=["input_ids"]).to_pylist()
 calibration = Dataset.from_list([{{**row, "attention_mask": [1] * len(row["input_ids"])}} for row in rows])
-model = AutoModelForCausalLM.from_pretrained({json.dumps(facts["model"])})
+model = AutoModelForCausalLM.from_pretrained({json.dumps(model_place(facts))})
 
 {note}recipe = {modifier}(
     sparsity={share}, mask_structure="{structure}", targets=["Linear"], ignore=["lm_head"]{owl}
