@@ -140,3 +140,5 @@ def _ask(connection: socket.socket, arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     serve(sys.argv[1], int(sys.argv[2]))
+    sys.stderr.flush()
+    os._exit(0)  # taking PyTorch down properly takes a second, in which the next study may begin
