@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-OWN = {"wanda": "WandaPruningModifier", "sparsegpt": "SparseGPTModifier", "owl": "WandaPruningModifier"}
+OWN = {"wanda": "WandaPruningModifier", "sparsegpt": "SparseGPTModifier"}  # its OWL profile stops with an error
 
 
 def snippets(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -41,39 +41,36 @@ def model_place(facts: Mapping[str, Any]) -> str:
 
 
 def llm_compressor(facts: Mapping[str, Any]) -> str:
-    """One-shot pruning by llm-compressor on the tokens of the set."""
-    modifier = OWN.get(facts["method"], "WandaPruningModifier")
+    """One-shot pruning by llm-compressor on the tokens of the set, as `benchmarks/llmcompressor_masks.py` runs it."""
+    modifier = OWN.get(facts["method"], OWN["wanda"])
     options = facts["chosen"]["options"] if facts["chosen"] else {}
     note = (
         ""
         if facts["method"] in OWN
-        else f"# llm-compressor has no {facts['method']}; this is Wanda on the same text.\n"
+        else f"# llm-compressor has no {facts['method']} that works; this is Wanda on the same text.\n"
     )
     kept, colon, of = facts["target"].partition(":")
     share = f"{1 - int(kept) / int(of):g}" if colon else facts["target"]
     structure = f"{int(of) - int(kept)}:{of}" if colon else "0:0"  # removed of each group
-    owl = ""
-    if facts["method"] == "owl":
-        width, outlier = options.get("owl.lambda", "0.08"), options.get("owl.m", "5")
-        owl = f', sparsity_profile="owl", owl_m={outlier}, owl_lmbda={width}'
+    model = json.dumps(model_place(facts))
     return f"""\
-import pyarrow.parquet as pq
-from datasets import Dataset
+import torch
+from datasets import load_dataset
 from llmcompressor import oneshot
 from llmcompressor.modifiers.pruning import {modifier}
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-rows = pq.read_table("set.parquet", columns=["input_ids"]).to_pylist()
-calibration = Dataset.from_list([{{**row, "attention_mask": [1] * len(row["input_ids"])}} for row in rows])
-model = AutoModelForCausalLM.from_pretrained({json.dumps(model_place(facts))})
-
+rows = load_dataset("parquet", data_files="set.parquet", split="train").select_columns(["input_ids"])
+model = AutoModelForCausalLM.from_pretrained({model}, dtype=torch.{facts["dtype"] or "float32"})
 {note}recipe = {modifier}(
-    sparsity={share}, mask_structure="{structure}", targets=["Linear"], ignore=["lm_head"]{owl}
+    sparsity={share}, mask_structure="{structure}", targets=["Linear"], ignore=["re:.*lm_head"]
 )
 oneshot(
-    model=model, dataset=calibration, recipe=recipe, output_dir="pruned", shuffle_calibration_samples=False,
-    num_calibration_samples={facts["samples"]}, max_seq_length={facts["length"]},
-)"""
+    model=model, dataset=rows, recipe=recipe, max_seq_length={facts["length"]}, num_calibration_samples={facts["samples"]},
+    shuffle_calibration_samples=False, propagate_error={options.get("sequential") != "dense"},
+)
+model.save_pretrained("pruned")
+AutoTokenizer.from_pretrained({model}).save_pretrained("pruned")"""
 
 
 def datasets_rows(facts: Mapping[str, Any]) -> str:
