@@ -66,7 +66,8 @@ model = AutoModelForCausalLM.from_pretrained({model}, dtype=torch.{facts["dtype"
     sparsity={share}, mask_structure="{structure}", targets=["Linear"], ignore=["re:.*lm_head"]
 )
 oneshot(
-    model=model, dataset=rows, recipe=recipe, max_seq_length={facts["length"]}, num_calibration_samples={facts["samples"]},
+    model=model, dataset=rows, recipe=recipe,
+    max_seq_length={facts["length"]}, num_calibration_samples={facts["samples"]},
     shuffle_calibration_samples=False, propagate_error={options.get("sequential") != "dense"},
 )
 model.save_pretrained("pruned")
