@@ -131,12 +131,14 @@ def worse(loss: float, *, up: bool = False) -> str:
 
 
 def _percent(share: float, up: bool) -> str:
-    """Two digits that count, one after the point from 1 % on."""
+    """One digit after the point from 1 % on, else two."""
     if not math.isfinite(share):
         return "an unknown amount"
     if share == 0:
         return "0 %"
-    digits = 1 if abs(share) >= 0.95 else 1 - math.floor(math.log10(abs(share)))
+    if abs(share) < 0.005:
+        return "less than 0.01 %"
+    digits = 1 if abs(share) >= 0.95 else 2
     step = 10.0**-digits
     return f"{math.ceil(share / step - 1e-9) * step if up else share:.{digits}f} %"
 
