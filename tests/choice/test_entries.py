@@ -7,7 +7,7 @@ import pytest
 from calibrant.choice.entries import baseline, entries, reference_name, variant_options
 from calibrant.errors import InputError
 from calibrant.stages.study_check import check_study
-from calibrant.study.choose_section import document_tokens, generated_sets
+from calibrant.study.choose_section import document_tokens, first_sample, pool_and_block, set_samples
 from calibrant.study.config import resolve_config
 
 STUDY: dict[str, Any] = {
@@ -67,9 +67,11 @@ def test_a_half_is_read_from_twenty_documents_at_least() -> None:
     assert document_tokens(study({"tokens": 200})) == 16
 
 
-def test_the_model_writes_for_two_sets_at_a_time() -> None:
+def test_the_model_writes_for_the_first_round_and_then_for_one_set_at_a_time() -> None:
     config = study({})
-    assert generated_sets(config) == 2
+    assert set_samples(config) == 5  # of which 4 are left
+    assert [pool_and_block(config, number) for number in range(5)] == [(0, 0), (0, 1), (1, 0), (2, 0), (3, 0)]
+    assert [first_sample(config, pool) for pool in range(4)] == [0, 10, 15, 20]
 
 
 @pytest.mark.parametrize(

@@ -120,10 +120,9 @@ if CHOOSES:
         wildcard_constraints:
             chunk=r"[1-9]\d*",
         params:
-            options=lambda wildcards: [
-                *generation_options(),
-                *flags("generate", first=int(wildcards.chunk) * int(config["generation"]["samples"])),
-            ],
+            options=lambda wildcards: generation_options(
+                samples=set_samples(config), first=first_sample(config, int(wildcards.chunk))
+            ),
             compute=literal(compute_options()),
             resolved=resolved,
             code=code("generate"),

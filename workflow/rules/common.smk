@@ -32,10 +32,12 @@ from calibrant.study.choose_section import (
     GIVEN as GIVEN_SET,
     OWN,
     document_tokens,
-    generated_sets,
+    first_sample,
     guards,
     judging_tasks,
     judging_texts,
+    pool_and_block,
+    set_samples,
     text_settings,
 )
 from calibrant.study.config import resolve_config
@@ -234,11 +236,11 @@ def resolved(wildcards, input):
     return option("resolved", input.number_format)
 
 
-def generation_options():
+def generation_options(**others):
     chosen = {
         name: value for name, value in config["generation"].items() if name not in ("prefix_length", "retokenise")
     }
-    return flags("generate", length=config["calibration"]["length"], **chosen)
+    return flags("generate", length=config["calibration"]["length"], **{**chosen, **others})
 
 
 def sparsity(wildcards):
@@ -300,8 +302,8 @@ def pool_of(wildcards):
     name, seed = f"{wildcards.source}-p{wildcards.prefix}", int(wildcards.seed)
     if not CHOOSES:
         return name, seed
-    chunk, block = divmod(seed, generated_sets(config))
-    return (f"{name}-c{chunk}" if chunk else name), block
+    pool, block = pool_and_block(config, seed)
+    return (f"{name}-c{pool}" if pool else name), block
 
 
 def packing(source):

@@ -17,7 +17,7 @@ from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.model_card import Measured, model_card, stated_licence
 from calibrant.pruning.masks.pruned_checkpoint import write_pruned_checkpoint
 from calibrant.settings.setting import option_text
-from calibrant.study.choose_section import generated_sets
+from calibrant.study.choose_section import pool_and_block
 from calibrant.study.grid import Run
 from calibrant.study.paths import StudyPaths
 
@@ -63,7 +63,7 @@ def _set_facts(config: Mapping[str, Any], run: Run, facts: Mapping[str, Any], ca
     assert key is not None
     earlier: list[Mapping[str, Any]] = []
     if key.origin == "synthetic":
-        chunk = key.seed // generated_sets(config)
+        chunk, _ = pool_and_block(config, key.seed)
         generated = f"{paths.data}/generated/{key.pool}{f'-c{chunk}' if chunk else ''}.parquet"
         earlier = [read_metadata(generated)]
     sources = {name: read_provenance(Path(paths.data) / "sources" / name) for name in config["sources"]}

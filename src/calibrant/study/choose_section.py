@@ -67,15 +67,28 @@ def is_given(config: Mapping[str, Any]) -> bool:
     return str(config["choose"].get("reference", "")).endswith(".parquet")
 
 
-def generated_sets(config: Mapping[str, Any]) -> int:
-    """Sets for which the model writes text at a time, as a race needs them."""
-    rows = block_rows(int(config["calibration"]["samples"]), float(config["filter"]["drop"]))
-    return max(1, int(config["generation"]["samples"]) // rows)
+def set_samples(config: Mapping[str, Any]) -> int:
+    """Samples of which filtering leaves a set."""
+    return block_rows(int(config["calibration"]["samples"]), float(config["filter"]["drop"]))
+
+
+def pool_and_block(config: Mapping[str, Any], number: int) -> tuple[int, int]:
+    """Which generation a set's rows are in, and which block of it: the first has the samples of a study, then one each.
+
+    So the model writes no more than the next round needs.
+    """
+    together = max(1, int(config["generation"]["samples"]) // set_samples(config))
+    return (0, number) if number < together else (number - together + 1, 0)
+
+
+def first_sample(config: Mapping[str, Any], pool: int) -> int:
+    """The number of the first sample of a generation."""
+    return int(config["generation"]["samples"]) + (pool - 1) * set_samples(config) if pool else 0
 
 
 def first_samples(config: Mapping[str, Any]) -> int:
     """Samples that the sets of the first round take."""
-    return FIRST_SETS * block_rows(int(config["calibration"]["samples"]), float(config["filter"]["drop"]))
+    return FIRST_SETS * set_samples(config)
 
 
 def check_choose(config: dict[str, Any], name: str) -> None:
