@@ -19,11 +19,11 @@ os.environ.update(
 )
 
 from calibrant.artefacts.code import CodeDigests, data_digest, installed_versions
-from calibrant.choice.entries import DENSE, baseline, entries, variant_options, variants
+from calibrant.choice.entries import DENSE, baseline, entries, used_options, variant_options, variants
 from calibrant.choice.round_file import measured_runs, read_round, valued_runs
 from calibrant.errors import InputError
 from calibrant.settings.method_options import METHODS
-from calibrant.settings.setting import command_line, option_text
+from calibrant.settings.setting import command_line
 from calibrant.settings.stage_settings import STAGE_SETTINGS
 from calibrant.stages.commands import stage_module
 from calibrant.stages.study_check import check_study
@@ -256,10 +256,7 @@ def method_options(wildcards):
 
 def pruning_options(wildcards):
     """The options of this method: `owl.m` for owl, `sequential` for all; other methods' are left out."""
-    options = method_options(wildcards)
-    used = {wildcards.method, options.get(f"{wildcards.method}.criterion"), options.get(f"{wildcards.method}.initial")}
-    chosen = {k: v for k, v in options.items() if "." not in k or k.split(".")[0] in used}
-    return flags("prune", option={key: option_text(value) for key, value in chosen.items()})
+    return flags("prune", option=used_options(wildcards.method, method_options(wildcards)))
 
 
 def dense_statistics(wildcards):

@@ -66,6 +66,12 @@ def variant_options(config: Mapping[str, Any], variant: int) -> dict[str, Any]:
     return {**own, **(variants(config)[variant - 1] if variant else {})}
 
 
+def used_options(method: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Of a study's options of methods those that a method reads, as texts; `owl.m` is owl's alone."""
+    used = {method, options.get(f"{method}.criterion"), options.get(f"{method}.initial")}
+    return {key: option_text(value) for key, value in options.items() if "." not in key or key.split(".")[0] in used}
+
+
 def entries(config: Mapping[str, Any]) -> dict[str, Entry]:
     """The candidates of a study by their names: its sources, parts of what judges, and a set that exists.
 

@@ -11,12 +11,10 @@ from calibrant.calibration.dataset_card import dataset_card
 from calibrant.calibration.sample_set import read_samples
 from calibrant.calibration.set_bundle import write_bundle
 from calibrant.calibration.set_facts import SetFacts, set_facts
-from calibrant.choice.entries import variant_options
 from calibrant.pruning.masks.mask_copy import copy_masks
 from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.model_card import Measured, model_card, stated_licence
 from calibrant.pruning.masks.pruned_checkpoint import write_pruned_checkpoint
-from calibrant.settings.setting import option_text
 from calibrant.study.choose_section import pool_and_block
 from calibrant.study.grid import Run
 from calibrant.study.paths import StudyPaths
@@ -44,6 +42,7 @@ def write_handed(folder: Path, config: Mapping[str, Any], run: Run, facts: Mappi
     about = _set_facts(config, run, facts, calibration)
     write_bundle(folder, calibration, dataset_card(about), COMMAND)
     copy_masks(folder, masks, COMMAND)
+    chosen = facts["chosen"]
     if config["choose"]["apply"]:
         card = model_card(
             read_masks(masks).metadata,
@@ -52,7 +51,7 @@ def write_handed(folder: Path, config: Mapping[str, Any], run: Run, facts: Mappi
             measured=_measured(facts),
             said=" ".join(facts["sentences"][:1]),
             licence=stated_licence(model),
-            options={key: option_text(value) for key, value in variant_options(config, run.variant).items()},
+            options=chosen["options"],
         )
         write_pruned_checkpoint(model, masks, folder / CHECKPOINT, card)
     return about.tokens
