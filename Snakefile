@@ -20,6 +20,7 @@ include: "workflow/rules/pruning.smk"
 include: "workflow/rules/inspection.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/similarity.smk"
+include: "workflow/rules/choice_inputs.smk"
 include: "workflow/rules/choice.smk"
 include: "workflow/rules/reporting.smk"
 

@@ -27,7 +27,7 @@ rule sample:
         code=code("sample"),
         versions=installed_versions("transformers", "tokenizers"),
     shell:
-        "python {SCRIPTS:q}/sample.py --documents {input.documents:q} --model {input.model:q}"
+        'python "$CALIBRANT_SCRIPTS"/sample.py --documents {input.documents:q} --model {input.model:q}'
         " --samples {wildcards.n:q} --seed {wildcards.seed:q} {params.options:q}"
         " --source {wildcards.source:q} --output {output:q} &> {log:q}"
 
@@ -50,7 +50,7 @@ if FILTERED_FIRST:
         params:
             code=code("filter"),
         shell:
-            "python {SCRIPTS:q}/filter.py --samples {input.samples:q} --scores {input.scores:q}"
+            'python "$CALIBRANT_SCRIPTS"/filter.py --samples {input.samples:q} --scores {input.scores:q}'
             " --drop {wildcards.drop:q} --output {output.kept:q} &> {log:q}"
 
 
@@ -75,7 +75,7 @@ if REPACKED:
             code=code("sample"),
             versions=installed_versions("transformers", "tokenizers"),
         shell:
-            "python {SCRIPTS:q}/sample.py --documents {input.documents:q} --model {input.model:q}"
+            'python "$CALIBRANT_SCRIPTS"/sample.py --documents {input.documents:q} --model {input.model:q}'
             " --samples {wildcards.n:q} --seed {wildcards.seed:q} {params.options:q}"
             " --source {wildcards.source:q} --output {output:q} &> {log:q}"
 
@@ -96,7 +96,7 @@ elif FILTERED_FIRST:
             options=literal(flags("filter", sets="pool")),
             code=code("filter"),
         shell:
-            "python {SCRIPTS:q}/filter.py --samples {input:q} --drop 0 --take {wildcards.n:q}"
+            'python "$CALIBRANT_SCRIPTS"/filter.py --samples {input:q} --drop 0 --take {wildcards.n:q}'
             " --seed {wildcards.seed:q} {params.options:q} --output {output:q} &> {log:q}"
 
 else:
@@ -119,6 +119,6 @@ else:
             block=lambda wildcards: pool_of(wildcards)[1],
             code=code("filter"),
         shell:
-            "python {SCRIPTS:q}/filter.py --samples {input.samples:q} --scores {input.scores:q}"
+            'python "$CALIBRANT_SCRIPTS"/filter.py --samples {input.samples:q} --scores {input.scores:q}'
             " --drop {wildcards.drop:q} --take {wildcards.n:q} --seed {params.block:q} {params.options:q}"
             " --output {output.kept:q} &> {log:q}"

@@ -1,67 +1,5 @@
 # The race: which text to calibrate on. Its rounds are a checkpoint: each says, by what is measured, which sets are next.
-ANSWER_FILES = []
-
 if CHOOSES:
-    CHOICE = PATHS.choice
-    JUDGING = [PATHS.part(name, part) for name in judging_texts(config) for part in ("selection", "test")]
-    ANSWER = config["choose"]["answer"] or REPORT
-    CHOICE_CONFIG = literal(json.dumps(config, sort_keys=True))
-    TEXT_CONFIG = literal(json.dumps(text_settings(config), sort_keys=True))
-
-    def answer_file(name):
-        """A file of the answer, which may lie in the working folder itself."""
-        return name if ANSWER == "." else f"{ANSWER}/{name}"
-
-    def pool_text(wildcards):
-        """What a pool is made of: a source, or the part of a judging text that is a candidate itself."""
-        source = wildcards.source
-        if source.startswith(OWN) and source not in config["sources"]:
-            return PATHS.part(source.removeprefix(OWN), "own")
-        return f"{DATA}/sources/{source}/documents.parquet"
-
-    def pools():
-        """Every pool of the race, and its record."""
-        named = {each.source for each in entries(config).values() if each.origin != "given"}
-        files = [PATHS.pool(source) for source in sorted(named)]
-        return [*files, *(str(Path(file).with_suffix(".json")) for file in files)]
-
-    def measures(runs, value=False):
-        """The measures of runs, on what chooses, or on what values the answer and guards."""
-        place = PATHS.value if value else PATHS.evaluation
-        return [str(Path(place(run)).with_suffix(".measures.parquet")) for run in runs]
-
-    def round_inputs(wildcards):
-        """What a round reads: what the one before it asked for. The checkpoint is looked at, not only its file."""
-        number = int(wildcards.round)
-        if not number:
-            return {"pools": pools()}
-        before = str(checkpoints.race_round.get(round=number - 1).output[0])
-        counts = read_round(before)["needed"]
-        first = [f"{CHOICE}/first.json"] if number == 1 and "synthetic" in config["choose"]["origins"] else []
-        plain = measures([baseline(config), DENSE])
-        return {"before": before, "measures": measures(measured_runs(config, counts)), "plain": plain, "first": first}
-
-    def last_round():
-        """The file of the round after which the race has ended."""
-        for number in itertools.count():
-            file = str(checkpoints.race_round.get(round=number).output[0])
-            if read_round(file)["needed"] is None:
-                return file
-
-    def at_the_end(of):
-        """An input function of the last round, which the race has to reach first."""
-        return lambda wildcards: of(read_round(last_round()))
-
-    def handed(last):
-        """The run whose set is handed over."""
-        return valued_runs(config, last["valued"])[0]
-
-    def real_sets(wildcards):
-        """The measures of the sets of real text in the first round."""
-        counts = read_round(str(checkpoints.race_round.get(round=0).output[0]))["needed"]
-        return measures(measured_runs(config, {n: c for n, c in counts.items() if entries(config)[n].origin == "real"}))
-
-    ANSWER_FILES.append(answer_file("answer.json"))
 
     rule judging_parts:
         """Divide {wildcards.text}, which judges, into what chooses, what values the answer, and a part to calibrate on."""
@@ -69,7 +7,8 @@ if CHOOSES:
             documents=f"{DATA}/texts/{{text}}/documents.parquet",
             model=f"{DATA}/model",
         output:
-            [PATHS.part("{text}", part) for part in ("selection", "test", "own")],
+            selection=PATHS.part("{text}", "selection"),
+            others=[PATHS.part("{text}", part) for part in ("test", "own")],
         log:
             f"{DATA}/logs/choice/parts-{{text}}.log",
         conda:
@@ -81,8 +20,8 @@ if CHOOSES:
             config=TEXT_CONFIG,
             code=CODE.digest("calibrant.choice.judging_files"),
         shell:
-            "python {SCRIPTS:q}/judging_parts.py --config {params.config:q} --text {wildcards.text:q}"
-            " --documents {input.documents:q} --model {input.model:q} --output {output[0]:q} &> {log:q}"
+            'python "$CALIBRANT_SCRIPTS"/judging_parts.py --config {params.config:q} --text {wildcards.text:q}'
+            " --documents {input.documents:q} --model {input.model:q} --output {output.selection:q} &> {log:q}"
 
     rule pool:
         """Take out of {wildcards.source} what shares text with what judges."""
@@ -92,8 +31,8 @@ if CHOOSES:
             judging=JUDGING,
             tasks=all_task_files() if judging_tasks(config) else [],
         output:
-            PATHS.pool("{source}"),
-            str(Path(PATHS.pool("{source}")).with_suffix(".json")),
+            documents=PATHS.pool("{source}"),
+            record=str(Path(PATHS.pool("{source}")).with_suffix(".json")),
         log:
             f"{DATA}/logs/choice/pool-{{source}}.log",
         conda:
@@ -106,9 +45,9 @@ if CHOOSES:
             data=lambda wildcards, input: task_rows(input) if judging_tasks(config) else [],
             code=CODE.digest("calibrant.choice.pools"),
         shell:
-            "python {SCRIPTS:q}/pool.py --config {params.config:q} --source {wildcards.source:q}"
+            'python "$CALIBRANT_SCRIPTS"/pool.py --config {params.config:q} --source {wildcards.source:q}'
             " --documents {input.documents:q} --model {input.model:q} --judging {input.judging:q} {params.data:q}"
-            " --output {output[0]:q} &> {log:q}"
+            " --output {output.documents:q} &> {log:q}"
 
     use rule generate as generate_more with:
         output:
@@ -142,7 +81,7 @@ if CHOOSES:
         params:
             code=code("filter"),
         shell:
-            "python {SCRIPTS:q}/filter.py --samples {input:q} --drop 0 --output {output:q} &> {log:q}"
+            'python "$CALIBRANT_SCRIPTS"/filter.py --samples {input:q} --drop 0 --output {output:q} &> {log:q}'
 
     rule first_answer:
         """Say which real text did best, while the model still writes its own."""
@@ -159,10 +98,11 @@ if CHOOSES:
         params:
             config=CHOICE_CONFIG,
             answer=ANSWER,
+            cores=cores,
             code=CODE.digest("calibrant.stages.race"),
         shell:
-            "python {SCRIPTS:q}/race_round.py --config {params.config:q} --answer {params.answer:q}"
-            " --cores {workflow.cores} --output {output:q} 2>&1 | tee {log:q} >&2"
+            'python "$CALIBRANT_SCRIPTS"/race_round.py --config {params.config:q} --answer {params.answer:q}'
+            " --cores {params.cores:q} --output {output:q} 2>&1 | tee {log:q} >&2"
 
     checkpoint race_round:
         """Say what is known after round {wildcards.round}, and which sets are next."""
@@ -180,10 +120,11 @@ if CHOOSES:
         params:
             config=CHOICE_CONFIG,
             answer=ANSWER,
+            cores=cores,
             code=CODE.digest("calibrant.stages.race"),
         shell:
-            "python {SCRIPTS:q}/race_round.py --config {params.config:q} --round {wildcards.round:q}"
-            " --answer {params.answer:q} --cores {workflow.cores} --output {output:q} 2>&1 | tee {log:q} >&2"
+            'python "$CALIBRANT_SCRIPTS"/race_round.py --config {params.config:q} --round {wildcards.round:q}'
+            " --answer {params.answer:q} --cores {params.cores:q} --output {output:q} 2>&1 | tee {log:q} >&2"
 
     use rule evaluate as value with:
         input:
@@ -245,9 +186,8 @@ if CHOOSES:
             masks=at_the_end(lambda last: PATHS.masks(handed(last))),
             model=f"{DATA}/model",
         output:
-            answer_file("answer.json"),
-            answer_file("set.parquet"),
-            answer_file("masks.safetensors"),
+            answer=answer_file("answer.json"),
+            files=[answer_file(name) for name in ("set.parquet", "masks.safetensors")],
         log:
             f"{DATA}/logs/choice/answer.log",
         localrule: True
@@ -255,12 +195,13 @@ if CHOOSES:
             "../../envs/cpu.yaml"
         params:
             config=CHOICE_CONFIG,
-            answer=ANSWER,
+            folder=lambda wildcards, output: str(Path(output.answer).parent),
+            cores=cores,
             code=CODE.digest("calibrant.stages.race"),
             templates=data_digest("calibrant.reporting"),
         shell:
-            "python {SCRIPTS:q}/answer.py --config {params.config:q} --round {input.round:q} --model {input.model:q}"
-            " --cores {workflow.cores} --output {params.answer:q} 2>&1 | tee {log:q} >&2"
+            'python "$CALIBRANT_SCRIPTS"/answer.py --config {params.config:q} --round {input.round:q} --model {input.model:q}'
+            " --cores {params.cores:q} --output {params.folder:q} 2>&1 | tee {log:q} >&2"
 
     rule answer:
         """On which text to calibrate: the race to its end."""

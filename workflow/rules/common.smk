@@ -16,6 +16,7 @@ sys.path[:0] = [str(Path(workflow.basedir) / "src"), str(Path(workflow.basedir) 
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
     PYTHONPATH=str(Path(workflow.basedir) / "src"),
+    CALIBRANT_SCRIPTS=str(Path(workflow.basedir) / "workflow" / "scripts"),  # a study may lie in another folder
 )
 
 from calibrant.artefacts.code import CodeDigests, data_digest, installed_versions
@@ -28,18 +29,9 @@ from calibrant.settings.stage_settings import STAGE_SETTINGS
 from calibrant.stages.commands import stage_module
 from calibrant.stages.study_check import check_study
 from calibrant.stages.study_contents import check_contents
-from calibrant.study.choose_section import (
-    GIVEN as GIVEN_SET,
-    OWN,
-    document_tokens,
-    first_sample,
-    guards,
-    judging_tasks,
-    judging_texts,
-    pool_and_block,
-    set_samples,
-    text_settings,
-)
+from calibrant.study.choose_section import OWN, document_tokens, first_sample, guards
+from calibrant.study.choose_section import GIVEN as GIVEN_SET
+from calibrant.study.choose_section import judging_tasks, judging_texts, pool_and_block, set_samples, text_settings
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
 from calibrant.study.inspected_masks import compared, heldout_set
@@ -73,7 +65,6 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
-SCRIPTS = str(Path(workflow.basedir, "workflow", "scripts"))  # jobs may run in another folder than the checkout
 CHOOSES = "choose" in config  # whether the study has a race, and an answer (choice.smk)
 RACE_PRIORITY, WRITING_PRIORITY = (
     (2, 1) if CHOOSES else (0, 0)

@@ -19,7 +19,7 @@ rule download_model:
         code=code("download"),
         versions=installed_versions("torch", "transformers", "gguf"),
     shell:
-        "python {SCRIPTS:q}/download.py {params.spec:q} --output {params.output:q} --only model &> {log:q}"
+        'python "$CALIBRANT_SCRIPTS"/download.py {params.spec:q} --output {params.output:q} --only model &> {log:q}'
 
 
 rule number_format:
@@ -36,7 +36,7 @@ rule number_format:
         device=config["compute"]["device"],
         code=CODE.digest("calibrant.models.checkpoint.resolution"),
     shell:
-        "python {SCRIPTS:q}/number_format.py --model {input:q} --device {params.device:q} --output {output:q} 2>&1"
+        'python "$CALIBRANT_SCRIPTS"/number_format.py --model {input:q} --device {params.device:q} --output {output:q} 2>&1'
         " | tee {log:q} >&2"
 
 
@@ -60,7 +60,7 @@ rule download_source:
         script=lambda wildcards: "race_source.py" if races_alone(wildcards.source) else "download.py",
         code=code("download"),
     shell:
-        "python {SCRIPTS:q}/{params.script:q} {params.spec:q} --output {params.output:q}"
+        'python "$CALIBRANT_SCRIPTS"/{params.script:q} {params.spec:q} --output {params.output:q}'
         " --only source:{wildcards.source:q} &> {log:q}"
 
 
@@ -82,7 +82,7 @@ rule download_text:
         output=study_folder,
         code=code("download"),
     shell:
-        "python {SCRIPTS:q}/download.py {params.spec:q} --output {params.output:q}"
+        'python "$CALIBRANT_SCRIPTS"/download.py {params.spec:q} --output {params.output:q}'
         " --only text:{wildcards.text:q} &> {log:q}"
 
 
@@ -114,5 +114,5 @@ for name in config["tasks"]:
             task=name,
             code=code("download"),
         shell:
-            "python {SCRIPTS:q}/download.py {params.spec:q} --output {params.output:q}"
+            'python "$CALIBRANT_SCRIPTS"/download.py {params.spec:q} --output {params.output:q}'
             " --only task:{params.task:q} &> {log:q}"

@@ -37,7 +37,7 @@ rule evaluate:
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
     shell:
-        "python {SCRIPTS:q}/evaluate.py --model {input.model:q} --masks {input.masks:q}"
+        'python "$CALIBRANT_SCRIPTS"/evaluate.py --model {input.model:q} --masks {input.masks:q}'
         " {params.dense:q} {params.options:q} {params.files:q} {params.compute:q} {params.resolved:q} --threads {threads:q} --output {output.results:q} &> {log:q}"
 
 
@@ -74,5 +74,5 @@ rule evaluate_dense:
         code=code("evaluate"),
         versions=f"{TORCH}, {installed_versions('lm_eval')}",
     shell:
-        "python {SCRIPTS:q}/evaluate.py --model {input.model:q} {params.dense:q} {params.options:q} {params.files:q} {params.compute:q} {params.resolved:q}"
+        'python "$CALIBRANT_SCRIPTS"/evaluate.py --model {input.model:q} {params.dense:q} {params.options:q} {params.files:q} {params.compute:q} {params.resolved:q}'
         " --threads {threads:q} --output {output.results:q} &> {log:q}"

@@ -28,7 +28,7 @@ rule generate:
         code=code("generate"),
         versions=TORCH,
     shell:
-        "python {SCRIPTS:q}/generate.py --documents {input.documents:q} --model {input.model:q}"
+        'python "$CALIBRANT_SCRIPTS"/generate.py --documents {input.documents:q} --model {input.model:q}'
         " --prefix-length {wildcards.prefix:q} --source {wildcards.source:q}"
         " {params.options:q} {params.compute:q} {params.resolved:q} --threads {threads:q} --output {output:q} &> {log:q}"
 
@@ -59,6 +59,6 @@ rule score:
         code=code("score"),
         versions=TORCH,
     shell:
-        "python {SCRIPTS:q}/score.py --samples {input.samples:q} --model {input.model:q}"
+        'python "$CALIBRANT_SCRIPTS"/score.py --samples {input.samples:q} --model {input.model:q}'
         " {params.options:q} {params.compute:q} {params.resolved:q} --threads {threads:q}"
         " --output {output:q} &> {log:q}"

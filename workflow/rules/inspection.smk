@@ -32,7 +32,7 @@ rule inspect:
         code=code("inspect"),
         versions=TORCH,
     shell:
-        "python {SCRIPTS:q}/inspect_masks.py {input.masks:q} --model {input.model:q} {params.sets:q}"
+        'python "$CALIBRANT_SCRIPTS"/inspect_masks.py {input.masks:q} --model {input.model:q} {params.sets:q}'
         " {params.options:q} {params.compute:q} {params.resolved:q} --threads {threads:q}"
         " --output {output.figures:q} &> {log:q}"
 
@@ -58,4 +58,4 @@ if COMPARED:
             code=code("overlap"),
             versions=installed_versions("numpy", "safetensors"),
         shell:
-            "python {SCRIPTS:q}/overlap.py {input:q} --output {output:q} &> {log:q}"
+            'python "$CALIBRANT_SCRIPTS"/overlap.py {input:q} --output {output:q} &> {log:q}'

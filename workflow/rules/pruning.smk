@@ -28,7 +28,7 @@ rule dense_statistics:
         code=code("statistics"),
         versions=TORCH,
     shell:
-        "python {SCRIPTS:q}/dense_statistics.py --model {input.model:q} --calibration {input.calibration:q}"
+        'python "$CALIBRANT_SCRIPTS"/dense_statistics.py --model {input.model:q} --calibration {input.calibration:q}'
         " {params.options:q} {params.compute:q} {params.resolved:q} --threads {threads:q}"
         " --output {output:q} &> {log:q}"
 
@@ -63,7 +63,7 @@ rule prune:
         code=code("prune"),
         versions=TORCH,
     shell:
-        "python {SCRIPTS:q}/prune.py --model {input.model:q} --calibration {input.calibration:q}"
+        'python "$CALIBRANT_SCRIPTS"/prune.py --model {input.model:q} --calibration {input.calibration:q}'
         " --method {wildcards.method:q} --sparsity {params.sparsity:q} {params.options:q} {params.statistics:q}"
         " {params.compute:q} {params.resolved:q}"
         " --threads {threads:q} --output {output:q} &> {log:q}"
@@ -94,5 +94,5 @@ rule prune_without_data:
         code=code("prune"),
         versions=TORCH,
     shell:
-        "python {SCRIPTS:q}/prune.py --model {input.model:q} --method magnitude --sparsity {params.sparsity:q}"
+        'python "$CALIBRANT_SCRIPTS"/prune.py --model {input.model:q} --method magnitude --sparsity {params.sparsity:q}'
         " {params.compute:q} {params.resolved:q} --threads {threads:q} --output {output:q} &> {log:q}"

@@ -19,7 +19,7 @@ rule index:
         resolved=resolved,
         code=CODE.digest("calibrant.study.report_index"),
     shell:
-        "python {SCRIPTS:q}/index.py --config {params.config:q} --model {input.model:q}/provenance.json"
+        'python "$CALIBRANT_SCRIPTS"/index.py --config {params.config:q} --model {input.model:q}/provenance.json'
         " {params.resolved:q} --packages {params.packages:q} --output {output:q} &> {log:q}"
 
 
@@ -69,7 +69,7 @@ rule summarize:
         templates=data_digest("calibrant.reporting"),
         versions=installed_versions("polars", "matplotlib", "scipy"),
     shell:
-        "python {SCRIPTS:q}/summarize.py --results {input.index:q} {params.root:q} --output {params.output:q} &> {log:q}"
+        'python "$CALIBRANT_SCRIPTS"/summarize.py --results {input.index:q} {params.root:q} --output {params.output:q} &> {log:q}'
 
 
 use rule index as target_index with:
@@ -132,7 +132,7 @@ rule target_report:
         templates=data_digest("calibrant.reporting"),
         versions=installed_versions("polars", "matplotlib", "scipy"),
     shell:
-        "python {SCRIPTS:q}/summarize.py --results {input.index:q} {params.root:q} --output {params.output:q} &> {log:q}"
+        'python "$CALIBRANT_SCRIPTS"/summarize.py --results {input.index:q} {params.root:q} --output {params.output:q} &> {log:q}'
 
 
 # A rule for each table and figure, so that its name is a target: snakemake table2.
@@ -187,7 +187,7 @@ rule paper_report:
         templates=data_digest("calibrant.reporting"),
         versions=installed_versions("polars", "matplotlib", "scipy"),
     shell:
-        "python {SCRIPTS:q}/summarize.py --results {input.index:q} {params.root:q} --output {params.output:q} &> {log:q}"
+        'python "$CALIBRANT_SCRIPTS"/summarize.py --results {input.index:q} {params.root:q} --output {params.output:q} &> {log:q}'
 
 
 rule paper:

@@ -26,7 +26,7 @@ rule compare_sources:
         code=code("similarity"),
         versions=installed_versions("datasketch", "numpy"),
     shell:
-        "python {SCRIPTS:q}/similarity.py --reference {input.reference:q} {input.others:q} {params.options:q}"
+        'python "$CALIBRANT_SCRIPTS"/similarity.py --reference {input.reference:q} {input.others:q} {params.options:q}'
         " {params.model:q} --duplicates {output.duplicates:q} --output {output.table:q} &> {log:q}"
 
 
@@ -53,4 +53,4 @@ rule contamination:
         code=code("contamination"),
         versions=installed_versions("lm_eval", "numpy"),
     shell:
-        "python {SCRIPTS:q}/contamination.py {input.sources:q} {params.options:q} {params.files:q} --output {output:q} &> {log:q}"
+        'python "$CALIBRANT_SCRIPTS"/contamination.py {input.sources:q} {params.options:q} {params.files:q} --output {output:q} &> {log:q}'

@@ -16,4 +16,4 @@ rule tiny_material:
         code=CODE.digest("calibrant.models.tiny"),
         versions=TORCH,
     shell:
-        "python {SCRIPTS:q}/tiny.py --output {params.output:q} --texts harbour orchard quarry meadow &> {log:q}"
+        'python "$CALIBRANT_SCRIPTS"/tiny.py --output {params.output:q} --texts harbour orchard quarry meadow &> {log:q}'

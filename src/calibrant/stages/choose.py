@@ -143,7 +143,7 @@ def _check_profile(profile: str | Path | None, settings: ChooseSettings) -> None
 
 def _gpu(device: str, profile: str | Path | None) -> bool:
     """Whether jobs compute on a GPU, as far as that can be known: a cluster is taken to have some."""
-    if device.startswith("cuda") or (profile is not None and device != "cpu"):
+    if device not in ("auto", "cpu", "mps") or (profile is not None and device != "cpu"):
         return True
     if device == "cpu":
         return False
