@@ -17,6 +17,7 @@ rule sample:
         f"{DATA}/logs/sample/{{source}}-real-n{{n}}-s{{seed}}.log",
     benchmark:
         f"{DATA}/benchmarks/sample/{{source}}-real-n{{n}}-s{{seed}}.jsonl"
+    priority: FIRST_PRIORITY
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -89,6 +90,7 @@ elif FILTERED_FIRST:
             f"{DATA}/sets/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.parquet",
         log:
             f"{DATA}/logs/draw/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.log",
+        priority: RACE_PRIORITY
         localrule: True
         conda:
             "../../envs/cpu.yaml"
@@ -111,6 +113,7 @@ else:
             dropped=f"{DATA}/sets/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.dropped.parquet",
         log:
             f"{DATA}/logs/draw/{{source}}-p{{prefix}}-d{{drop}}-n{{n}}-s{{seed}}.log",
+        priority: RACE_PRIORITY
         localrule: True
         conda:
             "../../envs/cpu.yaml"

@@ -11,6 +11,7 @@ if CHOOSES:
             others=[PATHS.part("{text}", part) for part in ("test", "own")],
         log:
             f"{DATA}/logs/choice/parts-{{text}}.log",
+        priority: FIRST_PRIORITY
         conda:
             "../../envs/cpu.yaml"
         resources:
@@ -35,6 +36,7 @@ if CHOOSES:
             record=str(Path(PATHS.pool("{source}")).with_suffix(".json")),
         log:
             f"{DATA}/logs/choice/pool-{{source}}.log",
+        priority: FIRST_PRIORITY
         conda:
             "../../envs/cpu.yaml"
         resources:
@@ -75,6 +77,7 @@ if CHOOSES:
             f"{DATA}/sets/{GIVEN_SET}-given-n{{n}}-s{{seed}}.parquet",
         log:
             f"{DATA}/logs/draw/{GIVEN_SET}-given-n{{n}}-s{{seed}}.log",
+        priority: FIRST_PRIORITY
         localrule: True
         conda:
             "../../envs/cpu.yaml"
@@ -92,6 +95,7 @@ if CHOOSES:
             f"{CHOICE}/first.json",
         log:
             f"{DATA}/logs/choice/first.log",
+        priority: FIRST_PRIORITY
         localrule: True
         conda:
             "../../envs/cpu.yaml"
@@ -114,6 +118,7 @@ if CHOOSES:
             f"{DATA}/logs/choice/round-{{round}}.log",
         wildcard_constraints:
             round=r"\d+",
+        priority: FIRST_PRIORITY
         localrule: True
         conda:
             "../../envs/cpu.yaml"
@@ -190,6 +195,7 @@ if CHOOSES:
             files=[answer_file(name) for name in ("set.parquet", "masks.safetensors")],
         log:
             f"{DATA}/logs/choice/answer.log",
+        priority: FIRST_PRIORITY
         localrule: True
         conda:
             "../../envs/cpu.yaml"

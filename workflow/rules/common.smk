@@ -66,9 +66,8 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 CHOOSES = "choose" in config  # whether the study has a race, and an answer (choice.smk)
-RACE_PRIORITY, WRITING_PRIORITY = (
-    (2, 1) if CHOOSES else (0, 0)
-)  # real text first, then what the model writes, then what the report shows besides
+# Where a race is run: what it cannot begin without, its sets, what the model writes, then what the report shows besides.
+FIRST_PRIORITY, RACE_PRIORITY, WRITING_PRIORITY = (3, 2, 1) if CHOOSES else (0, 0, 0)
 GPU = {"gpu": gpus(config)} if gpus(config) else {}  # as a rule's resources; schedulers read 0 in ways of their own
 CODE = CodeDigests(memory=Path(".snakemake", "calibrant-code.json"))
 TORCH = installed_versions("torch", "transformers", "tokenizers", "safetensors")

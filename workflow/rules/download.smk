@@ -11,6 +11,7 @@ rule download_model:
         f"{DATA}/logs/download/model.log",
     benchmark:
         f"{DATA}/benchmarks/download/model.jsonl"
+    priority: FIRST_PRIORITY
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -30,6 +31,7 @@ rule number_format:
         PATHS.number_format(),
     log:
         f"{DATA}/logs/download/number-format.log",
+    priority: FIRST_PRIORITY
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -52,6 +54,7 @@ rule download_source:
         f"{DATA}/logs/download/source-{{source}}.log",
     benchmark:
         f"{DATA}/benchmarks/download/source-{{source}}.jsonl"
+    priority: FIRST_PRIORITY
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -75,6 +78,7 @@ rule download_text:
         f"{DATA}/logs/download/text-{{text}}.log",
     benchmark:
         f"{DATA}/benchmarks/download/text-{{text}}.jsonl"
+    priority: FIRST_PRIORITY
     conda:
         "../../envs/cpu.yaml"
     params:

@@ -45,6 +45,7 @@ rule score:
         f"{DATA}/logs/score/{{kind}}-{{name}}.log",
     benchmark:
         f"{DATA}/benchmarks/score/{{kind}}-{{name}}.jsonl"
+    priority: WRITING_PRIORITY
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
