@@ -306,8 +306,18 @@ def test_what_runs_the_workflow() -> None:
     here = workflow_command(ROOT, Path("answer"), None, 2)
     assert here[1:] == [
         *(str(ROOT / "workflow/study.py"), "--directory", str(Path("answer").absolute())),
-        *("--config", str(Path("answer/config.yaml").absolute()), "--target", "answer", "--", "--cores", "2"),
+        *(
+            "--config",
+            str(Path("answer/config.yaml").absolute()),
+            "--target",
+            "answer",
+            "--",
+            "--cores",
+            "2",
+            "--quiet",
+            "all",
+        ),
     ]
-    assert workflow_command(ROOT, Path("answer"), None, None)[-2:] == ["--cores", "all"]
+    assert workflow_command(ROOT, Path("answer"), None, None)[-4:] == ["--cores", "all", "--quiet", "all"]
     cluster = workflow_command(ROOT, Path("answer"), "profile", None)
-    assert cluster[-2:] == ["--workflow-profile", str(Path("profile").absolute())]
+    assert cluster[-4:] == ["--workflow-profile", str(Path("profile").absolute()), "--quiet", "all"]

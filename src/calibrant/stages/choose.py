@@ -126,8 +126,10 @@ def workflow_command(root: Path, folder: Path, profile: str | Path | None, cores
     command = [sys.executable, str(root / "workflow" / "study.py"), "--directory", str(where)]
     command += ["--config", str(where / "config.yaml"), "--target", "answer", "--"]
     if profile is not None:
-        return [*command, "--workflow-profile", str(Path(profile).absolute())]
-    return [*command, "--cores", "all" if cores is None else str(cores)]
+        command += ["--workflow-profile", str(Path(profile).absolute())]
+    else:
+        command += ["--cores", "all" if cores is None else str(cores)]
+    return [*command, "--quiet", "all"]  # the race says what there is to say
 
 
 def _check_profile(profile: str | Path | None, settings: ChooseSettings) -> None:
