@@ -146,7 +146,8 @@ def check_time(typed: str, held: int, least: int, seconds: float, field: Field, 
         return
     raise InputError(
         f"--budget {typed}: holds {held} sets of {size[0]} x {size[1]:,} tokens here; one round of {field.candidates} "
-        f"candidates needs {least // field.candidates} each: give {math.ceil(seconds / 60)}m, or fewer candidates"
+        f"candidates needs {least // field.candidates} each: give {math.ceil(seconds / 60)}m, or less to do: fewer "
+        "candidates (--origins real), smaller sets (--samples, --length), less text to judge by (--tokens)"
     )
 
 
