@@ -21,7 +21,7 @@ ROWS ?= ../shared/realdata/eval
 BENCH := reports/benchmarks
 COMPRESSOR = $(if $(wildcard .venv-llmcompressor/.ready),--llmcompressor .venv-llmcompressor/bin/python)
 
-.PHONY: bench bench-llmcompressor study test portable-test slurm-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean storage-test
+.PHONY: bench bench-llmcompressor study test portable-test slurm-test slurm-race-test kills lint smoke reproduce-tiny reproduce-small paper-all lock clean storage-test
 
 study: $(READY)
 	@test -z "$$PRESET" || { echo "make study: PRESET is not read; CONFIG=workflow/presets/$$PRESET.yaml is" >&2; exit 2; }
@@ -34,7 +34,12 @@ test: $(READY)
 # and munge, which CALIBRANT_SLURM=1 lets it install. Lists the jobs in reports/slurm-jobs.md.
 slurm-test: $(READY)
 	$(BIN)/python -m pip install --quiet --requirement envs/requirements-slurm.txt
-	CALIBRANT_SLURM_LOG=reports/slurm-jobs.md $(BIN)/python -m pytest -n 0 -m slurm tests/workflow/test_slurm.py tests/workflow/test_slurm_race.py
+	CALIBRANT_SLURM_LOG=reports/slurm-jobs.md $(BIN)/python -m pytest -n 0 -m slurm tests/workflow/test_slurm.py
+
+# A race through the same Slurm, round after round: some minutes more, since each job reads the workflow.
+slurm-race-test: $(READY)
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements-slurm.txt
+	$(BIN)/python -m pytest -n 0 -m slurm tests/workflow/test_slurm_race.py
 
 # A study with /proc hidden, as other systems have none, ends with the same files: needs root, skips elsewhere. Minutes.
 portable-test: $(READY)
