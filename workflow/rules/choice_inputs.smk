@@ -15,7 +15,7 @@ if CHOOSES:
     def pool_text(wildcards):
         """What a pool is made of: a source, or the part of a judging text that is a candidate itself."""
         source = wildcards.source
-        if source.startswith(OWN) and source not in config["sources"]:
+        if source.startswith(OWN):  # the name of no source (choose_section.check_choose)
             return PATHS.part(source.removeprefix(OWN), "own")
         return f"{DATA}/sources/{source}/documents.parquet"
 

@@ -29,9 +29,9 @@ from calibrant.settings.stage_settings import STAGE_SETTINGS
 from calibrant.stages.commands import stage_module
 from calibrant.stages.study_check import check_study
 from calibrant.stages.study_contents import check_contents
-from calibrant.study.choose_section import OWN, document_tokens, first_sample, guards
+from calibrant.study.choose_section import OWN, document_tokens, first_sample, generation_of, guards
 from calibrant.study.choose_section import GIVEN as GIVEN_SET
-from calibrant.study.choose_section import judging_tasks, judging_texts, pool_and_block, set_samples, text_settings
+from calibrant.study.choose_section import judging_tasks, judging_texts, set_samples, text_settings
 from calibrant.study.config import resolve_config
 from calibrant.study.grid import calibration_sets, reads_dense_statistics, runs
 from calibrant.study.inspected_masks import compared, heldout_set
@@ -287,10 +287,7 @@ DENSE_OUTPUTS = f"{DATA}/evaluations/none/dense-0.safetensors" if CHOOSES else [
 def pool_of(wildcards):
     """The generated samples that a set is a block of, and which block: a race has more written as it needs them."""
     name, seed = f"{wildcards.source}-p{wildcards.prefix}", int(wildcards.seed)
-    if not CHOOSES:
-        return name, seed
-    pool, block = pool_and_block(config, seed)
-    return (f"{name}-c{pool}" if pool else name), block
+    return generation_of(config, name, seed) if CHOOSES else (name, seed)
 
 
 def packing(source):

@@ -36,7 +36,7 @@ def answer_facts(config: Mapping[str, Any], root: Path, round_file: Path) -> tup
     state = race_state(config, root, last["measured"])
     handed = handed_over(state)
     run = handed_run(config, state, handed)
-    measured = MeasuredSets(config, root)
+    measured = state.measured
     others = reference_runs(config, state)
     losses = measured.losses_of(_named(run, others), TEST)
     facts = {**last["facts"], **chosen_facts(config, state, handed, root / measured.paths.calibration_set(_key(run)))}

@@ -16,11 +16,10 @@ from calibrant.errors import InputError
 from calibrant.race.critical_values import tukey
 from calibrant.race.evidence import Evidence
 from calibrant.race.handover import Handover, best_set
-from calibrant.race.losses import MEASURES, SCALES
+from calibrant.race.losses import lower_is_better
 from calibrant.race.spending import ALPHA, level
 from calibrant.race.spoken import sentences
 from calibrant.race.standing import forecast
-from calibrant.study.choose_section import guards
 from calibrant.study.grid import Run
 from calibrant.study.paths import COMPARISON, StudyPaths
 
@@ -29,27 +28,24 @@ CHARACTERS = 1200  # of each
 JsonValue = Any
 
 
-def race_facts(config: Mapping[str, Any], root: Path, state: State, *, rounds: int) -> dict[str, JsonValue]:
+def race_facts(config: Mapping[str, Any], state: State, *, rounds: int) -> dict[str, JsonValue]:
     """What is known after some rounds; `chosen` is None before the first look, `test` and `guards` until the end.
 
     Args:
         config: of the study, resolved.
-        root: the folder that its paths are relative to.
         state: of the race.
         rounds: that were measured.
     """
     chosen, sets, paths = config["choose"], config["calibration"], StudyPaths(config["study"])
-    found = state.course
-    looks = [] if found is None else found.looks
+    looks = state.course.looks
     last = looks[-1] if looks else None
-    measured = MeasuredSets(config, root)
     if last is not None:
         more = max(2, config["choose"]["budget"][-1])
         ahead = _forecast(state, more)
         said = sentences(last.standing, state.field.reference, measure=_measure(config))
     else:
         more, ahead, said = 0, None, []
-    record = _record(measured, state)
+    record = _record(state)
     return {
         "study": config["study"],
         "model": record.get("model") or config["model"].get("id", ""),
@@ -63,9 +59,9 @@ def race_facts(config: Mapping[str, Any], root: Path, state: State, *, rounds: i
         "measure": _measure(config),
         "margin": chosen["margin"],
         "confidence": 1 - ALPHA,
-        "purposes": _purposes(config, measured, state),
-        "candidates": _candidates(config, measured, state),
-        "baseline": _baseline(config, measured),
+        "purposes": _purposes(config, state),
+        "candidates": _candidates(config, state),
+        "baseline": _baseline(config, state.measured),
         "looks": [
             {
                 "sets": int(look.sets.sum()),
@@ -79,7 +75,7 @@ def race_facts(config: Mapping[str, Any], root: Path, state: State, *, rounds: i
         "rounds": rounds,
         "sets": sum(state.counts.values()),
         "budget": chosen["budget"],
-        "stopped": last.standing.stopped if last and found and found.ended else "",
+        "stopped": last.standing.stopped if last and state.course.ended else "",
         "sentences": said,
         "forecast": None if ahead is None else {"sets": more, "bound": finite(ahead), "hours": None},
         "reference": state.field.reference,
@@ -97,7 +93,7 @@ def race_facts(config: Mapping[str, Any], root: Path, state: State, *, rounds: i
 
 def handed_over(state: State) -> Handover:
     """The set that the race hands over: the best that is drawn, of the texts that are as good."""
-    if state.course is None or not state.course.looks:
+    if not state.course.looks:
         raise InputError("the race has not looked at anything yet, so there is no set to hand over")
     return best_set(state.losses, state.course.looks[-1].standing.as_good)
 
@@ -145,9 +141,7 @@ def natural(loss: float, config: Mapping[str, Any]) -> float | None:
     if len(config["choose"]["for"]) > 1:
         return None
     measure = measure_of(next(iter(config["choose"]["for"])), config)
-    name = MEASURES.get(measure, measure)
-    better_is_more = (SCALES.get(name) is None and not name.startswith("flips")) or name == "agreement"
-    return math.exp(-loss if better_is_more else loss)
+    return math.exp(loss if lower_is_better(measure) else -loss)
 
 
 def finite(value: float) -> float | None:
@@ -162,7 +156,6 @@ def _measure(config: Mapping[str, Any]) -> str:
 
 
 def _forecast(state: State, more: int) -> float | None:
-    assert state.course is not None
     last = state.course.looks[-1]
     budgets = [int(last.sets.sum()), int(last.sets.sum()) + more]
     names = list(state.field.racing)
@@ -171,15 +164,15 @@ def _forecast(state: State, more: int) -> float | None:
     return forecast(last.evidence, last.found, more, share, state.field.available, at)
 
 
-def _record(measured: MeasuredSets, state: State) -> dict[str, Any]:
+def _record(state: State) -> dict[str, Any]:
     """The metadata of any measured run."""
     for name, count in state.counts.items():
         if count:
-            return measured.record(state.field.racing[name].run(measured.config, 0))
+            return state.measured.record(state.field.racing[name].run(state.measured.config, 0))
     return {}
 
 
-def _purposes(config: Mapping[str, Any], measured: MeasuredSets, state: State) -> list[dict[str, JsonValue]]:
+def _purposes(config: Mapping[str, Any], state: State) -> list[dict[str, JsonValue]]:
     sizes = [len(each) for each in state.losses.sizes]
     found = []
     for place, (name, entry) in enumerate(config["choose"]["for"].items()):
@@ -197,11 +190,11 @@ def _purposes(config: Mapping[str, Any], measured: MeasuredSets, state: State) -
     return found
 
 
-def _candidates(config: Mapping[str, Any], measured: MeasuredSets, state: State) -> list[dict[str, JsonValue]]:
+def _candidates(config: Mapping[str, Any], state: State) -> list[dict[str, JsonValue]]:
     """Candidates in the order of their means, then those that are not measured, then those that are out."""
     names = list(state.field.racing)
     found = {}
-    last = state.course.looks[-1] if state.course is not None and state.course.looks else None
+    last = state.course.looks[-1] if state.course.looks else None
     evidence = state.losses.evidence(names) if state.counts and all(state.counts.values()) else None
     intervals = [(None, None)] * len(names) if evidence is None else _to_leader(evidence)
     for place, name in enumerate(names):
@@ -279,13 +272,4 @@ def _kept_out(config: Mapping[str, Any], state: State) -> list[dict[str, JsonVal
 
 
 def _notes(state: State) -> list[str]:
-    return [
-        f"{name}: {state.field.pools[source].reason}"
-        for name, source in sorted({(name, name) for name in state.field.pools})
-        if state.field.pools[source].reason
-    ]
-
-
-def guard_names(config: Mapping[str, Any]) -> list[str]:
-    """Guards, texts before tasks."""
-    return [*guards(config, "texts"), *guards(config, "tasks")]
+    return [f"{source}: {pool.reason}" for source, pool in sorted(state.field.pools.items()) if pool.reason]

@@ -15,11 +15,10 @@ from calibrant.pruning.masks.mask_copy import copy_masks
 from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.model_card import Measured, model_card, stated_licence
 from calibrant.pruning.masks.pruned_checkpoint import write_pruned_checkpoint
-from calibrant.study.choose_section import pool_and_block
+from calibrant.study.choose_section import generation_of
 from calibrant.study.grid import Run
 from calibrant.study.paths import StudyPaths
 
-COMMAND = "choose"
 CHECKPOINT = "model"
 
 
@@ -40,8 +39,8 @@ def write_handed(folder: Path, config: Mapping[str, Any], run: Run, facts: Mappi
     assert run.calibration is not None  # what is handed over was made on a set
     calibration, masks = Path(paths.calibration_set(run.calibration)), Path(paths.masks(run))
     about = _set_facts(config, run, facts, calibration)
-    write_bundle(folder, calibration, dataset_card(about), COMMAND)
-    copy_masks(folder, masks, COMMAND)
+    write_bundle(folder, calibration, dataset_card(about))
+    copy_masks(folder, masks)
     chosen = facts["chosen"]
     if config["choose"]["apply"]:
         card = model_card(
@@ -62,9 +61,8 @@ def _set_facts(config: Mapping[str, Any], run: Run, facts: Mapping[str, Any], ca
     assert key is not None
     earlier: list[Mapping[str, Any]] = []
     if key.origin == "synthetic":
-        chunk, _ = pool_and_block(config, key.seed)
-        generated = f"{paths.data}/generated/{key.pool}{f'-c{chunk}' if chunk else ''}.parquet"
-        earlier = [read_metadata(generated)]
+        name, _ = generation_of(config, key.pool, key.seed)
+        earlier = [read_metadata(f"{paths.data}/generated/{name}.parquet")]
     sources = {name: read_provenance(Path(paths.data) / "sources" / name) for name in config["sources"]}
     chosen = facts["chosen"]
     return set_facts(

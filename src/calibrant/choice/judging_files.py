@@ -13,8 +13,8 @@ from calibrant.calibration.tokens import encode
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint import open_checkpoint
 from calibrant.models.checkpoint.loading import load_tokenizer
-from calibrant.race.rounds import FIRST
 from calibrant.scoring.kept_out import near_duplicate_groups
+from calibrant.settings.race_settings import FIRST
 from calibrant.study.choose_section import document_tokens
 from calibrant.version import __version__
 

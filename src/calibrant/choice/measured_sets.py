@@ -11,6 +11,7 @@ from calibrant.choice.entries import Entry
 from calibrant.errors import InputError
 from calibrant.evaluation.measure_table import SUFFIX, read_measures
 from calibrant.race.losses import Losses, Purpose, read_losses
+from calibrant.study.choose_section import judging_tasks
 from calibrant.study.grid import Run
 from calibrant.study.paths import StudyPaths
 
@@ -43,8 +44,7 @@ class MeasuredSets:
             InputError: a file is missing or damaged, or of another model or dense outputs than the first.
         """
         evaluated = self._read(self.paths.evaluation(run))
-        tasks = [name for name in self.config["choose"]["for"] if name in self.config["tasks"]]
-        chosen = _half_of_items(evaluated, tasks, half)
+        chosen = _half_of_items(evaluated, judging_tasks(self.config), half)
         if half == SELECTION:
             return chosen
         texts = self._read(self.paths.value(run))
@@ -66,13 +66,6 @@ class MeasuredSets:
         """The losses of runs, by any name; for the study's purposes, or for others that were measured with them."""
         tables = {name: [self.table(run, half) for run in each] for name, each in runs.items()}
         return read_losses(tables, self.purposes if purposes is None else purposes)
-
-    def files(self, run: Run, half: str = SELECTION) -> list[str]:
-        """The files that `table` reads."""
-        found = [self.paths.evaluation(run)]
-        if half == TEST:
-            found.append(self.paths.value(run))
-        return [str(Path(each).with_suffix(SUFFIX)) for each in found]
 
     def record(self, run: Run) -> dict[str, Any]:
         """The metadata of a run's measures."""

@@ -10,8 +10,8 @@ from calibrant.artefacts.digest import sha256_file
 from calibrant.calibration.sample_set import read_samples
 from calibrant.choice.entries import Entry
 from calibrant.errors import InputError
-from calibrant.race.rounds import FIRST
-from calibrant.study.row_counts import block_rows
+from calibrant.settings.race_settings import FIRST
+from calibrant.study.choose_section import first_samples, set_samples
 
 RECORD = ".json"  # beside the pool
 
@@ -43,7 +43,7 @@ class Pool:
         if entry.origin == "given":
             return 1
         if entry.origin == "synthetic":
-            return self.prefixes // block_rows(int(sets["samples"]), float(config["filter"]["drop"]))
+            return self.prefixes // set_samples(config)
         return self.tokens // (int(sets["samples"]) * int(sets["length"]))
 
     def refusal(self, entry: Entry, config: Mapping[str, Any]) -> str:
@@ -54,7 +54,7 @@ class Pool:
         sets = f"{there} set{'' if there == 1 else 's'}"
         said = f"has text for {sets} of {samples} x {length:,} tokens, and {FIRST} are needed"
         if entry.origin == "synthetic":
-            rows = FIRST * block_rows(samples, float(config["filter"]["drop"]))
+            rows = first_samples(config)
             return f"{said}: {rows} documents for the model to begin with; it has {self.prefixes}"
         return f"{said}: about {FIRST * samples * length:,} tokens; it has {self.tokens:,}"
 

@@ -18,6 +18,7 @@ from calibrant.evaluation.tasks.row_folder import RowFolder
 from calibrant.models.checkpoint.checkpoint import open_checkpoint
 from calibrant.models.checkpoint.loading import load_tokenizer
 from calibrant.scoring.kept_out import kept_out
+from calibrant.study.choose_section import judging_tasks
 from calibrant.version import __version__
 
 
@@ -70,7 +71,7 @@ def write_pool(
 
 def _items(config: Mapping[str, Any], data: Path | None) -> list[Documents]:
     """The items of tasks that judge, as documents."""
-    names = [name for name in config["choose"]["for"] if name in config["tasks"]]
+    names = judging_tasks(config)
     if not names:
         return []
     folder = RowFolder(data) if data is not None else None

@@ -11,7 +11,7 @@ from calibrant.choice.pool_record import Pool, given_pool, read_pool
 from calibrant.errors import InputError
 from calibrant.race.candidates import Candidate, check_candidates
 from calibrant.race.course import Course, course
-from calibrant.race.losses import Losses
+from calibrant.race.losses import Losses, NoLossError
 from calibrant.study.paths import StudyPaths
 
 
@@ -43,17 +43,19 @@ class State:
         losses: of what is measured.
         course: what is known, and what is needed next.
         counts: measured sets of each candidate.
+        measured: the files of measures that were read.
     """
 
     field: Field
     losses: Losses
-    course: Course | None
+    course: Course
     counts: Mapping[str, int]
+    measured: MeasuredSets
 
     @property
     def needed(self) -> dict[str, int] | None:
         """Sets that each candidate must have in all before it goes on; None where the race has ended."""
-        if self.course is None or self.course.needed is None:
+        if self.course.needed is None:
             return None
         return dict(zip(self.field.racing, map(int, self.course.needed), strict=True))
 
@@ -111,9 +113,7 @@ def race_state(config: Mapping[str, Any], root: Path, counts: Mapping[str, int])
                 continue
             try:
                 measured.losses({name: entry}, counts)
-            except InputError as error:
-                if "no number" not in str(error) and "finite" not in str(error) and "logarithm" not in str(error):
-                    raise
+            except NoLossError as error:
                 broken[name] = str(error)
         if broken:
             field = _without(field, broken)
@@ -128,7 +128,7 @@ def race_state(config: Mapping[str, Any], root: Path, counts: Mapping[str, int])
         available=field.available,
         reference=field.reference,
     )
-    return State(field, losses, found, {name: counts.get(name, 0) for name in names})
+    return State(field, losses, found, {name: counts.get(name, 0) for name in names}, measured)
 
 
 def _without(field: Field, broken: Mapping[str, str]) -> Field:

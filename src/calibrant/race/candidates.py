@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from calibrant.errors import InputError
-from calibrant.race.rounds import FIRST
+from calibrant.settings.race_settings import FIRST
 
 WRITTEN = "self-generated"
 

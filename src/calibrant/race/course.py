@@ -14,11 +14,12 @@ from calibrant.errors import InputError
 from calibrant.race.bound import Bound, bound
 from calibrant.race.evidence import Evidence, noises
 from calibrant.race.losses import Losses
-from calibrant.race.rounds import FIRST, looks, next_round
+from calibrant.race.rounds import looks, next_round
 from calibrant.race.set_allocation import next_sets
 from calibrant.race.set_variances import Array, Counts, set_variances
 from calibrant.race.spending import level
 from calibrant.race.standing import Standing, standing
+from calibrant.settings.race_settings import FIRST
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,11 @@ from calibrant.race.evidence import Evidence, evidence_of
 from calibrant.race.set_variances import Array
 from calibrant.settings.race_settings import MEASURE
 
+
+class NoLossError(InputError):
+    """A set was measured, and its loss is no number: the model that it makes may be destroyed."""
+
+
 Scale = tuple[Callable[[float], float], Callable[[float], float]]  # of a mean, and its derivative
 LINEAR: Scale = (lambda mean: mean, lambda mean: 1.0)  # a mean of nats is the logarithm of a perplexity
 LOGARITHM: Scale = (math.log, lambda mean: 1 / mean)
@@ -28,6 +33,11 @@ SCALES = {"loss": LINEAR, "kl": LOGARITHM, "agreement": GAIN}
 def scale(measure: str) -> Scale:
     """How the mean of a measure becomes a loss; tasks' accuracies count as gains, their flips as losses."""
     return SCALES.get(measure, LOGARITHM if measure.startswith("flips") else GAIN)
+
+
+def lower_is_better(measure: str) -> bool:
+    """Whether a smaller value is a better model, of a measure as a user or as the files name it."""
+    return scale(MEASURES.get(measure, measure))[1](1.0) > 0
 
 
 @dataclass(frozen=True)
@@ -83,8 +93,8 @@ def read_losses(sets: Mapping[str, Sequence[pa.Table]], purposes: Sequence[Purpo
         purposes: what judges.
 
     Raises:
-        InputError: a set lacks a purpose, was judged on other documents than the first, is given twice, or has a loss
-            that is no number.
+        InputError: a set lacks a purpose, was judged on other documents than the first, or is given twice.
+        NoLossError: a loss is no number.
     """
     scores: dict[str, list[float]] = {name: [0.0] * len(tables) for name, tables in sets.items()}
     pulls: dict[str, list[dict[str, Array]]] = {name: [{} for _ in tables] for name, tables in sets.items()}
@@ -110,7 +120,7 @@ def read_losses(sets: Mapping[str, Sequence[pa.Table]], purposes: Sequence[Purpo
                     raise InputError(f"{where}: counts no token or item")
                 mean = float(sums.sum() / counts.sum())
                 if purpose.name != "loss" and not mean > 0:
-                    raise InputError(f"{where}: is {mean:g} on all documents; its logarithm is no loss")
+                    raise NoLossError(f"{where}: is {mean:g} on all documents; its logarithm is no loss")
                 scores[name][number] += purpose.weight / total * of(mean)
                 # A document's own share of the mean makes its deviation smaller than that of a new document.
                 share = counts / counts.sum()
@@ -140,7 +150,7 @@ def _column(table: pa.Table, purpose: Purpose, where: str) -> tuple[list[str], A
     sums = rows["sum"].to_numpy().astype(np.float64)
     if not np.isfinite(sums).all():
         worst = rows["unit"].to_pylist()[int(np.argmin(np.isfinite(sums)))]
-        raise InputError(f"{where}: document {worst}: the loss is not a finite number; the model may be destroyed")
+        raise NoLossError(f"{where}: document {worst}: the loss is not a finite number; the model may be destroyed")
     units = [
         f"{number} {unit}" for number, unit in zip(rows["number"].to_pylist(), rows["unit"].to_pylist(), strict=True)
     ]

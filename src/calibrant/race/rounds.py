@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from calibrant.errors import InputError
+from calibrant.settings.race_settings import FIRST
 
-FIRST = 2  # sets of every candidate in the first round: one says nothing of their spread
 GROWTH = 0.25  # of a round, relative to the sets before it: small ones go where they matter
 
 

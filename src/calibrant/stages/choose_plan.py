@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from calibrant.artefacts.atomic import read_json
 from calibrant.choice.entries import entries
 from calibrant.errors import InputError, first_line
-from calibrant.race.rounds import FIRST, looks, round_ends
+from calibrant.race.rounds import looks, round_ends
 from calibrant.settings.choose_settings import BUDGET, Budget, ChooseSettings, read_budget
+from calibrant.settings.race_settings import FIRST
 from calibrant.stages.choose_study import with_defaults
 from calibrant.study.race_plan import (
     Field,

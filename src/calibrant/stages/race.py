@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from calibrant.artefacts.atomic import FILES, SIDECAR, foreign_files, read_json, write_json, write_text
+from calibrant.artefacts.atomic import SIDECAR, foreign_files, read_json, write_json
 from calibrant.artefacts.provenance import write_provenance
 from calibrant.artefacts.report_folder import report_folder
 from calibrant.errors import InputError
@@ -62,9 +62,9 @@ def race_round(config: Mapping[str, Any], number: int, output: Path, answer: Pat
     root, paths = Path(), StudyPaths(config["study"])
     counts = read_round(paths.round(number - 1))["needed"] if number else {}
     state = race_state(config, root, counts)
-    facts = race_facts(config, root, state, rounds=number)
+    facts = race_facts(config, state, rounds=number)
     needed = state.needed
-    looked = state.course is not None and bool(state.course.looks)
+    looked = bool(state.course.looks)
     if looked:
         handed = handed_over(state)
         run = handed_run(config, state, handed)
@@ -98,7 +98,7 @@ def first_answer(config: Mapping[str, Any], output: Path, answer: Path) -> None:
 
     needed, named = read_round(StudyPaths(config["study"]).round(0))["needed"], entries(config)
     state = race_state(config, Path(), {n: count for n, count in needed.items() if named[n].origin == "real"})
-    facts = race_facts(config, Path(), state, rounds=0)
+    facts = race_facts(config, state, rounds=0)
     write_page(facts, answer)
     best = next((each["name"] for each in facts["candidates"] if each["mean"] is not None), None)
     if best is not None:
@@ -109,17 +109,18 @@ def first_answer(config: Mapping[str, Any], output: Path, answer: Path) -> None:
 
 
 def write_page(facts: Mapping[str, Any], answer: Path) -> None:
-    """The page and its summary, while the race runs."""
+    """The page and its summary, while the race runs; what an earlier answer handed over stays."""
+    _check_folder(answer)
+    with report_folder(answer, (SUMMARY, PAGE, SIDECAR)) as folder:
+        _write_page(folder, facts)
+        write_provenance(folder, {"stage": STAGE, "study": facts["study"], "complete": False})
+
+
+def _write_page(folder: Path, facts: Mapping[str, Any]) -> None:
     from calibrant.reporting.pages.answer_page import answer_page, answer_summary
 
-    _check_folder(answer)
-    own = answer / SIDECAR
-    listed = read_json(own).get(FILES, []) if own.exists() else []  # an earlier answer, of a smaller budget
-    answer.mkdir(parents=True, exist_ok=True)
-    record = {"stage": STAGE, "study": facts["study"], "complete": False}
-    write_provenance(answer, {**record, FILES: sorted({*listed, PAGE, SUMMARY})})  # first: by it they are known as ours
-    write_text(answer / SUMMARY, answer_summary(facts))
-    write_text(answer / PAGE, answer_page(facts))
+    (folder / SUMMARY).write_text(answer_summary(facts), encoding="utf-8")
+    (folder / PAGE).write_text(answer_page(facts), encoding="utf-8")
 
 
 def write_answer(config: Mapping[str, Any], last: Path, model: Path, output: Path, *, cores: int) -> dict[str, Any]:
@@ -139,7 +140,6 @@ def write_answer(config: Mapping[str, Any], last: Path, model: Path, output: Pat
     from calibrant.choice.answer import answer_facts, answer_record
     from calibrant.choice.handed_files import write_handed
     from calibrant.choice.timing import spent
-    from calibrant.reporting.pages.answer_page import answer_page, answer_summary
 
     root, paths = Path(), StudyPaths(config["study"])
     _check_folder(output)
@@ -149,8 +149,7 @@ def write_answer(config: Mapping[str, Any], last: Path, model: Path, output: Pat
     with report_folder(output, (*PARTS, SIDECAR)) as folder:
         tokens = write_handed(folder, config, run, facts, model)
         record = answer_record(facts, tokens)
-        (folder / SUMMARY).write_text(answer_summary(facts), encoding="utf-8")
-        (folder / PAGE).write_text(answer_page(facts), encoding="utf-8")
+        _write_page(folder, facts)
         write_json(folder / "timing.json", timing)
         write_json(folder / "answer.json", record)
         inputs = {"round": sha256_file(last), "masks": sha256_file(paths.masks(run))}

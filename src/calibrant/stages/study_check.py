@@ -9,8 +9,8 @@ from typing import Any
 from calibrant.artefacts.file_kinds import plain_file
 from calibrant.choice.entries import entries, variants
 from calibrant.errors import InputError, shown
-from calibrant.race.rounds import FIRST
 from calibrant.settings.method_options import owl_options, read_options
+from calibrant.settings.race_settings import FIRST
 from calibrant.settings.sparsity import parse_sparsity
 from calibrant.sources.asset_specs import parse_assets
 from calibrant.sources.text_rows import file_texts

@@ -69,7 +69,7 @@ def _foreign(paths: StudyPaths) -> Iterator[tuple[Path, str]]:
     """Paths that are not the study's own, each with whose they are."""
     yield from _foreign_in_data(Path(paths.data))
     report = Path(paths.report)
-    chooses = read_record(report / SIDECAR).get("stage") == CHOOSE
+    chooses = _record(report / SIDECAR).get("stage") == CHOOSE
     folders = [report / name for name in (*target_files(), PAPER, COMPARISON)]
     for folder in folders if chooses else [report, *folders]:
         if folder.is_dir():
@@ -130,7 +130,7 @@ def _foreign_in_report(folder: Path) -> list[str]:
     return [name for name in foreign_files(folder) if name.split("/")[0] in PARTS and Path(name).name != STAMP]
 
 
-def read_record(path: Path) -> Mapping[str, Any]:
+def _record(path: Path) -> Mapping[str, Any]:
     """A JSON object; empty where there is none."""
     try:
         found: Any = read_json(path)
@@ -140,11 +140,7 @@ def read_record(path: Path) -> Mapping[str, Any]:
 
 
 def _holds(path: Path, keys: set[str]) -> bool:
-    try:
-        value: Any = read_json(path)
-    except InputError:
-        return False
-    return isinstance(value, dict) and keys <= value.keys()
+    return keys <= _record(path).keys()
 
 
 def _start(path: Path) -> bytes:

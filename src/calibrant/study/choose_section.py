@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from calibrant.errors import InputError
+from calibrant.settings.race_settings import FIRST
 from calibrant.study.grid import WITHOUT_DATA, normal_sparsity
 from calibrant.study.row_counts import block_rows
 from calibrant.study.validation import suggest
 
 DOCUMENTS = 20  # as many documents at least are read of a half: with fewer, the spread between them is hardly known
 LEAST_DOCUMENT_TOKENS = 16
-FIRST_SETS = 2  # of a candidate in the first round
 OWN = "own_"  # what names the part of a judging text that is a candidate
 GIVEN = "reference"  # what names a calibration set that exists, where files are named by sources
 
@@ -81,6 +81,12 @@ def pool_and_block(config: Mapping[str, Any], number: int) -> tuple[int, int]:
     return (0, number) if number < together else (number - together + 1, 0)
 
 
+def generation_of(config: Mapping[str, Any], name: str, number: int) -> tuple[str, int]:
+    """As `pool_and_block`, the generation as its file is called, of those that continue one text."""
+    pool, block = pool_and_block(config, number)
+    return (f"{name}-c{pool}" if pool else name), block
+
+
 def first_sample(config: Mapping[str, Any], pool: int) -> int:
     """The number of the first sample of a generation."""
     return int(config["generation"]["samples"]) + (pool - 1) * set_samples(config) if pool else 0
@@ -88,7 +94,7 @@ def first_sample(config: Mapping[str, Any], pool: int) -> int:
 
 def first_samples(config: Mapping[str, Any]) -> int:
     """Samples that the sets of the first round take."""
-    return FIRST_SETS * set_samples(config)
+    return FIRST * set_samples(config)
 
 
 def check_choose(config: dict[str, Any], name: str) -> None:

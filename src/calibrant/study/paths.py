@@ -63,10 +63,6 @@ class StudyPaths:
         """The `selection`, `test` or `own` part of a judging text."""
         return f"{self.choice}/parts/{text}/{part}.parquet"
 
-    def rows(self, part: str) -> str:
-        """Folder of the rows of judging tasks, of the `selection` or the `test` half."""
-        return f"{self.choice}/rows/{part}"
-
     def pool(self, source: str) -> str:
         """The documents of a source that may be calibrated on; its record lies beside it."""
         return f"{self.choice}/pools/{source}.parquet"

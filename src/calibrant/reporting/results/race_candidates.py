@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from calibrant.race.losses import MEASURES, scale
+from calibrant.race.losses import lower_is_better
 
 STATES = {  # as the facts have them -> in words
     "leader": "leads",
@@ -63,11 +63,6 @@ def leader_of(facts: Mapping[str, Any]) -> str | None:
         return str(facts["looks"][-1]["leader"])
     measured = [each for each in facts["candidates"] if each["mean"] is not None]
     return str(min(measured, key=lambda each: each["mean"])["name"]) if measured else None
-
-
-def lower_is_better(measure: str) -> bool:
-    """Whether a smaller value of a measure is a better model."""
-    return scale(MEASURES.get(measure, measure))[1](1.0) > 0
 
 
 def raced(facts: Mapping[str, Any]) -> list[Raced]:
