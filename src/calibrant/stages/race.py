@@ -190,11 +190,13 @@ def _progress(facts: Mapping[str, Any], needed: Mapping[str, int] | None, timing
     if not facts["looks"]:
         names = ", ".join(each["name"] for each in racing)
         return f"race: round {facts['rounds']}: {len(racing)} candidates ({names}), {of}"
+    from calibrant.race.spoken import better
+
     last = facts["looks"][-1]
-    bound = "not known yet" if last["bound"] is None else f"{100 * last['bound']:.1f} %"
     inside = f"{len(racing)} candidate{'' if len(racing) == 1 else 's'} in"
     parts = [f"race: round {facts['rounds']}: {of}", inside, f"leader {last['leader']}"]
-    parts.append(f"nothing is more than r = {bound} better" if last["bound"] is not None else f"r {bound}")
+    known = last["bound"] is not None
+    parts.append(f"nothing is more than r = {better(last['bound'], up=True)} better" if known else "r not known yet")
     if needed is not None and (left := _left(facts, timing)):
         parts.append(left)
     return ", ".join(parts)
