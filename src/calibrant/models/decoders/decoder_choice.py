@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from calibrant.errors import InputError, reason_of
 from calibrant.models.decoders.decoder import Decoder
 from calibrant.models.families.decoder_plan import UnlikeError
 
@@ -35,13 +36,17 @@ def unsupported(model: Any) -> str | None:
 
 
 def checked_decoder(model: Any, *, pack: bool | None = None) -> tuple[Decoder | None, str]:
-    """Our decoder of a model, by its configuration and its own logits on a few tokens; or None, and the reason."""
+    """Our decoder of a model, by its configuration and its own logits on a few tokens; or None, and the reason.
+
+    Raises:
+        InputError: transformers cannot run the model either.
+    """
     if reason := unsupported(model):
         return None, reason
     decoder = Decoder(model, pack=pack)
     difference = _difference(model, decoder)
     if not difference <= TOLERANCE.get(decoder.dtype, EXACT_TOLERANCE):
-        return None, f"a probe gave other logits than its own (by {difference:.2g} of their spread)"
+        return None, f"a probe gave other logits than its config says (by {difference:.2g} of their spread)"
     return decoder, ""
 
 
@@ -82,8 +87,11 @@ def _difference(model: Any, decoder: Decoder) -> float:
     tokens = [token for row in rows for token in row]
     positions = [place for length in lengths for place in range(length)]
     found = decoder.head(decoder(tokens, positions, decoder.attention(lengths)))
-    parts = (model(input_ids=torch.tensor([row], device=decoder.device), use_cache=False).logits[0] for row in rows)
-    expected = torch.cat(list(parts))
+    ids = (torch.tensor([row], device=decoder.device) for row in rows)
+    try:
+        expected = torch.cat([model(input_ids=row, use_cache=False).logits[0] for row in ids])
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise InputError(f"{type(model).__name__}: its own forward pass fails ({reason_of(error)})") from error
     if found.shape != expected.shape:
         return torch.inf
     return float((expected.float() - found.float()).abs().mean() / expected.float().std())

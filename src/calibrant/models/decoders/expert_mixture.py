@@ -43,4 +43,4 @@ class ExpertMixture:
                 out = F.linear(activated(gate, self.activation) * up, self.stack.down_proj[expert].detach())
                 outputs[places] = out * weights.flatten()[places, None]
                 start += count
-        return outputs.view(len(x), self.chosen, -1).sum(1).to(x.dtype)
+        return outputs.view(len(x), self.chosen, x.shape[-1]).sum(1).to(x.dtype)
