@@ -1,4 +1,4 @@
-"""Every family of the fast decoder against transformers: logits, tokens drawn, log-likelihoods, masks, bad configurations.
+"""Every family of the decoder against transformers: logits, tokens drawn, log-likelihoods, masks, bad configurations.
 
 `family_table` holds one small random model a row.
 """
@@ -6,7 +6,6 @@
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
