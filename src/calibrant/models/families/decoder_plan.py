@@ -25,7 +25,17 @@ SIZES = (  # keys whose meaning shows in the modules, of every family
 WITHOUT_EFFECT = (  # keys that change no logits, of every family
     *("_name_or_path", "architectures", "auto_map", "chunk_size_feed_forward", "dtype", "torch_dtype", "id2label"),
     *("label2id", "model_type", "output_attentions", "output_hidden_states", "problem_type"),
-    *("return_dict", "transformers_version", "initializer_range", "use_cache", "attention_dropout", "pretraining_tp"),
+    *(
+        "torchscript",
+        "is_decoder",
+        "output_router_logits",
+        "return_dict",
+        "transformers_version",
+        "initializer_range",
+        "use_cache",
+        "attention_dropout",
+        "pretraining_tp",
+    ),
     *("max_position_embeddings", "model_max_length", "max_sequence_length", "rope_theta", "rope_scaling"),
     *("rope_local_base_freq", "transformers.js_config", "cache_implementation", "neftune_noise_alpha"),
     *("unsloth_fixed", "unsloth_version", "unsloth_tied", "is_llama_config", "rope_interleaved"),
