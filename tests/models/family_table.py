@@ -265,7 +265,7 @@ FAMILIES = (
         "granite",
         tf.GraniteConfig,
         {
-            "embedding_multiplier": 3.0, "residual_multiplier": 0.7, "attention_multiplier": 0.2, "logits_scaling": 2.5,
+            "embedding_multiplier": 3.1, "residual_multiplier": 0.7, "attention_multiplier": 0.2, "logits_scaling": 2.5,
             "attention_bias": True, "mlp_bias": True,
         },
         (
