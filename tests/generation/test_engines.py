@@ -292,7 +292,7 @@ def test_the_engine_is_chosen_by_architecture(tiny_model_dir: Path) -> None:
     assert unlike(config) is None
     assert make_engine("auto", load_model(tiny_model_dir), config).name == "native"
     other = GPT2Config()
-    with pytest.raises(InputError, match="model_type is gpt2"):
+    with pytest.raises(InputError, match="no family is declared for model_type gpt2"):
         make_engine("native", nn.Identity(), other)
     with pytest.raises(InputError, match="use auto, native, transformers or vllm"):
         make_engine("quick", nn.Identity(), other)

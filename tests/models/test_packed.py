@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from calibrant.models.decoders.decoder import Decoder
 from calibrant.models.decoders.decoder_choice import fast_decoder, unsupported
@@ -159,12 +159,10 @@ def test_only_the_positions_asked_for_leave_the_last_layer() -> None:
 
 
 def test_other_models_are_left_to_transformers(caplog: pytest.LogCaptureFixture) -> None:
-    qwen = Qwen2ForCausalLM(
-        Qwen2Config(vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
-    )
-    assert "Qwen2ForCausalLM" in str(unsupported(qwen))
-    assert "silu" in str(unsupported(small(hidden_act="gelu")))
-    assert fast_decoder(qwen) is None
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2))
+    assert "no family is declared for model_type gpt2" in str(unsupported(gpt2))
+    assert "silu" in str(unsupported(small(hidden_act="tanh")))
+    assert fast_decoder(gpt2) is None
     other = small()
     plain = other.forward
 

@@ -102,16 +102,20 @@ def other_model(kind: str, **changes: Any) -> Any:
 
 @pytest.mark.parametrize("chunk", [256, 7])
 @pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("ours", [True, False], ids=["by our decoder", "by transformers"])
 def test_other_architectures(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str, chunk: int
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str, chunk: int, ours: bool
 ) -> None:
     monkeypatch.setattr(logit_chunks, "HEAD_POSITIONS", chunk)
+    if not ours:
+        monkeypatch.setattr(score_module, "fast_decoder", lambda model: None)
     model = other_model(kind)
     rows, starts = random_rows([20, 20, 33, 400], 90), [1, 7, 4, 1]
     with caplog.at_level(logging.WARNING):
         scores = score_sequences(model, rows, starts, 30)
     said = "changes logits after its output head; its own are taken" in caplog.text
-    assert said == (kind != "gpt2")
+    declared = kind in ("gemma2", "gemma3_text", "granite")
+    assert said == (kind != "gpt2" and not (ours and declared))
     for row, start, found in zip(rows, starts, scores, strict=True):
         expected = direct(model, row, start, 30)
         assert found.perplexity == pytest.approx(expected.perplexity, rel=1e-5)

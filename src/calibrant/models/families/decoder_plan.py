@@ -24,11 +24,27 @@ SIZES = (  # keys whose meaning shows in the modules, of every family
 )
 WITHOUT_EFFECT = (  # keys that change no logits, of every family
     *("_name_or_path", "architectures", "auto_map", "chunk_size_feed_forward", "dtype", "torch_dtype", "id2label"),
-    *("label2id", "is_encoder_decoder", "model_type", "output_attentions", "output_hidden_states", "problem_type"),
-    *("return_dict", "transformers_version", "initializer_range", "use_cache", "pad_token_id", "bos_token_id"),
-    *("eos_token_id", "attention_dropout", "max_position_embeddings", "pretraining_tp", "rope_theta", "rope_scaling"),
+    *("label2id", "model_type", "output_attentions", "output_hidden_states", "problem_type"),
+    *(
+        "torchscript",
+        "is_decoder",
+        "output_router_logits",
+        "return_dict",
+        "transformers_version",
+        "initializer_range",
+        "use_cache",
+        "attention_dropout",
+        "pretraining_tp",
+    ),
+    *("max_position_embeddings", "model_max_length", "max_sequence_length", "rope_theta", "rope_scaling"),
+    *("rope_local_base_freq", "transformers.js_config", "cache_implementation", "neftune_noise_alpha"),
     *("unsloth_fixed", "unsloth_version", "unsloth_tied", "is_llama_config", "rope_interleaved"),
+    # of older files, which said here how to generate
+    *("max_length", "min_length", "do_sample", "num_beams", "temperature", "top_k", "top_p", "typical_p"),
+    *("repetition_penalty", "length_penalty", "no_repeat_ngram_size", "num_return_sequences", "early_stopping"),
 )
+TOKEN = "_token_id"  # the end of every key that names a token
+ONLY = {"is_causal": (True,), "use_mrope": (False,), "is_encoder_decoder": (False,)}  # of every family
 
 
 class UnlikeError(Exception):
@@ -114,13 +130,14 @@ def _check_keys(family: Family, config: Any) -> None:
         *(power.key for power in (family.score_factor, family.embedding_factor) if power is not None),
         *((experts.chosen, experts.normalised) if experts is not None else ()),
     )
-    known = {*read, *family.sizes, *family.without_effect, *family.only, *SIZES, *WITHOUT_EFFECT}
+    only = {**ONLY, **family.only}
+    known = {*read, *family.sizes, *family.without_effect, *only, *SIZES, *WITHOUT_EFFECT}
     for key, value in config.to_dict().items():
         if key == "quantization_config" and value is not None:
             raise UnlikeError("its weights are quantised")
-        if key not in known and value is not None:
+        if key not in known and value is not None and not key.endswith(TOKEN):
             raise UnlikeError(f"its configuration has a key {key}, which the declaration of {family.model_type} lacks")
-    for key, values in family.only.items():
+    for key, values in only.items():
         if getattr(config, key, values[0]) not in values:
             raise UnlikeError(f"{key} is {getattr(config, key)}")
 
