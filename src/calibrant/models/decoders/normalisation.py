@@ -28,7 +28,8 @@ def rms(x: Tensor, weight: Tensor, kind: Norm, eps: float) -> Tensor:
     The mean square is float32's, in float64 models too: so it is in transformers.
     """
     wide = x.float()
-    wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)  # two passes fewer than a mean of squares
+    wide = wide * torch.rsqrt(torch.addcmul(length.new_tensor(eps), length, length, value=1 / x.shape[-1]))
     gain = weight.float() + 1 if kind.gain == "one more" else weight
     if kind.rounds == "before gain":
         return gain * wide.to(x.dtype)
