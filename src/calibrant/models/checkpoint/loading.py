@@ -16,6 +16,7 @@ from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.checkpoint.checkpoint_config import register_openlm_for
 from calibrant.models.checkpoint.checkpoint_files import tokenizer_sha256
 from calibrant.models.checkpoint.kept import kept_with
+from calibrant.models.checkpoint.language_part import check_text_alone, without_towers
 from calibrant.models.checkpoint.library_calls import told_in_one_line
 from calibrant.models.checkpoint.weight_headers import StoredTensor
 from calibrant.models.compute.device_check import prefer_apple_gpu
@@ -80,10 +81,11 @@ def load_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
         InputError: as `load_model`.
     """
     path, config = checkpoint.path, checkpoint.config
-    kind = type(checkpoint.blueprint.model)
-    with building(path), open_tensors(checkpoint.tensors) as tensors:
+    kind, aside = type(checkpoint.blueprint.model), checkpoint.blueprint.aside
+    wanted = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in aside}
+    with building(path), open_tensors(wanted) as tensors:
         # No path is given, so that transformers cannot read any other file than those that are the weights.
-        network, info = kind.from_pretrained(
+        network, info = without_towers(kind).from_pretrained(  # type: ignore[attr-defined]
             None,
             config=config if isinstance(config, kind.config_class) else config.get_text_config(),  # which it copies
             state_dict=tensors,
@@ -102,6 +104,7 @@ def load_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
         unused = sorted(info["unexpected_keys"])
         log.warning("model %s: %d weights of the files are not used, the first is %s", path, len(unused), unused[0])
     loaded: nn.Module = network.eval().requires_grad_(False)
+    check_text_alone(path, loaded)
     return loaded
 
 
