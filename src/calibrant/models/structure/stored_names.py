@@ -33,7 +33,7 @@ def stored_layer(name: str, places: Mapping[str, ParameterPlace]) -> str:
     if all(key.startswith(name + ".") for key in keys):
         return name
     common = takewhile(lambda words: len(set(words)) == 1, zip(*(key.split(".") for key in keys), strict=False))
-    return ".".join(words[0] for words in common)
+    return ".".join(words[0] for words in common) or name
 
 
 def check_own_tensors(names: Collection[str], places: Mapping[str, ParameterPlace]) -> None:
