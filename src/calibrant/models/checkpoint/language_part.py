@@ -84,8 +84,9 @@ def check_text_alone(path: Path, model: Any) -> None:
     """
     if not takes_more_than_text(model.config):
         return
+    tokens = torch.zeros(1, 2, dtype=torch.long, device=next(model.parameters()).device)
     with told_in_one_line(f"model {path}: cannot be run on text alone"), torch.no_grad():
-        model(input_ids=torch.zeros(1, 2, dtype=torch.long), use_cache=False).logits  # noqa: B018
+        model(input_ids=tokens, use_cache=False).logits  # noqa: B018
 
 
 def leave_out_towers(model: Any) -> None:

@@ -59,7 +59,8 @@ def load_model(model: str | Path | Checkpoint, *, dtype: str = "auto", device: s
     `dtype` and `device` as `number_formats.choose_number_format` and `devices.choose_device` take them.
 
     Raises:
-        InputError: not a causal language model, or its weights are missing, incomplete, damaged or of other shapes.
+        InputError: not a causal language model, not one of text alone, or its weights are missing, incomplete, damaged
+            or of other shapes.
     """
     checkpoint = as_checkpoint(model)
     checkpoint.check_weights()
@@ -71,6 +72,7 @@ def load_model(model: str | Path | Checkpoint, *, dtype: str = "auto", device: s
     kept = kept_with(checkpoint) if target.type == "cpu" else None
     taken = None if kept is None else kept.networks.pop(chosen.dtype, None)
     loaded: nn.Module = (load_weights(checkpoint, chosen.dtype) if taken is None else taken).to(target)
+    check_text_alone(checkpoint.path, loaded)
     return prefer_apple_gpu(loaded) if device == "auto" else loaded
 
 
@@ -104,7 +106,6 @@ def load_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
         unused = sorted(info["unexpected_keys"])
         log.warning("model %s: %d weights of the files are not used, the first is %s", path, len(unused), unused[0])
     loaded: nn.Module = network.eval().requires_grad_(False)
-    check_text_alone(path, loaded)
     return loaded
 
 

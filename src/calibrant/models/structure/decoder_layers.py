@@ -3,10 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from calibrant.errors import InputError
@@ -72,7 +72,7 @@ class Linear:
 def find_decoder_layers(model: nn.Module, places: Mapping[str, ParameterPlace] | None = None) -> list[DecoderLayer]:
     """The decoder layers, in order: the outermost list of modules that holds most of the linear weights.
 
-    It is looked for in the language model's decoder (`get_decoder`), not in what else the model holds.
+    Lists in a tower for images or sound do not count: a model inside the model that has a configuration of its own.
 
     Args:
         model: a causal language model.
@@ -82,11 +82,11 @@ def find_decoder_layers(model: nn.Module, places: Mapping[str, ParameterPlace] |
         InputError: no list of modules holds linear layers.
     """
     best: tuple[int, str, nn.ModuleList] | None = None
-    inside = _decoder_name(model)
+    towers = _towers(model)
     for name, module in model.named_modules():
         if not isinstance(module, nn.ModuleList) or (best and name.startswith(best[1] + ".")):
             continue
-        size = sum(_numel(m) for m in module.modules() if is_linear(m)) if name.startswith(inside) else 0
+        size = 0 if name.startswith(towers) else sum(_numel(m) for m in module.modules() if is_linear(m))
         if size and (best is None or size > best[0]):
             best = (size, name, module)
     if best is None:
@@ -98,11 +98,15 @@ def find_decoder_layers(model: nn.Module, places: Mapping[str, ParameterPlace] |
     return [replace(layer, stored=stored_layer(layer.name, places or {})) for layer in layers]
 
 
-def _decoder_name(model: nn.Module) -> str:
-    """The prefix of the decoder's modules; "" where the model is all decoder."""
-    getter: Any = getattr(model, "get_decoder", None)
-    decoder = getter() if getter else model
-    return next((f"{name}." for name, module in model.named_modules() if name and module is decoder), "")
+def _towers(model: nn.Module) -> tuple[str, ...]:
+    """Prefixes of the models inside a model that neither have its text part's configuration nor hold one that has."""
+    if not isinstance(model, PreTrainedModel):
+        return ()
+    text = type(model.config.get_text_config())
+    inner = {f"{name}.": type(m.config) for name, m in model.named_modules() if name and isinstance(m, PreTrainedModel)}
+    of_text = [name for name, kind in inner.items() if kind is text]
+    holders = {prefix for prefix in inner for name in of_text if name.startswith(prefix)}
+    return tuple(name for name in inner if name not in holders)
 
 
 def is_linear(module: nn.Module) -> bool:
