@@ -82,7 +82,7 @@ PARTS = {
         ),
         "text": ("calibrant.evaluation.variants:_read", "calibrant.evaluation.evaluated_text:owned_windows"),
         "reading and converting weights": ("calibrant.models.checkpoint.loading:load_model",),
-        "laying out weights and the probe": ("calibrant.models.decoders.packed_llama:packed_llama",),
+        "laying out weights and the probe": ("calibrant.models.decoders.decoder_choice:fast_decoder",),
         "dense outputs": ("calibrant.evaluation.dense_comparison:DenseComparison.read",),
         "masks: read, checked, put in": (
             "calibrant.pruning.masks.mask_file:read_masks",

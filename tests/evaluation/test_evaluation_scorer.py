@@ -10,6 +10,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from calibrant.errors import InputError
+from calibrant.evaluation.likelihood import tree_scorer
 from calibrant.evaluation.likelihood.request_tree import Request
 from calibrant.evaluation.likelihood.tree_scorer import Scorer, why_not_tree
 from calibrant.models.structure import logit_chunks
@@ -31,6 +32,13 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 # The rest: ALiBi by key position, windows, recurrence.
 TREE = ("llama", "gpt_neox", "gpt2", "opt", "qwen2", "granite", "cohere")
+DECLARED = ("llama", "qwen2", "mistral", "gemma2", "gemma3_text", "granite")
+
+
+@pytest.fixture
+def by_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models of declared families are run by transformers too."""
+    monkeypatch.setattr(tree_scorer, "fast_decoder", lambda model: None)
 
 
 def small_model(kind: str, **changes: Any) -> nn.Module:
@@ -79,14 +87,22 @@ def direct(model: nn.Module, request: Request) -> tuple[float, bool]:
     return float(logprobs.sum()), bool((logits.argmax(-1) == targets).all())
 
 
+@pytest.mark.parametrize("kind", DECLARED)
+def test_declared_families_are_run_without_padding(kind: str) -> None:
+    scorer = Scorer(small_model(kind))
+    assert scorer.packed
+    assert scorer.tree
+
+
 @pytest.mark.parametrize("prefix", [0, 20])
 @pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.usefixtures("by_transformers")
 def test_scores_are_those_of_plain_sequences(kind: str, prefix: int) -> None:
     model = small_model(kind)
     documents = draw_documents(1, prefix)
     scorer = Scorer(model, batch_tokens=100)
     assert scorer.tree == (kind in TREE)
-    assert scorer.packed == (kind == "llama")
+    assert not scorer.packed
     for requests, results in zip(documents, scorer.score(documents), strict=True):
         for request, (value, greedy) in zip(requests, results, strict=True):
             expected, expected_greedy = direct(model, request)
@@ -95,6 +111,7 @@ def test_scores_are_those_of_plain_sequences(kind: str, prefix: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "gemma2", "granite", "cohere"])
+@pytest.mark.usefixtures("by_transformers")
 def test_logits_of_a_chunk_of_positions_exist_at_a_time(
     kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -194,6 +211,7 @@ def test_the_head_sees_scored_positions_only() -> None:
     assert sum(rows) <= len(positions) + len(documents)  # and one position a row that the model's own call asks for
 
 
+@pytest.mark.usefixtures("by_transformers")
 def test_a_model_that_ignores_the_mask_is_found_out(caplog: pytest.LogCaptureFixture) -> None:
     model = small_model("qwen2")
     plain = model.forward

@@ -122,7 +122,7 @@ def test_a_text_of_one_token_is_refused(tiny_model_dir: Path, tmp_path: Path) ->
 def test_infinite_losses_are_refused(tiny_model_dir: Path) -> None:
     model = load_model(tiny_model_dir, device="cpu")
     scorer = Scorer(model)
-    model.get_output_embeddings().weight.data.fill_(float("nan"))
+    model.get_output_embeddings().weight.detach().fill_(float("nan"))
     with pytest.raises(InputError, match="not finite; try --dtype float32"):
         perplexity(scorer, list(range(20)), 10)
 

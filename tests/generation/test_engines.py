@@ -16,11 +16,12 @@ from calibrant.models.checkpoint.checkpoint_config import load_config
 from calibrant.models.checkpoint.loading import load_model
 from calibrant.models.decoders.key_value_cache import BLOCK
 from calibrant.models.decoders.laid_out_linear import LaidOutLinear, packable
-from calibrant.models.decoders.llama_likeness import unlike_llama
-from calibrant.models.decoders.stepping_llama import SteppingLlama
+from calibrant.models.decoders.stepping_decoder import SteppingDecoder
+from calibrant.models.families.recognition import unlike
 from calibrant.settings.text_settings import DecodingSettings
 
 VOCABULARY = Vocabulary((0, 1, 2), 400)
+stepping = SteppingDecoder.from_transformers
 
 
 def small_llama(dtype: torch.dtype = torch.float32, **options: object) -> LlamaForCausalLM:
@@ -61,7 +62,7 @@ def write(stepper: Stepper, rows: list[Prompt], batch_size: int, **options: obje
         {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}},
     ],
 )
-@pytest.mark.parametrize("stepper", [SteppingLlama, TransformersStepper])
+@pytest.mark.parametrize("stepper", [stepping, TransformersStepper])
 def test_logits_are_the_models_own(options: dict[str, object], stepper: type) -> None:
     ids = torch.randint(3, 400, (4, 20), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -79,7 +80,7 @@ def test_rows_at_different_positions() -> None:
     ids = torch.randint(3, 400, (4, 24), generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
         expected = small_llama()(ids).logits
-        engine = SteppingLlama(small_llama())
+        engine = stepping(small_llama())
         engine.reset(4, 24)
         engine.prefill(ids[:2, :5])
         engine.step(ids[:2, 5])
@@ -105,7 +106,7 @@ def test_bfloat16_is_as_close_to_float32_as_transformers() -> None:
     with torch.inference_mode():
         exact = small_llama()(ids).logits[:, 5:]
         theirs = small_llama(torch.bfloat16)(ids).logits[:, 5:].float()
-        engine = SteppingLlama(small_llama(torch.bfloat16))
+        engine = stepping(small_llama(torch.bfloat16))
         engine.reset(8, BLOCK + 8)
         engine.prefill(ids[:, :5])
         ours = torch.stack([engine.step(ids[:, i]) for i in range(5, BLOCK + 8)], 1).float()
@@ -122,7 +123,7 @@ def test_rows_that_outgrow_blocks_of_the_cache(dtype: torch.dtype) -> None:
         exact = small_llama(**options)(ids).logits
         theirs = small_llama(dtype, **options)(ids).logits.float()
         tolerance = 1e-5 if dtype == torch.float32 else 1.3 * float((theirs - exact).abs().mean())
-        engine = SteppingLlama(small_llama(dtype, **options))
+        engine = stepping(small_llama(dtype, **options))
         engine.reset(5, ids.shape[1])
         engine.prefill(ids[:2, :BLOCK])
         rows, positions = torch.arange(2), torch.tensor([BLOCK, BLOCK])
@@ -179,7 +180,7 @@ def test_what_follows_a_product_is_applied_to_it(dtype: torch.dtype) -> None:
     u = 2**-8 if dtype == torch.bfloat16 else 2**-24
     once = linear.packed or dtype == torch.float32  # SiLU and sums of float32 are float32's own
     for found, exact, slope in (
-        (linear(x, "swish"), nn.functional.silu(product), torch.tensor(1.1)),
+        (linear(x, "silu"), nn.functional.silu(product), torch.tensor(1.1)),
         (linear.plus(x, other), product + other.double(), torch.tensor(1.0)),
         (linear.times(x, other), product * other.double(), other.double().abs()),
     ):
@@ -196,7 +197,7 @@ def test_rows_do_not_depend_on_engine_or_batch(tiny_model_dir: Path, mode: str) 
     options = {"end_of_text": mode, "temperature": 1.5}
     expected = write(TransformersStepper(load_model(tiny_model_dir)), rows, 1, **options)
     assert len({row.ids for row in expected}) == 13
-    native = SteppingLlama(load_model(tiny_model_dir))
+    native = stepping(load_model(tiny_model_dir))
     hf = TransformersStepper(load_model(tiny_model_dir))
     for batch_size in (1, 5, 40):
         assert write(native, rows, batch_size, **options) == expected
@@ -213,7 +214,7 @@ def end_happy(tiny_model_dir: Path) -> nn.Module:
 def test_stop_ends_rows_where_the_first_special_token_is_drawn(tiny_model_dir: Path) -> None:
     rows = prompts(24)
     options = {"top_k": 0, "temperature": 2.0}
-    stopped = write(SteppingLlama(end_happy(tiny_model_dir)), rows, 5, end_of_text="stop", **options)
+    stopped = write(stepping(end_happy(tiny_model_dir)), rows, 5, end_of_text="stop", **options)
     assert {row.finish_reason for row in stopped} == {"length", "end_of_text"}
     for row in stopped:
         assert not set(row.ids) & {0, 1, 2}
@@ -234,7 +235,7 @@ def test_suppress_records_where_a_row_would_have_ended(tiny_model_dir: Path) -> 
     processors = LogitsProcessorList(
         [RepetitionPenaltyLogitsProcessor(1.2), TemperatureLogitsWarper(2.0), TopPLogitsWarper(0.95)]
     )
-    rows = write(SteppingLlama(end_happy(tiny_model_dir)), prompts(24), 24, top_k=0, temperature=2.0)
+    rows = write(stepping(end_happy(tiny_model_dir)), prompts(24), 24, top_k=0, temperature=2.0)
     assert 0 < sum(row.first_end is not None for row in rows) < 24
     model = end_happy(tiny_model_dir)
     for row in rows:
@@ -274,7 +275,7 @@ def test_rows_equal_a_plain_loop(tiny_model_dir: Path) -> None:
             TopPLogitsWarper(0.95),
         ]
     )
-    for prompt, found in zip(prompts(3), write(SteppingLlama(load_model(tiny_model_dir)), prompts(3), 3), strict=True):
+    for prompt, found in zip(prompts(3), write(stepping(load_model(tiny_model_dir)), prompts(3), 3), strict=True):
         ids = list(prompt.prefix)
         uniform = row_uniforms(prompt.seed, prompt.total)
         with torch.inference_mode():
@@ -288,12 +289,12 @@ def test_rows_equal_a_plain_loop(tiny_model_dir: Path) -> None:
 
 def test_the_engine_is_chosen_by_architecture(tiny_model_dir: Path) -> None:
     config = load_config(tiny_model_dir)
-    assert unlike_llama(config) is None
+    assert unlike(config) is None
     assert make_engine("auto", load_model(tiny_model_dir), config).name == "native"
     other = GPT2Config()
-    with pytest.raises(InputError, match="model_type is gpt2"):
+    with pytest.raises(InputError, match="no family is declared for model_type gpt2"):
         make_engine("native", nn.Identity(), other)
     with pytest.raises(InputError, match="use auto, native, transformers or vllm"):
         make_engine("quick", nn.Identity(), other)
     dynamic = LlamaConfig(rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0})
-    assert "rope_type is dynamic" in str(unlike_llama(dynamic))
+    assert "rope_type is dynamic" in str(unlike(dynamic))

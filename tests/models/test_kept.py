@@ -14,7 +14,7 @@ from calibrant.models.checkpoint.checkpoint import open_checkpoint
 from calibrant.models.checkpoint.kept import keep, kept_with
 from calibrant.models.checkpoint.loading import load_model, load_tokenizer, load_weights
 from calibrant.models.checkpoint.streaming import StreamedModel
-from calibrant.models.decoders.packed_llama import packed_llama
+from calibrant.models.decoders.decoder_choice import fast_decoder
 from calibrant.stages.kept_model import Wanted, keep_model, what_to_keep
 
 CPU = torch.device("cpu")
@@ -52,17 +52,17 @@ def test_what_is_taken_is_what_would_be_made(model: Path) -> None:
     assert network is mine
     assert network.state_dict().keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
-    assert packed_llama(network) is packed_llama(network)
+    assert fast_decoder(network) is fast_decoder(network)
     assert load_tokenizer(checkpoint) is kept.tokenizer
     assert load_model(checkpoint, device="cpu") is not network, "it may have been changed"
 
 
 def test_a_decoder_is_checked_anew_when_weights_have_changed(model: Path) -> None:
     network = load_model(model, device="cpu")
-    first = packed_llama(network)
+    first = fast_decoder(network)
     with torch.no_grad():
         network.get_output_embeddings().weight.mul_(2)
-    assert packed_llama(network) is not first
+    assert fast_decoder(network) is not first
 
 
 def test_a_job_that_reads_layers_takes_the_empty_model(model: Path) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from calibrant.models.decoders.decoder import Decoder
+from calibrant.models.decoders.decoder_choice import fast_decoder, unsupported
 from calibrant.models.decoders.packed_attention import PackedAttention
-from calibrant.models.decoders.packed_llama import PackedLlama, packed_llama, unsupported
 
 VOCABULARY = 97
 # Trees as `end` lists: a fork after two nodes, a chain, a fork at the root's child with unequal branches.
@@ -41,7 +42,7 @@ def draw(lengths: list[int], seed: int = 0) -> list[list[int]]:
     return [torch.randint(0, VOCABULARY, (n,), generator=generator).tolist() for n in lengths]
 
 
-def packed_logits(decoder: PackedLlama, rows: list[list[int]]) -> list[Tensor]:
+def packed_logits(decoder: Decoder, rows: list[list[int]]) -> list[Tensor]:
     lengths = [len(row) for row in rows]
     hidden = decoder(
         [token for row in rows for token in row],
@@ -68,7 +69,7 @@ def packed_logits(decoder: PackedLlama, rows: list[list[int]]) -> list[Tensor]:
 )  # fmt: skip
 def test_logits_are_those_of_transformers(changes: dict[str, Any]) -> None:
     model = small(**changes)
-    decoder = packed_llama(model)
+    decoder = fast_decoder(model)
     assert decoder is not None
     rows = draw([300, 41, 40, 33, 7, 1])
     for row, logits in zip(rows, packed_logits(decoder, rows), strict=True):
@@ -81,7 +82,7 @@ def test_bfloat16_is_as_close_to_float32_as_transformers_is() -> None:
     exact = small()
     rounded = small(torch.bfloat16)
     exact.load_state_dict(rounded.state_dict())  # the same weights, more exactly computed
-    decoder = packed_llama(rounded)
+    decoder = fast_decoder(rounded)
     assert decoder is not None
     ours = theirs = 0.0
     for row, logits in zip(rows, packed_logits(decoder, rows), strict=True):
@@ -94,7 +95,7 @@ def test_bfloat16_is_as_close_to_float32_as_transformers_is() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_weights_that_change_later_are_seen(dtype: torch.dtype) -> None:
     model = small(dtype)
-    decoder = packed_llama(model)
+    decoder = fast_decoder(model)
     assert decoder is not None
     rows = draw([30])
     before = packed_logits(decoder, rows)[0]
@@ -103,14 +104,14 @@ def test_weights_that_change_later_are_seen(dtype: torch.dtype) -> None:
         weight = model.get_submodule(f"model.layers.1.{name}").weight.detach()
         weight[:, ::2] = 0  # in place, as masks are put in
         found = packed_logits(decoder, rows)[0]
-        fresh = packed_llama(model)
+        fresh = fast_decoder(model)
         assert fresh is not None
         assert torch.equal(found, packed_logits(fresh, rows)[0])
         assert not torch.equal(found, before)
         before = found
     for name, parameter in model.named_parameters():
         parameter.detach().copy_(saved[name])
-    dense = PackedLlama(model)
+    dense = Decoder(model)
     assert torch.equal(packed_logits(decoder, rows)[0], packed_logits(dense, rows)[0])
 
 
@@ -149,7 +150,7 @@ def test_attention_is_the_definition(dtype: torch.dtype, past: int, ends: list[l
 
 def test_only_the_positions_asked_for_leave_the_last_layer() -> None:
     model = small()
-    decoder = PackedLlama(model)
+    decoder = Decoder(model)
     (row,) = draw([50])
     attention = PackedAttention([50], decoder.dtype)
     keep = torch.tensor([3, 49, 20])
@@ -158,12 +159,10 @@ def test_only_the_positions_asked_for_leave_the_last_layer() -> None:
 
 
 def test_other_models_are_left_to_transformers(caplog: pytest.LogCaptureFixture) -> None:
-    qwen = Qwen2ForCausalLM(
-        Qwen2Config(vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
-    )
-    assert "Qwen2ForCausalLM" in str(unsupported(qwen))
-    assert "silu" in str(unsupported(small(hidden_act="gelu")))
-    assert packed_llama(qwen) is None
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2))
+    assert "no family is declared for model_type gpt2" in str(unsupported(gpt2))
+    assert "silu" in str(unsupported(small(hidden_act="tanh")))
+    assert fast_decoder(gpt2) is None
     other = small()
     plain = other.forward
 
@@ -174,5 +173,5 @@ def test_other_models_are_left_to_transformers(caplog: pytest.LogCaptureFixture)
 
     other.forward = scaled
     with caplog.at_level(logging.WARNING):
-        assert packed_llama(other) is None
+        assert fast_decoder(other) is None
     assert "other logits than its config says" in caplog.text

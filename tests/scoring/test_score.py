@@ -102,16 +102,20 @@ def other_model(kind: str, **changes: Any) -> Any:
 
 @pytest.mark.parametrize("chunk", [256, 7])
 @pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("ours", [True, False], ids=["by our decoder", "by transformers"])
 def test_other_architectures(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str, chunk: int
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str, chunk: int, ours: bool
 ) -> None:
     monkeypatch.setattr(logit_chunks, "HEAD_POSITIONS", chunk)
+    if not ours:
+        monkeypatch.setattr(score_module, "fast_decoder", lambda model: None)
     model = other_model(kind)
     rows, starts = random_rows([20, 20, 33, 400], 90), [1, 7, 4, 1]
     with caplog.at_level(logging.WARNING):
         scores = score_sequences(model, rows, starts, 30)
     said = "changes logits after its output head; its own are taken" in caplog.text
-    assert said == (kind != "gpt2")
+    declared = kind in ("gemma2", "gemma3_text", "granite")
+    assert said == (kind != "gpt2" and not (ours and declared))
     for row, start, found in zip(rows, starts, scores, strict=True):
         expected = direct(model, row, start, 30)
         assert found.perplexity == pytest.approx(expected.perplexity, rel=1e-5)
@@ -151,7 +155,7 @@ def test_a_llamas_scores_are_to_the_bit_those_of_decoder_and_head(
     tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
     """Hidden states of the decoder, without the rest of the model, and its head over 256 positions at a time."""
-    monkeypatch.setattr(score_module, "packed_llama", lambda model: None)
+    monkeypatch.setattr(score_module, "fast_decoder", lambda model: None)
     model = load_model(tiny_model_dir).to(dtype)
     rows, starts = random_rows([120, 120, 120], 400), [1, 4, 60]
     scores = score_sequences(model, rows, starts, 30)
@@ -256,7 +260,7 @@ def test_logits_are_never_whole(monkeypatch: pytest.MonkeyPatch, kind: str) -> N
     else:
         model = LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, max_position_embeddings=512, **small)).eval()
     if kind == "llama":
-        monkeypatch.setattr(score_module, "packed_llama", lambda model: None)
+        monkeypatch.setattr(score_module, "fast_decoder", lambda model: None)
     seen: list[tuple[int, ...]] = []
 
     class Watch(TorchFunctionMode):  # every result of the run, not of one function that we expect to make logits
@@ -277,7 +281,7 @@ def test_a_packed_llama_scores_as_transformers_does(tiny_model_dir: Path, monkey
     model = load_model(tiny_model_dir)
     rows, starts = random_rows([70, 12, 128, 33, 33, 5], 400), [1, 4, 100, 1, 32, 2]
     packed = score_sequences(model, rows, starts)
-    monkeypatch.setattr(score_module, "packed_llama", lambda model: None)
+    monkeypatch.setattr(score_module, "fast_decoder", lambda model: None)
     plain = score_sequences(model, rows, starts)
     for one, other in zip(packed, plain, strict=True):
         assert one.perplexity == pytest.approx(other.perplexity, rel=1e-5)

@@ -14,6 +14,7 @@ from calibrant.generation.generated_rows import Vocabulary
 from calibrant.settings.text_settings import DecodingSettings
 
 NEVER = -torch.inf
+LEAST_GROUP = 8  # columns; smaller groups gain nothing over a selection from all columns
 TIE_MARGIN = 16  # transformers keeps every token that ties with the k-th; bfloat16 logits tie often
 
 
@@ -125,20 +126,42 @@ def _reached(marks: Tensor, values: Tensor, settings: DecodingSettings) -> Tenso
 def best(values: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """The `width` largest of each row [rows, n] and their columns, in no order; which of equal ones is left open.
 
-    On a CPU in two steps: only the groups of columns with the largest maxima can hold them, and maxima of strided
-    groups come at the speed of memory, which a selection from the whole vocabulary does not.
+    On a CPU in two steps: only the groups of columns with the largest maxima can hold them, and maxima come at the
+    speed of memory, which a selection from the whole vocabulary does not. In float32 a group is a run of columns; in
+    bfloat16, of which PyTorch takes maxima along a row slowly, it is every so manieth column.
     """
+    columns = values.shape[1]
+    if values.device.type != "cpu":
+        return torch.topk(values, width, dim=-1, sorted=False)
+    if values.dtype == torch.bfloat16:
+        return _best_strided(values, width)
+    size = 1
+    while (2 * size) ** 2 * width <= 2 * columns:  # about as many groups as there are columns in the chosen ones
+        size *= 2
+    if size < LEAST_GROUP:
+        return torch.topk(values, width, dim=-1, sorted=False)
+    whole = columns - columns % size
+    maxima = values[:, :whole].unflatten(1, (-1, size)).amax(-1)
+    chosen = torch.topk(maxima, width, dim=-1, sorted=False).indices
+    places = (chosen[:, :, None] * size + torch.arange(size)).flatten(1)
+    rest = torch.arange(whole, columns).expand(len(values), -1)
+    places = torch.cat([places, rest], 1) if whole < columns else places
+    found, index = torch.topk(values.gather(1, places), width, dim=-1, sorted=False)
+    return found, places.gather(1, index)
+
+
+def _best_strided(values: Tensor, width: int) -> tuple[Tensor, Tensor]:
     rows, columns = values.shape
     groups = 1
     while columns % (2 * groups) == 0 and columns // (2 * groups) >= 8 * width:
         groups *= 2
-    if groups < 4 or values.device.type != "cpu":
+    if groups < 4:
         return torch.topk(values, width, dim=-1, sorted=False)
     grouped = values.view(rows, groups, -1)
     chosen = torch.topk(grouped.amax(1), width, dim=-1, sorted=False).indices[:, None]
     where = chosen + torch.arange(groups)[:, None] * grouped.shape[2]
     inside = grouped.gather(2, chosen.expand(-1, groups, -1))
-    values, index = best(inside.view(rows, -1), width)
+    values, index = _best_strided(inside.view(rows, -1), width)
     return values, where.view(rows, -1).gather(1, index)
 
 

@@ -1,8 +1,8 @@
 """The interface of generation engines: an engine turns prompts into finished rows.
 
-Two of them step a model token by token under our own sampler (`stepping_engine`): `native`, a fast decoder for
-Llama-architecture models, and `transformers`, for any causal language model. An engine that samples by itself only has
-to implement `Engine`, as `vllm` does.
+Two of them step a model token by token under our own sampler (`stepping_engine`): `native`, our own decoder for
+the families that are declared, and `transformers`, for any causal language model. An engine that samples by itself
+only has to implement `Engine`, as `vllm` does.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -89,7 +89,7 @@ def layer_rate(dtype: torch.dtype) -> float:
         mixed = turned[:, : LAYER.queries // HEAD].reshape(TOKENS, -1)  # attention is measured by itself
         hidden = layer["out"].plus(mixed, x)
         inner = _norm(hidden)
-        layer["down"].plus(layer["up"].times(inner, layer["gate"](inner, "swish")), hidden)
+        layer["down"].plus(layer["up"].times(inner, layer["gate"](inner, "silu")), hidden)
 
     return 2 * LAYER.layer_weights * TOKENS / seconds(run)
 

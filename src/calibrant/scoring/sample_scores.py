@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from calibrant.errors import InputError
-from calibrant.models.decoders.packed_attention import PackedAttention
-from calibrant.models.decoders.packed_llama import MOST_TOKENS, PackedLlama, packed_llama
+from calibrant.models.decoders.decoder import MOST_TOKENS, Decoder
+from calibrant.models.decoders.decoder_choice import fast_decoder
 from calibrant.models.structure.logit_chunks import PositionLogits, chunked_logits, position_chunks
 from calibrant.scoring.min_k_plus_plus import min_k_plus_plus, token_statistics
 from calibrant.scoring.perplexity import perplexity
@@ -65,11 +65,11 @@ def score_sequences(
             raise InputError(f"sample {row}: {len(ids)} tokens, of which the first {start} are given: none to score")
     if not sequences:
         return []
-    forward: PackedLlama | PositionLogits | None = packed_llama(model)
+    forward: Decoder | PositionLogits | None = fast_decoder(model)
     if forward is None:
         forward = PositionLogits(model)
         forward.say()
-    packed = isinstance(forward, PackedLlama)
+    packed = isinstance(forward, Decoder)
     scores: dict[int, Score] = {}
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     lengths = [len(sequences[i]) for i in order]
@@ -99,7 +99,7 @@ def _groups(lengths: Sequence[int], tokens: int, mixed: bool) -> Iterator[int]:
 
 @torch.inference_mode()
 def _score_batch(
-    forward: PackedLlama | PositionLogits, rows: Sequence[Sequence[int]], starts: Sequence[int], min_k: float
+    forward: Decoder | PositionLogits, rows: Sequence[Sequence[int]], starts: Sequence[int], min_k: float
 ) -> list[Score]:
     counts = [len(row) - start for row, start in zip(rows, starts, strict=True)]
     targets = torch.tensor([token for row, start in zip(rows, starts, strict=True) for token in row[start:]])
@@ -117,7 +117,7 @@ def _score_batch(
     ]
 
 
-def _logits(forward: PackedLlama | PositionLogits, rows: Sequence[Sequence[int]], keep: Tensor) -> Iterator[Tensor]:
+def _logits(forward: Decoder | PositionLogits, rows: Sequence[Sequence[int]], keep: Tensor) -> Iterator[Tensor]:
     """Logits [positions, vocabulary], in chunks, at the positions `keep` of rows that lie one after the other."""
     if isinstance(forward, PositionLogits):
         device = next(forward.head.parameters()).device
@@ -126,7 +126,7 @@ def _logits(forward: PackedLlama | PositionLogits, rows: Sequence[Sequence[int]]
     lengths = [len(row) for row in rows]
     tokens = [token for row in rows for token in row]
     positions = [place for length in lengths for place in range(length)]
-    return chunked_logits(forward.head, forward(tokens, positions, PackedAttention(lengths, forward.dtype), keep))
+    return chunked_logits(forward.head, forward(tokens, positions, forward.attention(lengths), keep))
 
 
 def prefix_lengths(table: pa.Table) -> list[int | None]:

@@ -1,4 +1,4 @@
-"""Forward passes of a Llama on CPU over trees of requests, without padding."""
+"""Forward passes of our own decoder on CPU over trees of requests, without padding."""
 
 from collections.abc import Iterator, Sequence, Sized
 from itertools import accumulate
@@ -7,24 +7,23 @@ import torch
 from torch import Tensor
 
 from calibrant.evaluation.likelihood.request_tree import TokenTree
-from calibrant.models.decoders.packed_attention import KeysValues, PackedAttention
-from calibrant.models.decoders.packed_llama import MOST_TOKENS, PackedLlama
+from calibrant.models.decoders.decoder import MOST_TOKENS, Decoder
+from calibrant.models.decoders.packed_attention import KeysValues
 from calibrant.models.structure.logit_chunks import chunked_logits
 
 
 class PackedForward:
-    """Logits at scored nodes, from `PackedLlama`."""
+    """Logits at scored nodes, from `Decoder`."""
 
-    def __init__(self, decoder: PackedLlama) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
-        self.dtype = decoder.dtype
 
     def prefix(self, tokens: list[int]) -> list[KeysValues]:
         """Keys and values [kv heads, prefix, width] of every layer."""
         cache: list[KeysValues] = []
         # No hidden state is wanted: the last layer's keys and values do not depend on its own output.
         nothing = torch.zeros(0, dtype=torch.int64)
-        self.decoder(tokens, range(len(tokens)), PackedAttention([len(tokens)], self.dtype), nothing, cache)
+        self.decoder(tokens, range(len(tokens)), self.decoder.attention([len(tokens)]), nothing, cache)
         return [(k.transpose(0, 1).contiguous(), v.transpose(0, 1).contiguous()) for k, v in cache]
 
     def batches(self, trees: Sequence[Sized], tokens: int) -> Iterator[list[int]]:
@@ -52,7 +51,7 @@ class PackedForward:
         hidden = self.decoder(
             [token for tree in trees for token in tree.tokens],
             [past + depth for tree in trees for depth in tree.depth],
-            PackedAttention(lengths, self.dtype, [tree.end for tree in trees], prefix),
+            self.decoder.attention(lengths, [tree.end for tree in trees], prefix),
             keep,
         )
         yield from chunked_logits(self.decoder.head, hidden)
@@ -64,7 +63,7 @@ class PackedForward:
         keep = torch.tensor([place for end, n in zip(ends, kept, strict=True) for place in range(end - n, end)])
         tokens = [token for row in rows for token in row]
         positions = [place for length in lengths for place in range(length)]
-        return self.decoder(tokens, positions, PackedAttention(lengths, self.dtype), keep)
+        return self.decoder(tokens, positions, self.decoder.attention(lengths), keep)
 
     @torch.no_grad()
     def of_hidden(self, hidden: Tensor) -> Iterator[Tensor]:

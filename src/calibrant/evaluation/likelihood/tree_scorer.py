@@ -11,7 +11,7 @@ from calibrant.evaluation.likelihood.packed_forward import PackedForward
 from calibrant.evaluation.likelihood.padded_forward import PaddedForward
 from calibrant.evaluation.likelihood.request_tree import Request, TokenTree, build_tree, common_prefix
 from calibrant.evaluation.likelihood.target_tokens import Targets
-from calibrant.models.decoders.packed_llama import packed_llama
+from calibrant.models.decoders.decoder_choice import fast_decoder
 from calibrant.models.structure.output_head import output_head
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,9 @@ class Scorer:
     """Scores requests with a model that stays the same object while its weights may change (masks).
 
     Requests of one document become one tree; a prefix common to all documents of a group (few-shot examples) is
-    computed once and its keys and values are reused. The LM head sees scored positions only. Llamas on CPU run
-    without padding (`flat`), other models as rows of a batch with tree masks (`padded`); models that do not take such
-    a mask get one plain sequence for each distinct request.
+    computed once and its keys and values are reused. The LM head sees scored positions only. Models of declared
+    families run on a CPU without padding (`packed`), other models as rows of a batch with tree masks (`padded`); models
+    that do not take such a mask get one plain sequence for each distinct request.
 
     Raises:
         InputError: the model has no output head.
@@ -63,7 +63,7 @@ class Scorer:
         self.model = model
         self.batch_tokens = batch_tokens
         self.head = output_head(model)
-        packed = packed_llama(model) if tree is None else None
+        packed = fast_decoder(model) if tree is None else None
         self.packed = packed is not None
         if packed is not None:
             self.forward: Forward = PackedForward(packed)

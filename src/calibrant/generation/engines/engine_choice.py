@@ -1,8 +1,7 @@
 """Which engine writes the rows: by name, or what is exact and fastest for the model."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -13,15 +12,18 @@ from calibrant.models.checkpoint.checkpoint import Checkpoint
 from calibrant.models.compute.devices import choose_device, free_bytes, on_gpu
 from calibrant.settings.text_settings import GenerateSettings
 
+if TYPE_CHECKING:
+    from calibrant.models.decoders.decoder import Decoder
+
 CPU_CACHE_BYTES = 2 << 30
 MAXIMUM_BATCH, MAXIMUM_BATCH_GPU = 64, 256
 
 
-def _native(model: nn.Module) -> Engine:
+def _native(decoder: "Decoder") -> Engine:
     from calibrant.generation.engines.stepping_engine import SteppingEngine
-    from calibrant.models.decoders.stepping_llama import SteppingLlama
+    from calibrant.models.decoders.stepping_decoder import SteppingDecoder
 
-    return SteppingEngine("native", SteppingLlama.from_transformers(model))
+    return SteppingEngine("native", SteppingDecoder(decoder))
 
 
 def _transformers(model: nn.Module) -> Engine:
@@ -31,7 +33,7 @@ def _transformers(model: nn.Module) -> Engine:
     return SteppingEngine("transformers", TransformersStepper(model))
 
 
-ENGINES: dict[str, Callable[[nn.Module], Engine]] = {"native": _native, "transformers": _transformers}
+ENGINES = ("native", "transformers")
 
 
 def engine_name(name: str, config: Any, where: str | Path = "model") -> str:
@@ -42,7 +44,7 @@ def engine_name(name: str, config: Any, where: str | Path = "model") -> str:
             package is not installed.
     """
     from calibrant.generation.engines.vllm_engine import installed
-    from calibrant.models.decoders.llama_likeness import unlike_llama
+    from calibrant.models.families.recognition import unlike
 
     if name not in ("auto", "vllm", *ENGINES):
         raise InputError(f"--engine {name}: unknown; use auto, {', '.join(ENGINES)} or vllm")
@@ -51,9 +53,9 @@ def engine_name(name: str, config: Any, where: str | Path = "model") -> str:
             "--engine vllm: the package vllm is not installed here; install it beside Calibrant on a machine with "
             "GPUs (pip install vllm), or use auto"
         )
-    reason = unlike_llama(config)
+    reason = unlike(config)
     if name == "native" and reason:
-        raise InputError(f"--engine native: {where} is not supported ({reason}); use auto or transformers")
+        raise _unsupported(where, reason)
     if name == "auto":
         return "transformers" if reason else "native"
     return name
@@ -62,16 +64,31 @@ def engine_name(name: str, config: Any, where: str | Path = "model") -> str:
 def make_engine(name: str, model: nn.Module, config: Any, where: str | Path = "model") -> Engine:
     """The engine called `name` over a loaded model.
 
-    The model is handed over: `native` fuses its weights and the model must not be used afterwards. `vllm` loads models
-    by itself: make a `vllm.VllmEngine`.
+    The model is handed over: `native` takes its weights and the model must not be used afterwards. Where our own
+    decoder does not run it after all, `auto` is `transformers`, and a line in the log says why. `vllm` loads models by
+    itself: make a `vllm.VllmEngine`.
 
     Raises:
-        InputError: as `engine_name`.
+        InputError: as `engine_name`, or `native` for a model whose own logits differ from our decoder's.
     """
+    from calibrant.models.decoders.decoder_choice import checked_decoder, say_slow
+
     chosen = engine_name(name, config, where)
     if chosen not in ENGINES:
         raise InputError(f"--engine {chosen}: loads its model by itself and cannot take over a loaded one")
-    return ENGINES[chosen](model)
+    if name == "transformers":
+        return _transformers(model)
+    decoder, reason = checked_decoder(model, pack=False)
+    if decoder is not None:
+        return _native(decoder)
+    if name == "native":
+        raise _unsupported(where, reason)
+    say_slow(model, reason)
+    return _transformers(model)
+
+
+def _unsupported(where: str | Path, reason: str) -> InputError:
+    return InputError(f"--engine native: {where} is not supported ({reason}); use auto or transformers")
 
 
 def open_engine(checkpoint: Checkpoint, settings: GenerateSettings, total: int) -> tuple[Engine, str]:

@@ -9,7 +9,7 @@ from calibrant.models.compute.devices import apple_gpu
 
 PROBE = 32  # tokens on which both are compared
 TOLERANCE = {torch.float32: 1e-3}  # mean difference of logits over their standard deviation
-TOLERANCE_OF_HALVES = 0.1  # as for `packed.packed_llama`
+TOLERANCE_OF_HALVES = 0.1  # as for `decoder_choice.fast_decoder`
 
 log = logging.getLogger(__name__)
 

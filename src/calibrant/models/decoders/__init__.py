@@ -1,1 +1,1 @@
-"""Our own forward passes of Llama-like models, with attention and products that transformers' models use too."""
+"""Our own forward pass of every declared family, with attention and products that transformers' models use too."""

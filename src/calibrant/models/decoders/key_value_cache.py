@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from calibrant.models.decoders.attention_rule import PLAIN, AttentionRule, capped_attention, seen_keys
+
 BLOCK = 32
 
 
@@ -58,26 +60,49 @@ class Cache:
         for part in self.both:
             part[:, still:kept, :, :end] = part[:, rows[still:], :, :end]
 
-    def mask(self, lengths: Tensor, end: int, ragged: bool) -> Tensor | None:
-        """What `attend` needs so that row i sees its positions up to and including `lengths[i]`, all before `end`."""
-        if self.products:
-            if not ragged and end == self.capacity:
-                return None
-            hidden = torch.arange(self.capacity, device=lengths.device) > lengths[:, None]
-            mask = torch.zeros(hidden.shape, dtype=torch.bfloat16, device=lengths.device)
-            mask.masked_fill_(hidden, -torch.inf)
-            return mask.repeat_interleave(self.heads, 0)[:, None]
-        return (torch.arange(end, device=lengths.device) <= lengths[:, None])[:, None, None] if ragged else None
+    def mask(self, lengths: Tensor, end: int, ragged: bool, window: int | None = None) -> Tensor | None:
+        """What `attend` needs so that row i sees its positions up to and including `lengths[i]`, all before `end`.
 
-    def attend(self, layer: int, queries: Tensor, end: int, mask: Tensor | None) -> Tensor:
+        With a window, only the last so many of them. None where the keys are cut to what all rows see.
+        """
+        if window is not None and window >= end:
+            window = None
+        if self.products:
+            if not ragged and end == self.capacity and window is None:
+                return None
+            places = torch.arange(self.capacity, device=lengths.device)
+            mask = torch.zeros(len(lengths), self.capacity, dtype=torch.bfloat16, device=lengths.device)
+            mask.masked_fill_(~seen_keys(lengths[:, None], places, window), -torch.inf)
+            return mask.repeat_interleave(self.heads, 0)[:, None]
+        if not ragged:
+            return None
+        return seen_keys(lengths[:, None], torch.arange(end, device=lengths.device), window)[:, None, None]
+
+    def attend(self, layer: int, queries: Tensor, end: int, mask: Tensor | None, rule: AttentionRule = PLAIN) -> Tensor:
         """Attention of one position a row, [rows, query heads, width], over the cache: [rows, query heads * width]."""
         rows = len(queries)
         if not self.products:
-            keys, values = self.both[layer][:, :rows, :, :end]
+            first = 0 if rule.window is None or mask is not None else max(0, end - rule.window)
+            keys, values = self.both[layer][:, :rows, :, first:end]
             folded = queries.reshape(rows, self.heads, -1, self.width)
-            return F.scaled_dot_product_attention(folded, keys, values, mask).reshape(rows, -1)
+            if rule.cap is not None:
+                return self._capped(queries, keys, values, mask, rule)
+            return F.scaled_dot_product_attention(folded, keys, values, mask, scale=rule.factor).reshape(rows, -1)
         keys, values = self._flat[layer][:, : rows * self.heads]
+        if rule.cap is not None:
+            shape = (rows, self.heads, self.capacity, self.width)
+            seen = None if mask is None else (mask == 0).view(rows, self.heads, 1, -1)[:, :1]
+            return self._capped(queries, keys.view(shape), values.view(shape), seen, rule)
         queries = queries.reshape(rows * self.heads, -1, self.width)
         start, beta = (self._spare[:1], 0) if mask is None else (mask, 1)  # with 0, `start` is not read
-        scores = torch.baddbmm(start, queries, keys.mT, beta=beta, alpha=self.width**-0.5)
+        scores = torch.baddbmm(start, queries, keys.mT, beta=beta, alpha=rule.scale(self.width))
         return torch.bmm(torch.softmax(scores, dim=-1), values).view(rows, -1)
+
+    def _capped(
+        self, queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None, rule: AttentionRule
+    ) -> Tensor:
+        additive = None
+        if seen is not None:
+            least = torch.finfo(queries.dtype).min
+            additive = torch.zeros(seen.shape, dtype=queries.dtype, device=seen.device).masked_fill_(~seen, least)
+        return capped_attention(queries[:, :, None], keys, values, additive, rule).reshape(len(queries), -1)

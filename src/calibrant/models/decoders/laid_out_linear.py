@@ -1,9 +1,10 @@
 """A linear map whose weight is laid out once for the CPU's matrix units.
 
-PyTorch's bfloat16 product on CPU rearranges the weight into blocks on every call, which costs as much as the product
-itself when a few dozen rows are multiplied. oneDNN can keep the arrangement; the operators that do so are those that
-TorchInductor uses when it freezes a model. The products are bit-identical. What follows a product (SiLU, a sum, an
-element-wise product) is applied before it is rounded, which costs nothing and is closer to the exact value.
+PyTorch's product on a CPU rearranges the weight into blocks on every call, which costs as much as the product itself
+when a few dozen rows are multiplied. oneDNN can keep the arrangement; the operators that do so are those that
+TorchInductor uses when it freezes a model. In bfloat16 the products are bit-identical, in float32 their additions have
+another order. What follows a product (an activation, a sum, an element-wise product) is applied before it is rounded,
+which costs nothing and is closer to the exact value.
 """
 
 import functools
@@ -15,6 +16,17 @@ from torch.nn import functional as F  # noqa: N812
 
 _ROWS = 64  # for how many rows the layout is chosen: a batch of decoding
 LAID_OUT_ROWS = 512  # the same for `lay_out`: a sequence
+_FUSED = {"none": ("none", ""), "silu": ("swish", ""), "relu": ("relu", ""), "gelu": ("gelu", "none")}
+_FUSED["gelu_tanh"] = ("gelu", "tanh")
+
+
+def activated(x: Tensor, activation: str) -> Tensor:
+    """An activation of x: "none", "silu", "relu", "gelu" or "gelu_tanh", as PyTorch computes it."""
+    if activation == "none":
+        return x
+    if activation.startswith("gelu"):
+        return F.gelu(x, approximate="tanh" if activation == "gelu_tanh" else "none")
+    return F.silu(x) if activation == "silu" else F.relu(x)
 
 
 class LaidOutLinear:
@@ -27,12 +39,12 @@ class LaidOutLinear:
         self.weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS) if self.packed else weight
 
     def __call__(self, x: Tensor, activation: str = "none") -> Tensor:
-        """The product, in x's type; `activation` "swish" applies SiLU to it."""
+        """The product, in x's type, and its `activated`."""
         if self.packed:
-            product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, activation, [], "")
+            name, algorithm = _FUSED[activation]
+            product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, name, [], algorithm)
             return product
-        product = F.linear(x, self.weight, self.bias)
-        return F.silu(product) if activation == "swish" else product
+        return activated(F.linear(x, self.weight, self.bias), activation)
 
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
         """The product of x, plus `other`; rounded once where packed."""
@@ -91,8 +103,9 @@ def lay_out(model: nn.Module) -> list[LaidOutForward]:
 
 
 def packable(weight: Tensor) -> bool:
-    """Whether the packed product exists here: bfloat16 on a CPU with oneDNN's bfloat16 kernels."""
-    return weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and _works_in(torch.bfloat16)
+    """Whether the packed product exists here: bfloat16 and float32 on a CPU, with oneDNN's kernels for them."""
+    known = weight.dtype in (torch.bfloat16, torch.float32) and weight.device.type == "cpu"
+    return known and weight.numel() > 0 and _works_in(weight.dtype)
 
 
 @functools.cache
@@ -102,7 +115,8 @@ def _works_in(dtype: torch.dtype) -> bool:
     try:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, 2)
         product = torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
-        torch.ops.mkldnn._linear_pointwise(x, packed, None, "swish", [], "")
+        for name, algorithm in _FUSED.values():
+            torch.ops.mkldnn._linear_pointwise(x, packed, None, name, [], algorithm)
         for operation in ("add", "mul"):
             torch.ops.mkldnn._linear_pointwise.binary(x, product, packed, None, operation)
         return torch.equal(product, F.linear(x, weight))

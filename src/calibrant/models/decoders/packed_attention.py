@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from calibrant.models.decoders.attention_rule import PLAIN, AttentionRule, capped_attention, seen_keys
 from calibrant.models.decoders.block_attention import block_attention
 
+QUERIES = 256  # at a time, where a window or a soft cap leaves no kernel for the whole sequence
 CACHE_ELEMENTS = 1 << 19  # scores at a time: they stay in a core's cache from one step to the next
 LEAST_FILLED = 0.8  # sequences share a padded block when the shortest fills so much of it
 
@@ -27,7 +29,7 @@ class _Block:
     start, count, length: flat position of the first token, number of sequences, longest length.
     gather: int64 [count, length], flat position of each token (any, for padding); None where nothing is padded.
     scatter: int64, places in the padded block that hold tokens; None as above.
-    mask: additive [count, 1, length, length]; None for plain sequences, whose mask is the causal one.
+    trees: of trees, one more than the last node of each node's subtree; None for plain sequences.
     """
 
     start: int
@@ -35,11 +37,11 @@ class _Block:
     length: int
     gather: Tensor | None
     scatter: Tensor | None
-    mask: Tensor | None
+    trees: list[Sequence[int]] | None
 
 
 class PackedAttention:
-    """Which tokens see which: each its ancestors and itself, and the common prefix.
+    """Which tokens see which: each its ancestors and itself, and the common prefix, as far as a layer's window reaches.
 
     Give sequences of like length beside each other.
     """
@@ -50,24 +52,33 @@ class PackedAttention:
         dtype: torch.dtype,
         ends: Sequence[Sequence[int]] | None = None,
         prefix: Sequence[KeysValues] | None = None,
+        rules: Sequence[AttentionRule] | None = None,
+        device: torch.device | None = None,
     ) -> None:
-        """Prepare masks.
+        """Prepare blocks.
 
         Args:
             lengths: tokens of each sequence or tree.
             dtype: number format of the model.
             ends: for trees, one more than the last node of each node's subtree (`evaluation.likelihood.request_tree`).
             prefix: keys and values of every layer that all tokens see.
+            rules: of every layer; None: plain attention.
+            device: the model's; None: the CPU.
         """
         self.prefix = prefix
-        self.blocks = list(_blocks(lengths, ends, dtype))
-        self.exact = dtype != torch.bfloat16  # see above
+        self.rules = rules
+        self.dtype = dtype
+        self.device = device or torch.device("cpu")
+        self.blocks = list(_blocks(lengths, ends, self.device))
+        self.exact = dtype != torch.bfloat16 or self.device.type != "cpu"  # see above
+        self._masks: dict[tuple[int, int | None], Tensor] = {}  # by block and window
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q [tokens, heads, width], k and v [tokens, kv heads, width] -> [tokens, heads * width]."""
         mixed = q.new_empty(len(q), q.shape[1] * q.shape[2])
         before = None if self.prefix is None else self.prefix[layer]
-        for block in self.blocks:
+        rule = PLAIN if self.rules is None else self.rules[layer]
+        for number, block in enumerate(self.blocks):
             parts = [_padded(x, block) for x in (q, k, v)]  # [count, heads, length, width]
             if before is not None:
                 keys, values = (
@@ -76,56 +87,104 @@ class PackedAttention:
                 )
             else:
                 keys, values = parts[1:]
-            rows = self._attend(parts[0], keys, values, block.mask)
+            rows = self._attend(parts[0], keys, values, number, rule)
             end = block.start + (block.count * block.length if block.scatter is None else len(block.scatter))
             mixed[block.start : end] = rows if block.scatter is None else rows[block.scatter]
         return mixed
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, number: int, rule: AttentionRule) -> Tensor:
         """[count, heads, length, width] each -> [count * length, heads * width]."""
         count, heads, length, width = q.shape
         past = k.shape[2] - length
-        if mask is None and self.exact and not past:
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=heads != k.shape[1])
-        elif mask is None and self.exact:
-            mixed = self._masked(q, k, v, _triangle(length, q.dtype))
-        elif mask is None:
-            return block_attention(q, k, v).view(count * length, heads * width)
-        else:
+        trees = self.blocks[number].trees
+        window = rule.window if rule.window is not None and rule.window < k.shape[2] else None
+        if trees is not None:
+            mask = self._tree_mask(number, window, past)
             step = max(1, CACHE_ELEMENTS // (heads * length * k.shape[2]))
-            mixed = torch.cat(
-                [self._masked(*(x[i : i + step] for x in (q, k, v, mask))) for i in range(0, count, step)]
-            )
+            parts = [
+                self._masked(q[i : i + step], k[i : i + step], v[i : i + step], mask[i : i + step], rule)
+                for i in range(0, count, step)
+            ]
+            mixed = torch.cat(parts)
+        elif window is not None or rule.cap is not None:
+            mixed = self._in_parts(q, k, v, window, rule)
+        elif not self.exact:
+            return block_attention(q, k, v, rule.factor).view(count * length, heads * width)
+        elif past:
+            mixed = self._masked(q, k, v, _triangle(length, q.dtype, self.device), rule)
+        else:
+            grouped = heads != k.shape[1]
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=rule.factor, enable_gqa=grouped)
         return mixed.transpose(1, 2).reshape(count * length, heads * width)
 
-    def _masked(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    def _in_parts(self, q: Tensor, k: Tensor, v: Tensor, window: int | None, rule: AttentionRule) -> Tensor:
+        """Causal attention, QUERIES at a time and only over keys that some of them see."""
+        length, past = q.shape[2], k.shape[2] - q.shape[2]
+        places = torch.arange(past + length, device=q.device)
+        mixed = []
+        for start in range(0, length, QUERIES):
+            end = min(start + QUERIES, length)
+            first = 0 if window is None else max(0, past + start - window + 1)
+            seen = seen_keys(places[past + start : past + end, None], places[first : past + end], window)
+            part = slice(first, past + end)
+            mixed.append(
+                self._masked(q[:, :, start:end], k[:, :, part], v[:, :, part], self._additive(seen)[None, None], rule)
+            )
+        return torch.cat(mixed, 2)
+
+    def _tree_mask(self, number: int, window: int | None, past: int) -> Tensor:
+        """Additive [count, 1, length, length], with a window [count, 1, length, past + length]; made once."""
+        if (number, window) not in self._masks:
+            block = self.blocks[number]
+            assert block.trees is not None
+            seen = _seen_nodes(block.trees, block.length, self.device)
+            if window is not None:
+                depth = seen.sum(-1) - 1 + past  # as many ancestors as a node has stand before it
+                before = torch.arange(past, device=self.device)
+                near = seen_keys(
+                    depth[:, :, None], torch.cat([before.expand(len(seen), -1), depth], 1)[:, None], window
+                )
+                seen = F.pad(seen, (past, 0), value=True) & near
+            self._masks[number, window] = self._additive(seen)[:, None]
+        return self._masks[number, window]
+
+    def _additive(self, seen: Tensor) -> Tensor:
+        return torch.zeros(seen.shape, dtype=self.dtype, device=seen.device).masked_fill_(
+            ~seen, torch.finfo(self.dtype).min
+        )
+
+    def _masked(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, rule: AttentionRule) -> Tensor:
         """Attention in which the mask [count or 1, 1, length, n] is over the last n keys; earlier ones are seen."""
         count, heads, length, width = q.shape
         kv_heads, reach = k.shape[1], k.shape[2]
         past = reach - mask.shape[-1]
-        if self.exact:
+        if self.exact or rule.cap is not None:
             whole = F.pad(mask, (past, 0)) if past else mask
-            mixed: Tensor = F.scaled_dot_product_attention(q, k, v, whole, enable_gqa=heads != kv_heads)
+            if rule.cap is not None:
+                return capped_attention(q, k, v, whole, rule)
+            grouped = heads != kv_heads
+            mixed: Tensor = F.scaled_dot_product_attention(q, k, v, whole, scale=rule.factor, enable_gqa=grouped)
             return mixed
         # The query heads that share a key-value head are rows of one head. Scores are rounded as differences to the
         # larger of two that rows often peak at, as in `block_attention`.
+        scale = rule.scale(width)
         rows = q.reshape(count, kv_heads, -1, length, width).contiguous()
-        own = (rows * k[:, :, None, past:]).sum(-1)
+        own = (rows * k[:, :, None, reach - length :]).sum(-1)
         folded, keys = rows.view(count * kv_heads, -1, width), k.reshape(-1, reach, width).transpose(1, 2)
         first = torch.bmm(folded, keys[..., :1]).view_as(own)
-        peak = torch.maximum(own, first).mul_(-(width**-0.5))[..., None]
+        peak = torch.maximum(own, first).mul_(-scale)[..., None]
         if past:
             scores = peak.expand(-1, -1, -1, -1, reach).contiguous()
             scores[..., past:] += mask[:, :, None]
         else:
             scores = peak + mask[:, :, None]
         scores = scores.view(count * kv_heads, -1, reach)
-        torch.baddbmm(scores, folded, keys, alpha=width**-0.5, out=scores)
+        torch.baddbmm(scores, folded, keys, alpha=scale, out=scores)
         torch.softmax(scores, -1, out=scores)
         return torch.bmm(scores, v.reshape(-1, reach, width)).view(count, heads, length, width)
 
 
-def _blocks(lengths: Sequence[int], ends: Sequence[Sequence[int]] | None, dtype: torch.dtype) -> Iterator[_Block]:
+def _blocks(lengths: Sequence[int], ends: Sequence[Sequence[int]] | None, device: torch.device) -> Iterator[_Block]:
     start = first = 0
     while first < len(lengths):
         last = first + 1
@@ -139,18 +198,16 @@ def _blocks(lengths: Sequence[int], ends: Sequence[Sequence[int]] | None, dtype:
         length = max(part)
         gather = scatter = None
         if min(part) < length:
-            places = torch.arange(length)
-            sizes = torch.tensor(part)
+            places = torch.arange(length, device=device)
+            sizes = torch.tensor(part, device=device)
             offsets = start + torch.cat([sizes.new_zeros(1), sizes.cumsum(0)[:-1]])
             real = places < sizes[:, None]
             gather = torch.where(real, offsets[:, None] + places, start)
             scatter = real.flatten().nonzero().squeeze(1)
-        trees = None if ends is None else ends[first:last]
-        if trees is None or all(end == len(tree) for tree in trees for end in tree):
-            mask = None
-        else:
-            mask = tree_mask(trees, length, dtype)
-        yield _Block(start, len(part), length, gather, scatter, mask)
+        trees = None if ends is None else list(ends[first:last])
+        if trees is not None and all(end == len(tree) for tree in trees for end in tree):
+            trees = None
+        yield _Block(start, len(part), length, gather, scatter, trees)
         start += sum(part)
         first = last
 
@@ -163,9 +220,10 @@ def _padded(x: Tensor, block: _Block) -> Tensor:
     return x[block.gather].transpose(1, 2)
 
 
-def _triangle(length: int, dtype: torch.dtype) -> Tensor:
+def _triangle(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Additive causal mask [1, 1, length, length]. Right padding needs no more: no token sees what follows it."""
-    return torch.full((length, length), torch.finfo(dtype).min, dtype=dtype).triu_(1)[None, None]
+    least = torch.finfo(dtype).min
+    return torch.full((length, length), least, dtype=dtype, device=device).triu_(1)[None, None]
 
 
 def tree_mask(
@@ -176,8 +234,13 @@ def tree_mask(
     Node j is an ancestor of node i, or i itself, when j <= i < end[j]. Padding sees itself, so that its softmax is not
     empty, and nothing sees it.
     """
+    seen = _seen_nodes(ends, length, device)
+    mask = torch.zeros(len(ends), 1, length, length, dtype=dtype, device=device)
+    return mask.masked_fill_(~seen[:, None], torch.finfo(dtype).min)
+
+
+def _seen_nodes(ends: Sequence[Sequence[int]], length: int, device: torch.device | None) -> Tensor:
+    """Bool [trees, length, length]: whether a node sees another, as `tree_mask` says."""
     index = torch.arange(length, device=device)
     end = torch.stack([torch.cat([torch.tensor(tree, device=device), index[len(tree) :] + 1]) for tree in ends])
-    sees = (index[None, None, :] <= index[None, :, None]) & (index[None, :, None] < end[:, None, :])
-    mask = torch.zeros(len(ends), 1, length, length, dtype=dtype, device=device)
-    return mask.masked_fill_(~sees[:, None], torch.finfo(dtype).min)
+    return (index[None, None, :] <= index[None, :, None]) & (index[None, :, None] < end[:, None, :])
