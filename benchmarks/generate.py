@@ -80,14 +80,14 @@ def ours(engine: Any, ids: Tensor, new: int, vocabulary: Vocabulary) -> Tensor:
 @torch.inference_mode()
 def products(stepper: Any, rows: int, new: int) -> None:
     """The matrix products of our decoder alone: what no arrangement of the rest can go below."""
-    layer = stepper.layers[0]
-    hidden = torch.randn(rows, stepper.embedding.shape[1]).to(stepper.dtype)
-    inner = torch.randn(rows, layer.up.out_features).to(stepper.dtype)
-    heads = torch.randn(rows, stepper.heads * stepper.width).to(stepper.dtype)
+    decoder, plan = stepper.decoder, stepper.decoder.plan
+    hidden = decoder.embed(torch.zeros(rows, dtype=torch.int64))
+    heads = torch.randn(rows, plan.heads * plan.width).to(hidden)
+    inner = torch.randn_like(decoder.layers[0].up(hidden))
     for _ in range(new):
-        for layer in stepper.layers:
-            layer.qkv(hidden), layer.out(heads), layer.gate(hidden), layer.up(hidden), layer.down(inner)
-        stepper.head(hidden)
+        for layer in decoder.layers:
+            layer.query_key_value(hidden), layer.out(heads), layer.gate(hidden), layer.up(hidden), layer.down(inner)
+        decoder.head(hidden)
 
 
 def check(name: str, rows: Tensor, shape: tuple[int, int], special: list[int]) -> None:

@@ -28,11 +28,12 @@ SIZES: dict[str, Any] = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 128,
+    "rms_norm_eps": 0.01,
     "pad_token_id": None,
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-OPENLM = {"vocab_size": VOCABULARY, "dim": 32, "n_layers": 2, "n_heads": 4, "seq_len": 128}
+OPENLM = {"vocab_size": VOCABULARY, "dim": 32, "n_layers": 2, "n_heads": 4, "seq_len": 128, "norm_eps": 0.01}
 FULL, SLIDING = "full_attention", "sliding_attention"
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,

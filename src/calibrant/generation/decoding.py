@@ -141,7 +141,7 @@ def best(values: Tensor, width: int) -> tuple[Tensor, Tensor]:
     if size < LEAST_GROUP:
         return torch.topk(values, width, dim=-1, sorted=False)
     whole = columns - columns % size
-    maxima = values[:, :whole].unflatten(1, (-1, size)).amax(-1)
+    maxima = values[:, :whole].view(len(values), -1, size).amax(-1)
     chosen = torch.topk(maxima, width, dim=-1, sorted=False).indices
     places = (chosen[:, :, None] * size + torch.arange(size)).flatten(1)
     rest = torch.arange(whole, columns).expand(len(values), -1)

@@ -82,8 +82,9 @@ class Decoder:
         self._head = Product([Part(head)], pack=pack)
         self._tied = embedding.weight is head.weight
         factor = self.plan.embedding_factor
-        # Rounded as transformers rounds it: to float32, then to the model's format.
-        self._factor = None if factor == 1 else torch.tensor(factor, dtype=torch.float32).to(self._embedding)
+        self._factor: Tensor | float = factor
+        if (said := self.plan.family.embedding_factor) is not None and said.rounds:
+            self._factor = torch.tensor(factor, dtype=torch.float32).to(self._embedding)
         plan = self.plan
         self.rules = tuple(AttentionRule(layer.window, plan.score_factor, plan.score_cap) for layer in plan.layers)
 
@@ -124,7 +125,7 @@ class Decoder:
     def embed(self, tokens: Tensor) -> Tensor:
         """Hidden states [tokens, hidden] before the first layer."""
         x = F.embedding(tokens, self._embedding)
-        if self._factor is not None:
+        if self.plan.embedding_factor != 1:
             x = x * self._factor
         return x if self._embedding_norm is None else self._embedding_norm(x)
 

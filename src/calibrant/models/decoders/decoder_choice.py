@@ -86,12 +86,12 @@ def _difference(model: Any, decoder: Decoder) -> float:
     rows = [[(i + 1) * vocabulary // (length + 1) for i in range(length)] for length in lengths]
     tokens = [token for row in rows for token in row]
     positions = [place for length in lengths for place in range(length)]
-    found = decoder.head(decoder(tokens, positions, decoder.attention(lengths)))
     ids = (torch.tensor([row], device=decoder.device) for row in rows)
     try:
         expected = torch.cat([model(input_ids=row, use_cache=False).logits[0] for row in ids])
     except (RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
         raise InputError(f"{type(model).__name__}: its own forward pass fails ({reason_of(error)})") from error
+    found = decoder.head(decoder(tokens, positions, decoder.attention(lengths)))
     if found.shape != expected.shape:
         return torch.inf
     return float((expected.float() - found.float()).abs().mean() / expected.float().std())

@@ -43,7 +43,7 @@ class Product:
         """`pack`: lay out a copy of the weights where that makes products faster; made anew when they change."""
         self.parts = list(parts)
         self.pack = pack
-        self._versions: tuple[int, ...] = ()
+        self._versions: list[tuple[int, int]] = []
         self._maps: list[LaidOutLinear] = []
         self._taken = False
 
@@ -75,7 +75,8 @@ class Product:
     def _current(self) -> list[LaidOutLinear]:
         if self._taken:
             return self._maps
-        versions = tuple(parameter._version for part in self.parts for parameter in part.module.parameters())
+        parameters = [parameter for part in self.parts for parameter in part.module.parameters()]
+        versions = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
         if versions != self._versions:
             if self.pack:
                 self._maps = [_joined(self.parts, pack=True)]

@@ -25,10 +25,14 @@ class Norm:
 
 @dataclass(frozen=True)
 class Power:
-    """A number that a configuration says: the value of `key`, raised to `exponent`."""
+    """A number that a configuration says: the value of `key`, raised to `exponent`.
+
+    rounds: it has the model's number format before anything is multiplied by it.
+    """
 
     key: str
     exponent: float = 1.0
+    rounds: bool = False
 
 
 @dataclass(frozen=True)
