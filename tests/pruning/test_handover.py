@@ -202,3 +202,12 @@ def test_masks_of_no_pruning_run_have_a_card(tmp_path: Path) -> None:
     path = write_mask_file(tmp_path / "m.safetensors", {"model.layers.0.a": torch.ones(2, 8, dtype=torch.bool)})
     assert "reads no calibration data" in model_card(mask_metadata(path))
     assert copy_masks(tmp_path / "answer", path) == ["masks.safetensors"]
+
+
+def test_the_card_of_a_checkpoint_that_takes_images_loads_it_so(tmp_path: Path) -> None:
+    import torch
+
+    path = write_mask_file(tmp_path / "m.safetensors", {"model.layers.0.a": torch.ones(2, 8, dtype=torch.bool)})
+    head, body = card_of(model_card(mask_metadata(path), loader="AutoModelForMultimodalLM"))
+    assert "pipeline_tag" not in head
+    assert "from transformers import AutoModelForMultimodalLM, AutoTokenizer\nmodel = AutoModelForMult" in body

@@ -11,6 +11,8 @@ from calibrant.calibration.dataset_card import dataset_card
 from calibrant.calibration.sample_set import read_samples
 from calibrant.calibration.set_bundle import write_bundle
 from calibrant.calibration.set_facts import SetFacts, set_facts
+from calibrant.models.checkpoint.checkpoint_config import load_config
+from calibrant.models.checkpoint.language_part import auto_class
 from calibrant.pruning.masks.mask_copy import copy_masks
 from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.model_card import Measured, model_card, stated_licence
@@ -51,6 +53,7 @@ def write_handed(folder: Path, config: Mapping[str, Any], run: Run, facts: Mappi
             said=" ".join(facts["sentences"][:1]),
             licence=stated_licence(model),
             options=chosen["options"],
+            loader=auto_class(load_config(model)).__name__,
         )
         write_pruned_checkpoint(model, masks, folder / CHECKPOINT, card)
     return about.tokens

@@ -200,7 +200,9 @@ def raw_config(model: Mapping[str, Any], *, needed: bool) -> Config | None:
 
 def positions(raw: Config | None) -> int | None:
     """The longest sequence of a model, where its configuration says one."""
-    found = (raw or {}).get("max_position_embeddings")
+    from calibrant.study.shapes import text_part
+
+    found = text_part(raw or {}).get("max_position_embeddings")
     return found if isinstance(found, int) and found > 1 else None
 
 

@@ -141,6 +141,7 @@ def number_format(config: dict[str, Any], root: Path = Path()) -> "torch.dtype":
     from calibrant.models.checkpoint.resolution import read_resolved
     from calibrant.models.compute.number_formats import DTYPES, choose_number_format
     from calibrant.study.paths import StudyPaths
+    from calibrant.study.shapes import text_part
 
     paths, name = StudyPaths(config["study"]), str(config["compute"]["dtype"])
     folder = Path(config["model"].get("path", root / paths.data / "model"))
@@ -148,8 +149,9 @@ def number_format(config: dict[str, Any], root: Path = Path()) -> "torch.dtype":
     if name == "auto" and (root / paths.number_format()).is_file():
         name = str(read_resolved(root / paths.number_format())["dtype"])
     elif (folder / "config.json").is_file():
-        written = read_raw_config(folder)
-        checkpoint = DTYPES.get(str(written.get("dtype", written.get("torch_dtype"))))
+        raw = read_raw_config(folder)
+        named = (part.get(key) for part in (raw, text_part(raw)) for key in ("dtype", "torch_dtype"))
+        checkpoint = DTYPES.get(str(next((name for name in named if name is not None), None)))
     chosen = choose_number_format(name, checkpoint, torch.device("cpu"))
     chosen.say()
     return chosen.dtype

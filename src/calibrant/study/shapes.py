@@ -59,6 +59,7 @@ def shape_of_config(config: Mapping[str, Any]) -> Shape:
     Raises:
         InputError: a key is missing.
     """
+    config = text_part(config)
     try:
         width, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
         head = int(config.get("head_dim") or width // heads)
@@ -73,6 +74,27 @@ def shape_of_config(config: Mapping[str, Any]) -> Shape:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"config.json: {error} is missing or no number, so the model's shape is not known") from None
+
+
+def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a config.json says of the language model: all that it says, and before that what its part for text says.
+
+    Such a part may leave out what models of its type have by default, as LLaVA 1.5's does.
+    """
+    part = config.get("text_config")
+    if not isinstance(part, Mapping):
+        return config
+    return {**_defaults(part), **config, **part}
+
+
+def _defaults(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What transformers takes for sizes that are not said."""
+    if "hidden_size" in part or "model_type" not in part:
+        return {}
+    from transformers import CONFIG_MAPPING
+
+    kind = str(part["model_type"])
+    return CONFIG_MAPPING[kind]().to_dict() if kind in CONFIG_MAPPING else {}
 
 
 def shape_of_size(parameters: float) -> Shape:

@@ -16,6 +16,7 @@ import torch
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint_config import require_causal_head
 from calibrant.models.checkpoint.config_sizes import check_counts
+from calibrant.models.checkpoint.language_part import build_whole, check_language_part, leave_out_towers
 from calibrant.models.checkpoint.library_calls import told_in_one_line
 from calibrant.models.checkpoint.weight_headers import StoredTensor
 
@@ -27,10 +28,14 @@ FLOATS = ("BF16", "F16", "F32", "F64", "F8_E4M3", "F8_E5M2")
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A model on the meta device, and where each tensor of the checkpoint goes in it."""
+    """A model on the meta device, and where each tensor of the checkpoint goes in it.
+
+    Of a model with vision or audio towers it is the rest, and `aside` the tensors of the towers.
+    """
 
     model: Any
     places: dict[str, "ParameterPlace"]
+    aside: frozenset[str] = frozenset()
 
 
 def draw_blueprint(path: Path, config: Any, tensors: Mapping[str, StoredTensor]) -> Blueprint:
@@ -54,22 +59,26 @@ def draw_blueprint(path: Path, config: Any, tensors: Mapping[str, StoredTensor])
     require_causal_head(path, config)
     check_counts(path, config, tensors)
     with building(path), torch.device("meta"), no_init_weights():
-        model = build(config, torch.float32)
+        model = build_whole(copy.deepcopy(config), dtype=torch.float32)
+        check_language_part(path, config, model)
         places = KeyMap(model).places(tensors)
     if quantised(config):
         _check_quantiser(path, config.quantization_config)
     else:
         _check_shapes(path, model.state_dict(), places, tensors)
-        _check_complete(path, model, places)
-    return Blueprint(model, places)
+    leave_out_towers(model)
+    kept = model.state_dict()
+    there = {key: place for key, place in places.items() if place.parameter in kept}
+    if not quantised(config):
+        _check_complete(path, model, there)  # what a tower lacks, text does not miss
+    return Blueprint(model, there, frozenset(places.keys() - there.keys()))
 
 
 def build(config: Any, dtype: torch.dtype, **options: Any) -> Any:
-    """The causal language model of a configuration, with weights as the surrounding context makes them."""
-    from transformers import AutoModelForCausalLM
-
-    config = copy.deepcopy(config)  # transformers writes the number format into it
-    return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **options)
+    """The causal language model of a configuration, with weights as the surrounding context makes them; no towers."""
+    model = build_whole(copy.deepcopy(config), dtype=dtype, **options)  # transformers writes the format into a config
+    leave_out_towers(model)
+    return model
 
 
 def building(path: Path) -> AbstractContextManager[None]:

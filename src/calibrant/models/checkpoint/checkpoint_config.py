@@ -57,8 +57,8 @@ def register_openlm_for(path: str | Path) -> None:
 
 def checkpoint_dtype(config: Any) -> torch.dtype | None:
     """The number format of a checkpoint's weights by its transformers configuration; None when it names none."""
-    found = getattr(config, "dtype", None)
-    return found if isinstance(found, torch.dtype) else None
+    named = (getattr(part, "dtype", None) for part in (config, config.get_text_config()))
+    return next((found for found in named if isinstance(found, torch.dtype)), None)
 
 
 def _check_parts(path: Path, config: Any) -> None:
@@ -92,10 +92,11 @@ def _set_call_options(config: Any) -> None:
 
 def _check_dtype(path: Path, config: Any) -> None:
     """Transformers takes any name of PyTorch's, and any text that is none."""
-    found = getattr(config, "dtype", None)
-    if found is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
-        name = str(found).removeprefix("torch.")
-        raise InputError(f"model {path}: its config.json has dtype {name}; must be a floating-point number format")
+    for part in (config, config.get_text_config()):
+        found = getattr(part, "dtype", None)
+        if found is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
+            name = str(found).removeprefix("torch.")
+            raise InputError(f"model {path}: its config.json has dtype {name}; must be a floating-point number format")
 
 
 def _check_kernel(path: Path, config: Any) -> None:

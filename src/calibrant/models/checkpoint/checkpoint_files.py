@@ -22,9 +22,11 @@ TOKENIZER_FILES = (
     "added_tokens.json",
 )
 COMPANIONS = (".json", ".txt", ".model", ".jinja", ".tiktoken")  # of weights; neither pickles nor code
-LINKED = (*TOKENIZER_FILES, "config.json", "generation_config.json", "chat_template.jinja", "chat_template.json")
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
+TEMPLATES = ("chat_template.jinja", "chat_template.json")
+LINKED = (*TOKENIZER_FILES, "config.json", "generation_config.json", *TEMPLATES, *PROCESSOR_FILES)
 Identities = tuple[tuple[str | int, ...], ...]
-HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt")  # neither pickles nor code
+HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "chat_template.jinja")  # neither pickles nor code
 
 
 def resolve(model: str | Path, revision: str | None = None) -> Path:

@@ -4,7 +4,9 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 
-from calibrant.errors import InputError
+from calibrant.errors import InputError, shown
+
+LONGEST = 400  # characters of a reason: transformers names every model type that it knows
 
 
 @contextlib.contextmanager
@@ -23,7 +25,7 @@ def told_in_one_line(what: str) -> Iterator[None]:
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"{what} ({reason(error)})") from error
+            raise InputError(f"{what} ({shown(reason(error), LONGEST)})") from error
 
 
 @contextlib.contextmanager

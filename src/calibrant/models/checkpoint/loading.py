@@ -16,6 +16,7 @@ from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.checkpoint.checkpoint_config import register_openlm_for
 from calibrant.models.checkpoint.checkpoint_files import tokenizer_sha256
 from calibrant.models.checkpoint.kept import kept_with
+from calibrant.models.checkpoint.language_part import check_text_alone, without_towers
 from calibrant.models.checkpoint.library_calls import told_in_one_line
 from calibrant.models.checkpoint.weight_headers import StoredTensor
 from calibrant.models.compute.device_check import prefer_apple_gpu
@@ -58,7 +59,8 @@ def load_model(model: str | Path | Checkpoint, *, dtype: str = "auto", device: s
     `dtype` and `device` as `number_formats.choose_number_format` and `devices.choose_device` take them.
 
     Raises:
-        InputError: not a causal language model, or its weights are missing, incomplete, damaged or of other shapes.
+        InputError: not a causal language model, not one of text alone, or its weights are missing, incomplete, damaged
+            or of other shapes.
     """
     checkpoint = as_checkpoint(model)
     checkpoint.check_weights()
@@ -70,6 +72,7 @@ def load_model(model: str | Path | Checkpoint, *, dtype: str = "auto", device: s
     kept = kept_with(checkpoint) if target.type == "cpu" else None
     taken = None if kept is None else kept.networks.pop(chosen.dtype, None)
     loaded: nn.Module = (load_weights(checkpoint, chosen.dtype) if taken is None else taken).to(target)
+    check_text_alone(checkpoint.path, loaded)
     return prefer_apple_gpu(loaded) if device == "auto" else loaded
 
 
@@ -80,10 +83,11 @@ def load_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
         InputError: as `load_model`.
     """
     path, config = checkpoint.path, checkpoint.config
-    kind = type(checkpoint.blueprint.model)
-    with building(path), open_tensors(checkpoint.tensors) as tensors:
+    kind, aside = type(checkpoint.blueprint.model), checkpoint.blueprint.aside
+    wanted = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in aside}
+    with building(path), open_tensors(wanted) as tensors:
         # No path is given, so that transformers cannot read any other file than those that are the weights.
-        network, info = kind.from_pretrained(
+        network, info = without_towers(kind).from_pretrained(  # type: ignore[attr-defined]
             None,
             config=config if isinstance(config, kind.config_class) else config.get_text_config(),  # which it copies
             state_dict=tensors,

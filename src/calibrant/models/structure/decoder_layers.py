@@ -6,29 +6,35 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.key_map import ParameterPlace
 from calibrant.models.openlm.fused_parts import fused_splits
+from calibrant.models.structure.stored_names import stored_layer, stored_names
 from calibrant.settings.regular_expression import read_regex
 
 
 @dataclass(frozen=True)
 class DecoderLayer:
-    """One decoder layer: its place, its name in the model (`model.layers.0`), its module."""
+    """One decoder layer: its place, its name in the model (`model.layers.0`), its module.
+
+    stored: its name in the checkpoint, which may be another (`language_model.model.layers.0`).
+    """
 
     index: int
     name: str
     module: nn.Module
+    stored: str = ""
 
 
 @dataclass(frozen=True)
 class Linear:
     """One linear layer inside a decoder layer.
 
-    name: as `named_modules` gives it, `model.layers.0.self_attn.q_proj`; for one of several stacked experts,
-    as the checkpoint has it, `model.layers.0.block_sparse_moe.experts.3.w1`.
+    name: as the checkpoint has it, `model.layers.0.self_attn.q_proj`, also of stacked experts,
+    `model.layers.0.block_sparse_moe.experts.3.w1`; with the base model's prefix where the checkpoint leaves that out.
     module: the module that holds the parameter.
     transposed: the checkpoint stores [in, out] (GPT-2's Conv1D) instead of [out, in].
     parts: row ranges that are pruned as linears of their own; empty for the whole.
@@ -63,17 +69,24 @@ class Linear:
         return tensor.T if self.transposed else tensor
 
 
-def find_decoder_layers(model: nn.Module) -> list[DecoderLayer]:
+def find_decoder_layers(model: nn.Module, places: Mapping[str, ParameterPlace] | None = None) -> list[DecoderLayer]:
     """The decoder layers, in order: the outermost list of modules that holds most of the linear weights.
+
+    Lists in a tower for images or sound do not count: a model inside the model that has a configuration of its own.
+
+    Args:
+        model: a causal language model.
+        places: checkpoint key -> place in the model, for the layers' names in the checkpoint.
 
     Raises:
         InputError: no list of modules holds linear layers.
     """
     best: tuple[int, str, nn.ModuleList] | None = None
+    towers = _towers(model)
     for name, module in model.named_modules():
         if not isinstance(module, nn.ModuleList) or (best and name.startswith(best[1] + ".")):
             continue
-        size = sum(_numel(m) for m in module.modules() if is_linear(m))
+        size = 0 if name.startswith(towers) else sum(_numel(m) for m in module.modules() if is_linear(m))
         if size and (best is None or size > best[0]):
             best = (size, name, module)
     if best is None:
@@ -81,7 +94,19 @@ def find_decoder_layers(model: nn.Module) -> list[DecoderLayer]:
             f"{type(model).__name__}: found no list of decoder layers with linear layers in it, so it cannot be pruned"
         )
     _, name, modules = best
-    return [DecoderLayer(index, f"{name}.{index}", module) for index, module in enumerate(modules)]
+    layers = [DecoderLayer(index, f"{name}.{index}", module) for index, module in enumerate(modules)]
+    return [replace(layer, stored=stored_layer(layer.name, places or {})) for layer in layers]
+
+
+def _towers(model: nn.Module) -> tuple[str, ...]:
+    """Prefixes of the models inside a model that neither have its text part's configuration nor hold one that has."""
+    if not isinstance(model, PreTrainedModel):
+        return ()
+    text = type(model.config.get_text_config())
+    inner = {f"{name}.": type(m.config) for name, m in model.named_modules() if name and isinstance(m, PreTrainedModel)}
+    of_text = [name for name, kind in inner.items() if kind is text]
+    holders = {prefix for prefix in inner for name in of_text if name.startswith(prefix)}
+    return tuple(name for name in inner if name not in holders)
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -105,7 +130,7 @@ def find_linears(
     Args:
         layer: the decoder layer.
         exclude: regular expression over names; what it finds is left out.
-        places: checkpoint key -> place in the model, needed for models with stacked experts.
+        places: checkpoint key -> place in the model, for the checkpoint's names and for models with stacked experts.
 
     Raises:
         InputError: `exclude` is not a regular expression, or experts are stacked in the checkpoint too.
@@ -116,10 +141,13 @@ def find_linears(
         raise InputError(f"option exclude={exclude}: {error}") from None
     experts = _find_experts(layer, places or {})
     counts = {linear.parameter.shape[0] for linear in experts.values()}
+    stored = stored_names(places or {})
     found = {}
     for local, module in layer.module.named_modules():
         if is_linear(module):
-            linear = Linear(f"{layer.name}.{local}", module, isinstance(module, Conv1D))
+            parameter = f"{layer.name}.{local}.weight"
+            name = stored.get(parameter, parameter).removesuffix(".weight")
+            linear = Linear(name, module, isinstance(module, Conv1D))
             if linear.weight.shape[0] > 1 and linear.weight.shape[0] not in counts:
                 found[linear.name] = linear
     found.update(experts)

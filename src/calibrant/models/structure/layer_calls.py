@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from calibrant.errors import InputError
+from calibrant.errors import InputError, reason_of
 from calibrant.models.structure.decoder_layers import DecoderLayer
 
 Allocate = Callable[..., Tensor]  # (shape, dtype=...) -> an empty tensor
@@ -61,7 +61,8 @@ def record_calls(
         Sequences whose arguments are equal share one object.
 
     Raises:
-        InputError: the model changes hidden states between layers, or caches keys and values across calls.
+        InputError: the model changes hidden states between layers, caches keys and values across calls, or does not run
+            all of its layers on text alone.
     """
     device = next(p.device for p in model.base_model.parameters() if not p.is_meta)
     hidden: Tensor | None = None
@@ -127,8 +128,11 @@ def _record(model: Any, layers: list[DecoderLayer], ids: Tensor, wrap: bool) -> 
     except (TypeError, AttributeError, IndexError, ValueError) as error:  # a tuple where a tensor was expected, or so
         if recorded:
             raise _OtherConventionError from error
-        raise
-    raise _unfit(model)
+        raise InputError(f"{type(model).__name__}: cannot be run on text alone ({reason_of(error)})") from error
+    raise InputError(
+        f"{type(model).__name__}: runs {len(recorded)} of its {len(layers)} decoder layers on text alone, so the rest "
+        "have no inputs to be pruned by"
+    )
 
 
 @contextmanager

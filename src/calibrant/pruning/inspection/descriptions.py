@@ -130,7 +130,7 @@ def model(path: Path) -> str:
     streamed = StreamedModel(checkpoint, torch.bfloat16, torch.device("cpu"))
     table = [["layer", "linears", "weights", "zeros"]]
     zeros_whole = weights_whole = 0
-    for layer in find_decoder_layers(streamed.model):
+    for layer in find_decoder_layers(streamed.model, streamed.places):
         linears = find_linears(layer, places=streamed.places)
         zeros = weights = 0
         for name in linears:
@@ -140,7 +140,7 @@ def model(path: Path) -> str:
                 tensor = file.get_tensor(key)
             zeros += int((tensor == 0).sum())
             weights += tensor.numel()
-        table.append([layer.name, str(len(linears)), f"{weights:,}", f"{_share(zeros, weights):.4%}"])
+        table.append([layer.stored, str(len(linears)), f"{weights:,}", f"{_share(zeros, weights):.4%}"])
         zeros_whole, weights_whole = zeros_whole + zeros, weights_whole + weights
     table.append(["whole", "", f"{weights_whole:,}", f"{_share(zeros_whole, weights_whole):.4%}"])
     return "\n".join(

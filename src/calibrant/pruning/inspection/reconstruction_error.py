@@ -68,7 +68,7 @@ def squared_norms(
     file = read_masks(masks)
     check_model(file, checkpoint)
     streamed = open_model(checkpoint, dtype, device)
-    layers = find_decoder_layers(streamed.model)
+    layers = find_decoder_layers(streamed.model, streamed.places)
     find_weights(streamed.model, file)  # before anything is computed
     inputs = {label: calibrate(streamed, layers, ids) for label, ids in sets.items()}
     squares = {label: np.zeros((len(layers), len(ids), 2)) for label, ids in sets.items()}

@@ -68,7 +68,7 @@ def check_model(file: MaskFile, checkpoint: Checkpoint) -> None:
 def find_weights(model: nn.Module, file: MaskFile, prefix: str = "") -> dict[str, Tensor]:
     """The weight of every mask as a view into the model's parameters, in the checkpoint's orientation.
 
-    With `prefix`, only of the masks whose names start with it.
+    With `prefix`, only of the parameters whose names start with it.
 
     Raises:
         InputError: the model has no such linear layer, or one of another shape.
@@ -77,8 +77,6 @@ def find_weights(model: nn.Module, file: MaskFile, prefix: str = "") -> dict[str
     keys: KeyMap | None = None
     views = {}
     for name, shape in file.metadata["shapes"].items():
-        if not name.startswith(prefix):
-            continue
         key = f"{name}.weight"
         if key in parameters:
             place: ParameterPlace | None = ParameterPlace(key)
@@ -87,6 +85,8 @@ def find_weights(model: nn.Module, file: MaskFile, prefix: str = "") -> dict[str
             place = keys.place(key)
         if place is None:
             raise InputError(f"masks {file.path}: the model has no {name}; the masks were made for another model")
+        if not place.parameter.startswith(prefix):
+            continue
         view = place.view(parameters[place.parameter].detach())
         if list(view.shape) != shape:
             raise InputError(

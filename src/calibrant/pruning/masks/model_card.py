@@ -24,11 +24,7 @@ from calibrant.artefacts.provenance import read_provenance
 from calibrant.errors import InputError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-LOAD = (
-    "from transformers import AutoModelForCausalLM, AutoTokenizer",
-    'model = AutoModelForCausalLM.from_pretrained("model")  # this folder',
-    'tokenizer = AutoTokenizer.from_pretrained("model")',
-)
+CAUSAL = "AutoModelForCausalLM"
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,7 @@ def model_card(
     said: str = "",
     licence: str = "",
     options: Mapping[str, str] | None = None,
+    loader: str = CAUSAL,
 ) -> str:
     """README.md of a checkpoint that `calibrant apply` writes.
 
@@ -68,6 +65,7 @@ def model_card(
         said: a sentence on that.
         licence: of the base model, as `stated_licence` finds it.
         options: of the method, as they were given; by default all that its masks record.
+        loader: the class of transformers that loads the checkpoint; another for one that takes images too.
     """
     base, method, asked = str(masks["model"]), str(masks["method"]), str(masks["sparsity"])
     name = f"{base.rsplit('/', 1)[-1]}, pruned by {method} to {_asked(asked)}"
@@ -76,7 +74,7 @@ def model_card(
             "base_model": base if HUB_ID.fullmatch(base) else None,
             **licence_entries([licence], several=False),
             "library_name": "transformers",
-            "pipeline_tag": "text-generation",
+            "pipeline_tag": "text-generation" if loader == CAUSAL else None,
             "tags": ["pruned", "sparse", method, "calibrant"],
         }
     ) + joined(
@@ -96,7 +94,7 @@ def model_card(
             "## Licence",
             f"That of the base model: {words_of(licence) or NOT_STATED}. It holds for this one too.",
             "## Load it",
-            fenced(LOAD, "python"),
+            fenced(_loading(loader), "python"),
         ]
     )
 
@@ -119,6 +117,14 @@ def stated_licence(model: str | Path) -> str:
     if not found and isinstance(stated, Mapping):
         found = stated.get("license_name") if stated.get("license") == "other" else stated.get("license")
     return found if isinstance(found, str) else ""
+
+
+def _loading(loader: str) -> list[str]:
+    return [
+        f"from transformers import {', '.join(sorted((loader, 'AutoTokenizer')))}",
+        f'model = {loader}.from_pretrained("model")  # this folder',
+        'tokenizer = AutoTokenizer.from_pretrained("model")',
+    ]
 
 
 def _asked(sparsity: str) -> str:

@@ -30,7 +30,7 @@ def write_decisions(
     """
     masks = {name: linears[name].orient(decision.mask) for name, decision in decisions.items()}
     summary = {
-        "name": layer.name,
+        "name": layer.stored,
         "pattern": str(pattern),
         "requested_sparsity": pattern.sparsity,
         "kept": {name: int(mask.sum()) for name, mask in masks.items()},

@@ -17,6 +17,8 @@ from calibrant.models.structure.decoder_layers import (
     split_fused,
 )
 from calibrant.models.structure.layer_calls import Allocate, LayerCall, record_calls
+from calibrant.models.structure.output_head import output_head
+from calibrant.models.structure.stored_names import check_own_tensors
 from calibrant.pruning.masks.mask_file import zero_pruned
 from calibrant.pruning.methods.composition import Method
 from calibrant.pruning.methods.input_statistics import Statistics
@@ -49,12 +51,13 @@ def find_targets(streamed: StreamedModel, method: Method) -> list[tuple[DecoderL
         InputError: nothing to prune, or M does not divide a layer's input features.
     """
     targets = []
-    layers = find_decoder_layers(streamed.model)
+    layers = find_decoder_layers(streamed.model, streamed.places)
     check_exclude(layers, method.exclude, streamed.places)
     for layer in layers:
         linears = find_linears(layer, method.exclude, streamed.places)
         if method.settings["fused"] == "parts":
             linears = split_fused(linears, streamed.model.config.model_type)
+        check_own_tensors([name for name, linear in linears.items() if linear.place is None], streamed.places)
         targets.append((layer, linears))
     if not any(linears for _, linears in targets):
         excluded = f" after exclude={method.exclude}" if method.exclude else ""
@@ -79,18 +82,27 @@ def calibrate(
 
     `allocate` gives the tensor that holds the inputs (activations.py: in memory or on disk).
     """
-    outside = [
-        target
-        for target in streamed.sources
-        if target.startswith(streamed.model.base_model_prefix + ".")
-        and not any(target.startswith(layer.name + ".") for layer in layers)
-    ]
+    outside = _outside(streamed, layers)
     for target in outside:
         streamed.load(target)
     hidden, calls = record_calls(streamed.model, layers, input_ids, allocate)
     for target in outside:
         streamed.release(target)
     return Calibration(hidden, calls)
+
+
+def _outside(streamed: StreamedModel, layers: Sequence[DecoderLayer]) -> list[str]:
+    """Parameters outside the decoder layers, without those of a head that shares none with the embeddings."""
+    model = streamed.model
+    inside = tuple(f"{layer.name}." for layer in layers)
+    head = {id(module) for module in output_head(model).modules()}
+    of_head = {name for name, module in model.named_modules() if id(module) in head}
+    shared = set(dict(getattr(model, "all_tied_weights_keys", None) or {}).values())
+    return [
+        target
+        for target in streamed.sources
+        if not target.startswith(inside) and (target in shared or target.rpartition(".")[0] not in of_head)
+    ]
 
 
 def decide(

@@ -140,4 +140,4 @@ def _prune_layers(
         )
         if not step.done:
             write_decisions(step.file, step.layer, linears, decisions, pattern, streamed.dtype)
-        step.note = f"{step.layer.name} sparsity {summarize_layer(step.file)['achieved_sparsity']:.4f}"
+        step.note = f"{step.layer.stored} sparsity {summarize_layer(step.file)['achieved_sparsity']:.4f}"

@@ -103,7 +103,7 @@ def write_dense_statistics(
         "kinds": sorted(kinds),
         "exclude": exclude,
     }
-    layers = find_decoder_layers(streamed.model)
+    layers = find_decoder_layers(streamed.model, streamed.places)
     check_exclude(layers, exclude, streamed.places)
     partial = Partial(output, {**described, "threads": torch.get_num_threads()})
     with partial, torch.no_grad():
