@@ -11,6 +11,7 @@ from safetensors import safe_open
 from calibrant.calibration.sample_set import read_samples
 from calibrant.errors import printable
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint, open_checkpoint
+from calibrant.models.checkpoint.key_map import ParameterPlace, stored_in
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.structure.decoder_layers import find_decoder_layers, find_linears
 from calibrant.pruning.inspection.mask_overlap import layer_counts
@@ -133,11 +134,11 @@ def model(path: Path) -> str:
     for layer in find_decoder_layers(streamed.model):
         linears = find_linears(layer, places=streamed.places)
         zeros = weights = 0
-        for name in linears:
-            key = f"{name}.weight"
-            key = key if key in streamed.shards else streamed.sources[key][0]
+        for name, linear in linears.items():
+            place = linear.place or ParameterPlace(f"{name}.weight")
+            key, number = stored_in(place, streamed.places, streamed.sources[place.parameter])
             with safe_open(streamed.shards[key], framework="pt") as file:
-                tensor = file.get_tensor(key)
+                tensor = file.get_tensor(key) if number is None else file.get_slice(key)[number]
             zeros += int((tensor == 0).sum())
             weights += tensor.numel()
         table.append([layer.name, str(len(linears)), f"{weights:,}", f"{_share(zeros, weights):.4%}"])
