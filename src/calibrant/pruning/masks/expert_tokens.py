@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from calibrant.artefacts.metadata_forms import keys, listed, named, optional, text, whole
+from calibrant.artefacts.metadata_forms import keys, listed, named, one_of, optional, whole
 
+DONE = {"magnitude": "pruned by magnitude", "keep": "kept dense"}  # what became of experts without tokens
 # Of a decoder layer: the module that holds experts -> their tokens in their order, null for those that were left out,
 # and the input columns of their widest linear.
 OF_LAYER = named(keys({"tokens": listed(optional(whole())), "columns": whole(1)}))
-OF_MODEL = keys({"experts": whole(), "unreached": whole(), "done": optional(text)})
+OF_MODEL = keys({"experts": whole(), "unreached": whole(), "done": optional(one_of(DONE))})
 
 
 @dataclass(frozen=True)
