@@ -1,7 +1,10 @@
 """Experts that few tokens reach: every option by brute force, the counts, and the checkpoints that come out."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -9,16 +12,24 @@ import pyarrow as pa
 import pytest
 import torch
 import transformers as tf
+from artefact_files import write_mask_file
 from pruning_calls import prune
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from torch import nn
 from whole_model import expert_places, load, wanda_by_hand
 
+import calibrant as cal
 from calibrant.artefacts.parquet import write_table
+from calibrant.cli.main import main
 from calibrant.errors import InputError
+from calibrant.models.checkpoint.key_map import ParameterPlace
+from calibrant.models.structure.decoder_layers import find_decoder_layers, find_linears
+from calibrant.models.structure.expert_weights import find_experts
 from calibrant.pruning.masks.expert_tokens import ExpertTokens, experts_of
-from calibrant.pruning.masks.mask_file import read_masks
+from calibrant.pruning.masks.mask_file import read_masks, weights_path
 from calibrant.pruning.masks.masked_model import load_pruned_model
 from calibrant.pruning.masks.pruned_checkpoint import write_pruned_checkpoint
+from calibrant.pruning.run import model_pruning
 from calibrant.pruning.run.statistics_file import write_dense_statistics
 
 EXPERTS, LAYERS = 8, 3
@@ -253,6 +264,120 @@ def test_a_stack_saved_by_transformers_as_the_model_has_it(calibration: Path, tm
             assert torch.equal(masks["stacked"][f"{stacked}.gate_up_proj.{expert}"], both)
             last = masks["stacked"][f"{stacked}.down_proj.{expert}"]
             assert torch.equal(last, masks["apart"][f"{apart}.{expert}.w2"])
+
+
+@pytest.mark.parametrize("unreached", ["magnitude", "keep"])
+def test_inspect_and_prune_say_how_many_tokens_reach_experts(
+    model_dir: Path, unreached: str, calibration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, figures = tmp_path / "masks.safetensors", tmp_path / "figures.json"
+    arguments = ["prune", "--model", model_dir, "--calibration", calibration, "--method", "wanda", "--sparsity", "0.5"]
+    assert main([*map(str, arguments), "--option", f"unreached={unreached}", "--output", str(output)]) == 0
+    tokens = wanda_by_hand(model_dir, IDS, 0.5, unreached).tokens
+    first = [
+        name for name in expert_places(load(model_dir), model_dir) if re.search(r"gate_proj|w1|input_linear", name)
+    ]
+    by_layer = [[tokens[name] for name in first if name.split(".")[2] == str(layer)] for layer in range(LAYERS)]
+    none, done = sum(of.count(0) for of in by_layer), {"magnitude": "pruned by magnitude", "keep": "kept dense"}
+    said = capsys.readouterr().out
+    assert f"no token reached {none} of {EXPERTS * LAYERS} experts, {done[unreached]} (option unreached)" in said
+
+    assert main(["inspect", str(output), "--output", str(figures)]) == 0
+    shown = capsys.readouterr().out
+    assert f"experts: {EXPERTS * LAYERS} in {LAYERS} layers; {none} reached by no token" in shown
+    assert f"of the calibration set, {done[unreached]}" in shown
+    for layer, of_layer in enumerate(by_layer):
+        line = next(line for line in shown.splitlines() if line.startswith(f"model.layers.{layer} "))
+        reached = f"{EXPERTS - of_layer.count(0)} of {EXPERTS}"
+        assert line.split("%")[2].split() == [*reached.split(), "0", f"{median(of_layer):g}", "100.0"]
+    recorded = [row["experts"] for row in json.loads(figures.read_text())]
+    assert [sum(module["tokens"]) for layer in recorded for module in layer.values()] == [IDS.size] * LAYERS
+
+    described = cal.inspect(model_dir)
+    assert f"{sum(mask.numel() for mask in read_masks(output).masks.values()):,}" in described
+
+
+def test_masks_without_counts_are_read_and_have_no_such_columns(tmp_path: Path) -> None:
+    """Files of versions before, and magnitude, which reads no text."""
+    path = write_mask_file(tmp_path / "old.safetensors", {"model.layers.0.mlp.experts.1.w1": torch.ones(2, 9) > 0})
+    assert "experts reached" not in cal.inspect(path)
+
+
+@pytest.mark.parametrize("method", ["wanda", "sparsegpt"])
+def test_a_stopped_run_ends_with_the_same_bytes(
+    model_dir: Path, method: str, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What finished layers say of experts is kept with them."""
+
+    def run(name: str) -> Path:
+        output = tmp_path / f"{name}.safetensors"
+        prune(model_dir, calibration, method, "0.5", {"unreached": "keep"}, output=output, progress=False)
+        return output
+
+    whole = run("whole")
+    original = model_pruning.prune_layer
+
+    def stopping(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if layer.index == 1:
+            raise KeyboardInterrupt
+        return original(layer, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model_pruning, "prune_layer", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            run("stopped")
+    stopped = run("stopped")
+    assert stopped.read_bytes() == whole.read_bytes()
+    if method == "sparsegpt":
+        assert weights_path(stopped).read_bytes() == weights_path(whole).read_bytes()
+
+
+@pytest.mark.parametrize("family", ["mixtral", "granitemoe"])
+def test_a_checkpoint_without_the_models_prefix(family: str, calibration: Path, tmp_path: Path) -> None:
+    """Its keys begin with `layers`; masks are named below the model's layers, and `apply` finds its tensors."""
+    config = FAMILIES[family]()
+    config.tie_word_embeddings = True
+    tf.AutoModelForCausalLM.from_config(config).float().save_pretrained(tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    save_file({key.removeprefix("model."): t for key, t in load_file(file).items()}, file, {"format": "pt"})
+    output = tmp_path / "masks.safetensors"
+    prune(tmp_path / "model", calibration, "wanda", "0.5", output=output, progress=False)
+    masks = read_masks(output).masks
+    assert len(masks) == LAYERS * (4 + EXPERTS * {"mixtral": 3, "granitemoe": 2}[family])
+    assert all(name.startswith("model.layers.") for name in masks)
+    write_pruned_checkpoint(tmp_path / "model", output, tmp_path / "pruned")
+    in_memory = load_pruned_model(tmp_path / "model", output, device="cpu")
+    for (name, ours), (_, theirs) in zip(
+        in_memory.named_parameters(), load(tmp_path / "pruned").named_parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name
+
+
+def test_experts_that_transformers_rearranges_are_refused() -> None:
+    model = tf.AutoModelForCausalLM.from_config(FAMILIES["granitemoe"]())
+    with pytest.raises(InputError, match="down_proj: transformers rearranges these experts"):
+        find_linears(find_decoder_layers(model)[0])
+
+
+def test_experts_of_which_nothing_says_how_they_lie_are_refused() -> None:
+    """A single projection shows nothing; a first and a last do, whichever way."""
+    for shapes, transposed in (
+        ([(4, 16, 48), (4, 24, 16)], True), ([(4, 48, 16), (4, 16, 24)], False), ([(4, 16, 24), (4, 24, 16)], None),
+        ([(4, 16, 16)], None),
+    ):  # fmt: skip
+        experts = nn.Module()
+        for number, shape in enumerate(shapes):
+            experts.register_parameter(f"w{number}", nn.Parameter(torch.zeros(shape)))
+        layer = nn.Module()
+        layer.add_module("experts", experts)
+        names = [f"model.layers.0.experts.w{number}" for number in range(len(shapes))]
+        places = {name: ParameterPlace(name) for name in names}
+        if transposed is None:
+            with pytest.raises(InputError, match=r"w0: nothing says whether its experts are \[out, in\]"):
+                find_experts("model.layers.0", layer, places)
+        else:
+            found = find_experts("model.layers.0", layer, places)
+            assert [each.transposed for each in found] == [transposed] * 8
 
 
 def test_what_too_few_means() -> None:

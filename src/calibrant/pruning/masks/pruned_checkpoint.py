@@ -96,7 +96,7 @@ def _pruned(tensor: Tensor, file: MaskFile, name: str | None) -> Tensor:
     if name is None:
         return tensor
     updated = file.weight(name)
-    if updated is not None:
-        tensor = updated.to(tensor.dtype)
+    # A copy: pages of a mapped file that are written to stay in memory until the file is closed.
+    tensor = (tensor if updated is None else updated).to(tensor.dtype, copy=True)
     zero_pruned(tensor, file.masks[name])
     return tensor

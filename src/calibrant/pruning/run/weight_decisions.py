@@ -1,5 +1,6 @@
 """What becomes of a decoder layer's weights: the method's choice, and another for experts that no token reaches."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -69,17 +70,22 @@ def decide_in_place(
 ) -> dict[str, Decision]:
     """As `decide`, and written into the loaded model, linear by linear; new weights are views of it.
 
-    So the weights of a layer are in memory once.
+    So the weights of a layer are in memory once. What was computed of statistics is let go after their last linear.
 
     Raises:
         InputError: as `decide`.
     """
     decisions = {}
+    uses = Counter(id(statistics.get(name)) for name in linears)
     for name, linear in linears.items():
         chosen = decide({name: linear}, statistics, method, pattern)
         apply_decisions(linears, chosen)
         updated = chosen[name].weight is not None
         decisions[name] = replace(chosen[name], weight=linear.weight if updated else None)
+        of_input = statistics.get(name)
+        uses[id(of_input)] -= 1
+        if of_input is not None and not uses[id(of_input)]:
+            of_input.factors.clear()
     return decisions
 
 
