@@ -43,6 +43,11 @@ def configuration(kind: str) -> Any:
         return tf.Qwen2_5_VLConfig(
             text_config={**TEXT, "rope_parameters": ROPE}, vision_config=vision, image_token_id=399, video_token_id=398
         )
+    if kind == "llama4":
+        experts = {"num_local_experts": 4, "num_experts_per_tok": 1, "interleave_moe_layer_step": 1}
+        text = {**TEXT, **experts, "intermediate_size_mlp": 24, "head_dim": 4, "attn_temperature_tuning": False}
+        projected = {f"{name}_dim": 32 for name in ("vision_output", "projector_input", "projector_output")}
+        return tf.Llama4Config(text_config=text, vision_config={**TOWER, **projected, "num_hidden_layers": 2})
     if kind == "paligemma":
         siglip = {**TOWER, "model_type": "siglip_vision_model", "num_hidden_layers": 2}
         gemma = {**TEXT, "model_type": "gemma", "head_dim": 4}
@@ -78,6 +83,7 @@ def own_class(kind: str) -> Any:
     return {
         "llava": tf.LlavaForConditionalGeneration,
         "qwen2_5_vl": tf.Qwen2_5_VLForConditionalGeneration,
+        "llama4": tf.Llama4ForConditionalGeneration,
         "paligemma": tf.PaliGemmaForConditionalGeneration,
         "mllama": tf.MllamaForConditionalGeneration,
         "florence2": tf.Florence2ForConditionalGeneration,

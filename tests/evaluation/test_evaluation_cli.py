@@ -80,16 +80,15 @@ def test_a_batch_gives_the_files_of_single_runs(
             assert together == output.with_suffix(suffix).read_bytes()
 
 
-def test_a_batch_puts_back_the_weights_of_experts(tiny_model_dir: Path, tmp_path: Path) -> None:
-    """They are parts of a parameter that has another name than their masks."""
+@pytest.mark.parametrize("family", [transformers.MixtralConfig, transformers.GraniteMoeConfig])
+def test_a_batch_puts_back_the_weights_of_experts(family: Any, tiny_model_dir: Path, tmp_path: Path) -> None:
+    """They are parts of a parameter that has another name than their masks; of Granite the file has one tensor too."""
     folder = tmp_path / "experts"
     shutil.copytree(tiny_model_dir, folder, ignore=shutil.ignore_patterns("model.safetensors"))
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
-    config = transformers.MixtralConfig(
-        vocab_size=400, num_key_value_heads=2, num_local_experts=3, max_position_embeddings=128, **sizes
-    )
+    config = family(vocab_size=400, num_key_value_heads=2, num_local_experts=3, max_position_embeddings=128, **sizes)
     torch.manual_seed(0)
-    transformers.MixtralForCausalLM(config).save_pretrained(folder)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     masks = tmp_path / "masks.safetensors"
     cal.prune(folder, None, masks, cal.PruneSettings(method="magnitude", sparsity="0.8"), progress=False)
     text = tmp_path / "tale.txt"

@@ -9,16 +9,14 @@ import pytest
 import torch
 import transformers as tf
 from pruning_calls import prune
-from torch import nn
-from transformers.pytorch_utils import Conv1D
+from whole_model import load, wanda_by_hand
 
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint import open_checkpoint
-from calibrant.models.checkpoint.key_map import KeyMap
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.openlm.configuration import OpenLMConfig
 from calibrant.models.openlm.registration import register
-from calibrant.models.structure.decoder_layers import find_decoder_layers, find_linears
+from calibrant.models.structure.decoder_layers import find_decoder_layers
 from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.masked_model import load_pruned_model
 from calibrant.pruning.masks.pruned_checkpoint import write_pruned_checkpoint
@@ -66,6 +64,17 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "qwen2_moe": lambda: tf.Qwen2MoeConfig(
         **SMALL, num_experts=3, moe_intermediate_size=16, shared_expert_intermediate_size=24, **MOE
     ),
+    "qwen3_moe": lambda: tf.Qwen3MoeConfig(**SMALL, head_dim=8, num_experts=3, moe_intermediate_size=16, **MOE),
+    "granitemoe": lambda: tf.GraniteMoeConfig(**SMALL, num_local_experts=3, **MOE),
+    "gpt_oss": lambda: tf.GptOssConfig(**SMALL, head_dim=8, num_local_experts=3, **HYBRID, **MOE),
+    "llama4": lambda: tf.Llama4TextConfig(
+        **SMALL,
+        head_dim=8,
+        intermediate_size_mlp=40,
+        num_local_experts=3,
+        attention_chunk_size=16,
+        interleave_moe_layer_step=1,
+    ),
     "openlm": lambda: OpenLMConfig(
         vocab_size=VOCABULARY,
         dim=32,
@@ -109,79 +118,6 @@ def model_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return path
 
 
-def load(path: Path) -> Any:
-    return tf.AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, experts_implementation="eager").eval()
-
-
-def brute_force_wanda(path: Path, input_ids: np.ndarray, ratio: float) -> dict[str, torch.Tensor]:
-    """Wanda on the whole model: for each decoder layer, all of the model is run with the layers before it pruned."""
-    model = load(path)
-    keys = [f"{name}.weight" for name in list_experts(model, path)]
-    places = KeyMap(model).places(keys)
-    masks: dict[str, torch.Tensor] = {}
-    layers = next(m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == 2 and has_linears(m))
-    names = {module: name for name, module in model.named_modules()}
-    inputs: dict[str, list[torch.Tensor]] = {}
-
-    def note(module: nn.Module, args: Any) -> None:
-        inputs.setdefault(names[module], []).append(args[0].reshape(-1, args[0].shape[-1]))
-
-    def note_experts(module: nn.Module, args: Any) -> None:
-        record_experts(module, args, names[module], places, inputs)
-
-    for layer in layers:
-        inputs.clear()
-        hooks = []
-        for module in layer.modules():
-            if isinstance(module, nn.Linear | Conv1D) and names[module].rsplit(".")[-1] != "shared_expert_gate":
-                hooks.append(module.register_forward_pre_hook(note))
-            if hasattr(module, "gate_up_proj") and getattr(module, "num_experts", None):
-                hooks.append(module.register_forward_pre_hook(note_experts))
-        with torch.no_grad():
-            for row in input_ids:
-                model(input_ids=torch.from_numpy(row)[None], use_cache=False)
-            for hook in hooks:
-                hook.remove()
-            parameters = dict(model.named_parameters())
-            for name, rows in inputs.items():
-                place = places.get(f"{name}.weight")
-                stored = place.view(parameters[place.parameter]) if place else parameters[f"{name}.weight"]
-                transposed = place is None and isinstance(model.get_submodule(name), Conv1D)
-                weight = stored.T if transposed else stored
-                norms = torch.stack([(x.double() ** 2).sum(0) for x in rows]).mean(0).sqrt()
-                order = (weight.abs() * norms).argsort(dim=1, stable=True)
-                mask = torch.ones_like(weight, dtype=torch.bool)
-                mask.scatter_(1, order[:, : int(weight.shape[1] * ratio)], False)
-                masks[name] = mask.T if transposed else mask
-                stored.mul_(masks[name])
-    return masks
-
-
-def has_linears(module: nn.Module) -> bool:
-    return any(isinstance(m, nn.Linear | Conv1D) for m in module.modules())
-
-
-def list_experts(model: Any, path: Path) -> list[str]:
-    from safetensors.torch import load_file
-
-    return [key.removesuffix(".weight") for key in load_file(path / "model.safetensors") if ".experts." in key]
-
-
-def record_experts(module: Any, args: Any, name: str, places: Any, inputs: dict[str, list[torch.Tensor]]) -> None:
-    """The tokens that each expert gets, and what its last projection then gets."""
-    hidden, chosen = args[0].reshape(-1, args[0].shape[-1]), args[1]
-    for key, place in places.items():
-        owner, _, kind = place.parameter.rpartition(".")
-        if owner != name:
-            continue
-        tokens = hidden[(chosen == place.expert).any(-1)]
-        if len(tokens) and kind == "down_proj":
-            gate, up = (tokens @ module.gate_up_proj[place.expert].T).chunk(2, -1)
-            tokens = nn.functional.silu(gate) * up
-        if len(tokens):
-            inputs.setdefault(key.removesuffix(".weight"), []).append(tokens)
-
-
 @pytest.mark.parametrize("ahead", [False, True])
 def test_streamed_parameters_equal_from_pretrained(model_dir: Path, ahead: bool) -> None:
     streamed = StreamedModel(open_checkpoint(model_dir), torch.float32, torch.device("cpu"), read_ahead=ahead)
@@ -205,7 +141,7 @@ def test_wanda_equals_brute_force(model_dir: Path, calibration: Path, input_ids:
     output = tmp_path / "masks.safetensors"
     prune(model_dir, calibration, "wanda", "0.5", output=output, device="cpu", progress=False)
     masks = read_masks(output).masks
-    expected = brute_force_wanda(model_dir, input_ids, 0.5)
+    expected = wanda_by_hand(model_dir, input_ids, 0.5).masks
     assert set(masks) == set(expected)
     assert not any("gate" in name.rsplit(".", 1)[-1] and "gate_" not in name for name in masks)  # no router
     differing = sum(int((masks[name] != expected[name]).sum()) for name in masks)
@@ -254,12 +190,6 @@ def test_windows_and_full_attention_are_told_apart(calibration: Path, tmp_path: 
     sliding, full = (calls[index][0].kwargs["attention_mask"] for index in range(2))
     assert sliding is not None
     assert full is None or not torch.equal(sliding, full)
-
-
-def test_experts_stacked_in_the_checkpoint_are_refused() -> None:
-    model = tf.AutoModelForCausalLM.from_config(CONFIGS["mixtral"]())
-    with pytest.raises(InputError, match="three dimensions"):
-        find_linears(find_decoder_layers(model)[0])
 
 
 @pytest.mark.parametrize("method", ["magnitude", "sparsegpt", "wanda"])

@@ -16,7 +16,7 @@ from torch import nn
 from calibrant.models.structure.decoder_layers import Linear
 from calibrant.pruning.methods.composition import Method, compose
 from calibrant.pruning.methods.input_statistics import Statistics, new_statistics, update
-from calibrant.pruning.run.layer_pruning import Decision, decide
+from calibrant.pruning.run.weight_decisions import Decision, decide
 from calibrant.settings.sparsity import NM, Unstructured
 
 GOLDEN = make_golden.FOLDER

@@ -131,6 +131,28 @@ def test_sparsegpt_and_its_weights(kind: str, model_dir: Path, calibration: Path
     load_own(kind, pruned)
 
 
+def test_experts_beside_a_tower(calibration: Path, tiny_model_dir: Path, tmp_path: Path) -> None:
+    """Llama 4 keeps all experts of a layer in one tensor: masks name that tensor and its slice."""
+    model, output, pruned = tmp_path / "llama4", tmp_path / "m.safetensors", tmp_path / "pruned"
+    write_image_text_model("llama4", model, tiny_model_dir)
+    prune(model, calibration, "wanda", "0.5", output=output, device="cpu", progress=False)
+    cal.apply(model, output, pruned)
+    before, after = load_file(model / "model.safetensors"), load_file(pruned / "model.safetensors")
+    masks = dict(read_masks(output).masks)
+    named = {f"{key}.{i}": key for key in before if ".experts." in key for i in range(4)}
+    assert len(named) == 16
+    assert set(named) < set(masks)
+    others = {f"{name}.weight" for name in set(masks) - set(named)}
+    for key, tensor in before.items():
+        if key in named.values():
+            for i in range(4):
+                assert torch.equal(after[key][i], torch.where(masks[f"{key}.{i}"], tensor[i], 0))
+        else:
+            mask = masks[key.removesuffix(".weight")] if key in others else torch.ones_like(tensor, dtype=torch.bool)
+            assert torch.equal(after[key], torch.where(mask, tensor, 0)), key
+    load_own("llama4", pruned)
+
+
 def test_the_tower_is_neither_read_nor_taken_for_the_decoder(kind: str, model_dir: Path) -> None:
     streamed = StreamedModel(open_checkpoint(model_dir), torch.float32, torch.device("cpu"))
     assert not any("vi" in name.split(".")[1] for name in streamed.sources if name != "lm_head.weight")

@@ -79,9 +79,16 @@ def test_streamed_safetensors_are_read_by_the_library(tmp_path: Path, dtype: tor
 
 
 def test_a_tensor_that_is_not_as_announced_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="announced"):
-        stream_tensors(tmp_path / "t.safetensors", {"x": ("F32", [2])}, lambda name: torch.ones(3), {})
-    assert list(tmp_path.iterdir()) == []
+    for pieces in ([torch.ones(3)], [torch.ones(1)], [torch.ones(1, 1)] * 2, [torch.ones(2).half()]):
+        with pytest.raises(ValueError, match="announced"):
+            stream_tensors(tmp_path / "t.safetensors", {"x": ("F32", [2])}, lambda name, pieces=pieces: pieces, {})
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tensor_written_in_pieces_is_the_same(tmp_path: Path) -> None:
+    whole = torch.arange(24.0).reshape(4, 3, 2)
+    stream_tensors(tmp_path / "t.safetensors", {"x": ("F32", [4, 3, 2])}, lambda name: whole.split(1), {})
+    assert torch.equal(load_file(tmp_path / "t.safetensors")["x"], whole)
 
 
 def test_metadata_says_what_was_done(wanda_masks: Path) -> None:
@@ -91,7 +98,9 @@ def test_metadata_says_what_was_done(wanda_masks: Path) -> None:
     assert metadata["achieved_sparsity"] == pytest.approx(1 - kept / sum(mask.numel() for mask in masks.values()))
     assert metadata["requested_sparsity"] == 0.5
     assert metadata["method"] == "wanda"
-    assert metadata["settings"] == {"sequential": "layer", "fused": "whole", "exclude": None, "group": "row"}
+    assert metadata["settings"] == {
+        "sequential": "layer", "fused": "whole", "exclude": None, "group": "row", "unreached": "magnitude"
+    }  # fmt: skip
     assert metadata["model"] == "tiny-llama"
     assert len(metadata["model_sha256"]) == len(metadata["calibration_sha256"]) == 64
     assert [layer["name"] for layer in metadata["layers"]] == ["model.layers.0", "model.layers.1"]

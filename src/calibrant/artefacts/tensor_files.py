@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,14 @@ Digests = Mapping[str, str]
 
 
 def stream_tensors(
-    path: str | Path, entries: Entries, read: Callable[[str], Tensor], metadata: Mapping[str, str]
+    path: str | Path, entries: Entries, read: Callable[[str], Iterable[Tensor]], metadata: Mapping[str, str]
 ) -> None:
     """Write a safetensors file atomically, reading each tensor when its place comes.
 
     Args:
         path: the file.
         entries: name -> (safetensors' dtype name, shape); they are laid out by name.
-        read: name -> the tensor.
+        read: name -> the tensor, in pieces along its first dimension; each is dropped when it is written.
         metadata: the header's `__metadata__`.
     """
     _stream(path, entries, read, lambda digests: metadata, digested=False)
@@ -62,7 +62,7 @@ def stream_record(
     def described(digests: Digests) -> dict[str, str]:
         return {METADATA_KEY: canonical_json(record(metadata, digests))}
 
-    found = _stream(path, entries, read, described, digested=True)
+    found = _stream(path, entries, lambda name: [read(name)], described, digested=True)
     return str(record(metadata, found)["contents"]["sha256"])
 
 
@@ -146,7 +146,7 @@ def read_metadata(path: str | Path, what: str) -> dict[str, Any]:
 def _stream(
     path: str | Path,
     entries: Entries,
-    read: Callable[[str], Tensor],
+    read: Callable[[str], Iterable[Tensor]],
     described: Callable[[Digests], Mapping[str, str]],
     *,
     digested: bool,
@@ -163,13 +163,20 @@ def _stream(
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(header)
         for name, (dtype, shape) in sorted(entries.items()):
-            tensor = read(name)
-            if NAMES[tensor.dtype] != dtype or list(tensor.shape) != list(shape):
-                raise ValueError(f"{name}: {tensor.dtype} {list(tensor.shape)} was announced as {dtype} {shape}")
-            tensor = tensor.detach().cpu().contiguous()
+            digest = _begin_digest(dtype, shape)
+            rows = 0
+            for piece in read(name):
+                if NAMES[piece.dtype] != dtype or list(piece.shape[1:]) != list(shape[1:]):
+                    raise ValueError(f"{name}: {piece.dtype} {list(piece.shape)} was announced as {dtype} {shape}")
+                rows += len(piece) if shape else 1
+                content = _bytes(piece.detach().cpu())
+                if digested:
+                    digest.update(content)
+                file.write(content)
+            if rows != (shape[0] if shape else 1):
+                raise ValueError(f"{name}: {rows} rows were announced as {dtype} {shape}")
             if digested:
-                digests[name] = _digest(dtype, shape, tensor)
-            file.write(_bytes(tensor))
+                digests[name] = digest.hexdigest()
         if digested:  # only now are they known
             complete = _header(described(digests), placed)
             assert len(complete) == len(header)
@@ -186,9 +193,13 @@ def _header(metadata: Mapping[str, str], placed: Mapping[str, Any]) -> bytes:
 
 
 def _digest(dtype: str, shape: list[int], tensor: Tensor) -> str:
-    digest = hashlib.sha256(f"{dtype}:{list(shape)}:".encode())
+    digest = _begin_digest(dtype, shape)
     digest.update(_bytes(tensor))
     return digest.hexdigest()
+
+
+def _begin_digest(dtype: str, shape: list[int]) -> "hashlib._Hash":
+    return hashlib.sha256(f"{dtype}:{list(shape)}:".encode())
 
 
 def _bytes(tensor: Tensor) -> memoryview:

@@ -86,6 +86,12 @@ COMMON = (
         "whether OpenLM's fused linears are pruned whole or by their parts",
         choices=("whole", "parts"),
     ),
+    Option(
+        "unreached",
+        "magnitude",
+        "what becomes of an expert that no calibration token reaches: pruned by magnitude, kept dense, or an error",
+        choices=("magnitude", "keep", "error"),
+    ),
     Option("exclude", None, "regular expression over linear layers' names that are not pruned", regex=True),
     Option("group", "", "what competes in unstructured pruning; the criterion's own by default", choices=GROUPS),
 )

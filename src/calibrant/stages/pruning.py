@@ -88,7 +88,14 @@ def prune(
 
 def _said(found: dict[str, Any]) -> str:
     asked, achieved = found["requested_sparsity"], found["achieved_sparsity"]
-    return f"{found['output']}: {achieved:.4%} pruned ({asked:.4%} asked)"
+    said = f"{found['output']}: {achieved:.4%} pruned ({asked:.4%} asked)"
+    experts = found.get("experts")
+    if not experts or not experts["unreached"]:
+        return said
+    from calibrant.pruning.masks.expert_tokens import DONE
+
+    none = f"{experts['unreached']:,} of {experts['experts']:,} experts"
+    return f"{said}; no token reached {none}, {DONE[experts['done']]} (option unreached)"
 
 
 STAGE = Stage(prune, FILES, PruneSettings, said=_said)

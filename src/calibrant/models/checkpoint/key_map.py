@@ -1,8 +1,8 @@
 """From a checkpoint's names to a model's parameters, by transformers' own conversion rules."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -37,7 +37,8 @@ class KeyMap:
     """Checkpoint key -> place in a model.
 
     Experts that the checkpoint stores one by one are stacked by transformers into parameters of three
-    dimensions, gate and up projections one after the other; those keys keep their expert and part.
+    dimensions, gate and up projections one after the other; those keys keep their expert and part. A tensor that
+    holds all experts of a layer in the checkpoint too has one place, the whole parameter.
     """
 
     def __init__(self, model: Any, conversions: Sequence[Any] | None = None) -> None:
@@ -70,3 +71,43 @@ class KeyMap:
         """Every key that has a place."""
         found = {key: self.place(key) for key in keys}
         return {key: place for key, place in found.items() if place is not None}
+
+    def of_linear(self, name: str) -> ParameterPlace | None:
+        """Where the weight of a linear goes, by its name in mask files; None when the model has no such linear.
+
+        NAME.weight is its key; where no such key has a place, and NAME is STACK.3, it is slice 3 of the tensor
+        STACK.weight or STACK.
+        """
+        place = self.place(f"{name}.weight")
+        stack, _, number = name.rpartition(".")
+        if place is not None or not re.fullmatch("[0-9]{1,9}", number):
+            return place
+        for key in (f"{stack}.weight", stack):
+            whole = self.place(key)
+            if whole is not None and is_stack(whole, self._parameters[whole.parameter], int(number)):
+                return replace(whole, expert=int(number))
+        return None
+
+
+def is_stack(place: ParameterPlace, parameter: Tensor, slices: int = 0) -> bool:
+    """Whether a checkpoint tensor is stored as the model has it, with more than so many slices in three dimensions."""
+    return place.expert is None and not place.converted and parameter.ndim == 3 and slices < len(parameter)
+
+
+def stored_in(
+    place: ParameterPlace, places: Mapping[str, ParameterPlace], keys: Iterable[str]
+) -> tuple[str, int | None]:
+    """The checkpoint tensor that holds a linear's weight, and which slice of it; None for all of it.
+
+    Args:
+        place: the linear's, by `KeyMap.of_linear`.
+        places: of the checkpoint's keys.
+        keys: those that make the place's parameter (`StreamedModel.sources`).
+    """
+    for key in keys:
+        found = places[key]
+        if (found.expert, found.part) == (place.expert, place.part):
+            return key, None
+        if found.expert is None:
+            return key, place.expert
+    raise ValueError(f"{place}: no tensor of the checkpoint makes it")

@@ -93,5 +93,7 @@ def use_attention(model: Any, device: torch.device, dtype: torch.dtype, name: st
         return current
     AttentionInterface.register(BLOCK_ATTENTION, attention_forward)
     AttentionMaskInterface.register(BLOCK_ATTENTION, sdpa_mask)
-    model.set_attn_implementation(BLOCK_ATTENTION)
+    text = model.config.get_text_config()
+    parts = [name for name in model.config.sub_configs if getattr(model.config, name, None) is text]  # not the towers
+    model.set_attn_implementation(dict.fromkeys(["", *parts], BLOCK_ATTENTION))
     return str(model.config._attn_implementation)

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.key_map import ParameterPlace
 from calibrant.models.openlm.fused_parts import fused_splits
+from calibrant.models.structure.expert_weights import find_experts
 from calibrant.models.structure.stored_names import stored_layer, stored_names
 from calibrant.settings.regular_expression import read_regex
 
@@ -33,10 +33,11 @@ class DecoderLayer:
 class Linear:
     """One linear layer inside a decoder layer.
 
-    name: as the checkpoint has it, `model.layers.0.self_attn.q_proj`, also of stacked experts,
-    `model.layers.0.block_sparse_moe.experts.3.w1`; with the base model's prefix where the checkpoint leaves that out.
+    name: as the checkpoint has it, `model.layers.0.self_attn.q_proj`, with the base model's prefix where the checkpoint
+    leaves that out; for one of several stacked experts, as `ExpertWeight` has it,
+    `model.layers.0.block_sparse_moe.experts.3.w1`.
     module: the module that holds the parameter.
-    transposed: the checkpoint stores [in, out] (GPT-2's Conv1D) instead of [out, in].
+    transposed: the checkpoint stores [in, out] (GPT-2's Conv1D, gpt-oss's experts) instead of [out, in].
     parts: row ranges that are pruned as linears of their own; empty for the whole.
     place: for an expert, where it lies in the module's stacked parameter.
     """
@@ -124,8 +125,8 @@ def find_linears(
 ) -> dict[str, Linear]:
     """The linear layers of a decoder layer that can be pruned, in the order of the model's definition; then experts.
 
-    Gates that choose or weigh experts are left out, since a row of them is a whole expert's fate: linear
-    layers with a single output, and beside experts those with one output for each.
+    Gates that choose or weigh experts are left out, since a row of them is a whole expert's fate: linear layers
+    with a single output, and those with one output for each expert in the block that holds the experts.
 
     Args:
         layer: the decoder layer.
@@ -133,22 +134,27 @@ def find_linears(
         places: checkpoint key -> place in the model, for the checkpoint's names and for models with stacked experts.
 
     Raises:
-        InputError: `exclude` is not a regular expression, or experts are stacked in the checkpoint too.
+        InputError: `exclude` is not a regular expression, or as `find_experts`.
     """
     try:
         excluded = read_regex(exclude) if exclude else None
     except InputError as error:
         raise InputError(f"option exclude={exclude}: {error}") from None
-    experts = _find_experts(layer, places or {})
-    counts = {linear.parameter.shape[0] for linear in experts.values()}
+    experts = {
+        expert.name: Linear(expert.name, expert.module, expert.transposed, expert.place)
+        for expert in find_experts(layer.name, layer.module, places or {}, layer.stored or layer.name)
+    }
+    blocks = {(e.place.parameter.rsplit(".", 2)[0] + ".", len(e.parameter)) for e in experts.values() if e.place}
     stored = stored_names(places or {})
     found = {}
     for local, module in layer.module.named_modules():
         if is_linear(module):
-            parameter = f"{layer.name}.{local}.weight"
-            name = stored.get(parameter, parameter).removesuffix(".weight")
+            path = f"{layer.name}.{local}"
+            name = stored.get(f"{path}.weight", f"{path}.weight").removesuffix(".weight")
             linear = Linear(name, module, isinstance(module, Conv1D))
-            if linear.weight.shape[0] > 1 and linear.weight.shape[0] not in counts:
+            outputs = linear.weight.shape[0]
+            chooses = any(outputs == count and path.startswith(block) for block, count in blocks)
+            if outputs > 1 and not chooses:
                 found[linear.name] = linear
     found.update(experts)
     return {name: linear for name, linear in found.items() if not (excluded and excluded.search(name))}
@@ -168,28 +174,6 @@ def check_exclude(
     if not any(re.search(exclude, name) for found in names for name in found):
         there = ", ".join(names[0][:3])
         raise InputError(f"option exclude={exclude}: matches no linear layer of this model; they are {there}, ...")
-
-
-def _find_experts(layer: DecoderLayer, places: Mapping[str, ParameterPlace]) -> dict[str, Linear]:
-    """Experts that transformers stacks into parameters of three dimensions, under the checkpoint's names."""
-    stacked = {
-        f"{layer.name}.{local}"
-        for local, parameter in layer.module.named_parameters()
-        if parameter.ndim == 3 and not isinstance(layer.module.get_submodule(local.rpartition(".")[0]), _ConvNd)
-    }
-    experts = {}
-    for key, place in places.items():
-        if place.expert is not None and place.parameter in stacked:
-            owner = place.parameter.removeprefix(layer.name + ".").rpartition(".")[0]
-            name = key.removesuffix(".weight")
-            experts[name] = Linear(name, layer.module.get_submodule(owner), place=place)
-    unknown = stacked - {linear.place.parameter for linear in experts.values() if linear.place}
-    if unknown:
-        raise InputError(
-            f"{sorted(unknown)[0]}: the checkpoint stores these experts as one tensor of three dimensions, "
-            "which cannot be pruned yet; checkpoints with one tensor for each expert can"
-        )
-    return experts
 
 
 def split_fused(linears: Mapping[str, Linear], model_type: str) -> dict[str, Linear]:

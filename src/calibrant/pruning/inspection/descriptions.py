@@ -11,8 +11,10 @@ from safetensors import safe_open
 from calibrant.calibration.sample_set import read_samples
 from calibrant.errors import printable
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint, open_checkpoint
+from calibrant.models.checkpoint.key_map import ParameterPlace, stored_in
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.structure.decoder_layers import find_decoder_layers, find_linears
+from calibrant.pruning.inspection.expert_columns import HEADINGS, expert_cells, expert_lines
 from calibrant.pruning.inspection.mask_overlap import layer_counts
 from calibrant.pruning.inspection.reconstruction_error import relative_errors, squared_norms
 from calibrant.pruning.inspection.text_sets import read_text_sets
@@ -30,7 +32,7 @@ def figures(
     dtype: str = "auto",
     device: str = "auto",
 ) -> list[dict[str, Any]]:
-    """One row for each decoder layer: achieved sparsity, and what was asked for besides.
+    """One row for each decoder layer: achieved sparsity, tokens of its experts, and what was asked for besides.
 
     With `other`: `kept_in_both` (share of all weights), `jaccard_kept`, `jaccard_pruned`. With `model` and
     `text_sets`, under each set's label (`text_sets.read_text_sets`): `reconstruction_error`, over all sequences
@@ -78,12 +80,17 @@ def masks(path: str | Path, rows: Sequence[dict[str, Any]]) -> str:
     columns = {"pattern": "pattern", "requested_sparsity": "requested", "achieved_sparsity": "achieved"}
     columns |= {key: key for key in ("kept_in_both", "jaccard_kept", "jaccard_pruned") if rows and key in rows[0]}
     labels = list(rows[0].get("reconstruction_error", {})) if rows else []
-    table = [["layer", *columns.values(), *(f"error: {label}" for label in labels)]]
+    experts = expert_lines(metadata)
+    headings = HEADINGS if experts else ()
+    table = [["layer", *columns.values(), *headings, *(f"error: {label}" for label in labels)]]
     for row in rows:
         errors = [_error(row["reconstruction_error"][label]) for label in labels]
-        table.append([_shown(row["name"]), *(_cell(key, row[key]) for key in columns), *errors])
+        cells = expert_cells([row]) if experts else []
+        table.append([_shown(row["name"]), *(_cell(key, row[key]) for key in columns), *cells, *errors])
     asked, achieved = (f"{metadata[f'{name}_sparsity']:.4%}" for name in ("requested", "achieved"))
-    table.append(["whole", _shown(metadata["sparsity"]), asked, achieved, *[""] * (len(table[0]) - 4)])
+    cells = expert_cells(metadata["layers"]) if experts else []
+    blanks = [""] * (len(columns) - 3)
+    table.append(["whole", _shown(metadata["sparsity"]), asked, achieved, *blanks, *cells, *[""] * len(labels)])
     return "\n".join(
         [
             f"masks {path}",
@@ -101,6 +108,7 @@ def masks(path: str | Path, rows: Sequence[dict[str, Any]]) -> str:
             ),
             f"  settings: {_shown(', '.join(f'{key}={value}' for key, value in sorted(settings.items())))}",
             f"  linear layers: {len(metadata['shapes'])}, weights: {_weights(metadata):,}",
+            *experts,
             "",
             *_aligned(table),
         ]
@@ -133,11 +141,11 @@ def model(path: Path) -> str:
     for layer in find_decoder_layers(streamed.model, streamed.places):
         linears = find_linears(layer, places=streamed.places)
         zeros = weights = 0
-        for name in linears:
-            key = f"{name}.weight"
-            key = key if key in streamed.shards else streamed.sources[key][0]
+        for name, linear in linears.items():
+            place = linear.place or ParameterPlace(f"{name}.weight")
+            key, number = stored_in(place, streamed.places, streamed.sources[place.parameter])
             with safe_open(streamed.shards[key], framework="pt") as file:
-                tensor = file.get_tensor(key)
+                tensor = file.get_tensor(key) if number is None else file.get_slice(key)[number]
             zeros += int((tensor == 0).sum())
             weights += tensor.numel()
         table.append([layer.stored, str(len(linears)), f"{weights:,}", f"{_share(zeros, weights):.4%}"])

@@ -17,6 +17,7 @@ from calibrant.artefacts.metadata_forms import (
     whole,
 )
 from calibrant.artefacts.tensor_header import read_header
+from calibrant.pruning.masks import expert_tokens
 
 STAGE = "prune"
 SHARE = number(0, 1)
@@ -26,7 +27,8 @@ CONTENTS: dict[str, Form] = {
     "weights_sha256": optional(sha256),  # of the record of the updated weights: it covers each of them
 }
 OF_LAYER: dict[str, Form] = {"name": text, "pattern": text, "requested_sparsity": SHARE}
-LAYER = keys({**CONTENTS, **OF_LAYER, "kept": named(whole())})
+EXPERTS: dict[str, Form] = {"experts": expert_tokens.OF_LAYER}  # where a method counted their tokens
+LAYER = keys({**CONTENTS, **OF_LAYER, "kept": named(whole())}, EXPERTS)
 MASKS = keys(
     {
         **CONTENTS,
@@ -36,7 +38,7 @@ MASKS = keys(
         "sparsity": text,
         "requested_sparsity": SHARE,
         "achieved_sparsity": SHARE,
-        "layers": listed(keys({**OF_LAYER, "achieved_sparsity": SHARE}, {"weights": whole()})),
+        "layers": listed(keys({**OF_LAYER, "achieved_sparsity": SHARE}, {"weights": whole(), **EXPERTS})),
         "linears": named(SHARE),
     },
     {
@@ -45,6 +47,7 @@ MASKS = keys(
         "sequences": whole(),
         "sequence_length": whole(),
         "settings": keys({}),
+        "experts": expert_tokens.OF_MODEL,
         **dict.fromkeys(("dtype", "device", "attention", "products"), text),
     },
 )

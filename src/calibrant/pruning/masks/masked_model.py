@@ -74,24 +74,35 @@ def find_weights(model: nn.Module, file: MaskFile, prefix: str = "") -> dict[str
         InputError: the model has no such linear layer, or one of another shape.
     """
     parameters = dict(model.named_parameters())
-    keys: KeyMap | None = None
     views = {}
-    for name, shape in file.metadata["shapes"].items():
-        key = f"{name}.weight"
-        if key in parameters:
-            place: ParameterPlace | None = ParameterPlace(key)
-        else:
-            keys = keys or KeyMap(model)  # slow to make, and needed for experts only
-            place = keys.place(key)
-        if place is None:
-            raise InputError(f"masks {file.path}: the model has no {name}; the masks were made for another model")
-        if not place.parameter.startswith(prefix):
-            continue
+    for name, place in find_places(model, file, prefix).items():
         view = place.view(parameters[place.parameter].detach())
-        if list(view.shape) != shape:
+        rows, cols = file.metadata["shapes"][name]
+        if list(view.shape) != [rows, cols]:
             raise InputError(
                 f"masks {file.path}: {name} is {' x '.join(map(str, view.shape))} in the model, "
-                f"{shape[0]} x {shape[1]} in the masks"
+                f"{rows} x {cols} in the masks"
             )
         views[name] = view
     return views
+
+
+def find_places(model: nn.Module, file: MaskFile, prefix: str = "") -> dict[str, ParameterPlace]:
+    """Where in the model the weight of every mask lies; `prefix` as for `find_weights`.
+
+    Raises:
+        InputError: the model has no such linear layer.
+    """
+    parameters = {name for name, _ in model.named_parameters()}
+    keys: KeyMap | None = None
+    places = {}
+    for name in file.metadata["shapes"]:
+        place: ParameterPlace | None = ParameterPlace(f"{name}.weight")
+        if f"{name}.weight" not in parameters:
+            keys = keys or KeyMap(model)  # slow to make, and needed for experts only
+            place = keys.of_linear(name)
+        if place is None:
+            raise InputError(f"masks {file.path}: the model has no {name}; the masks were made for another model")
+        if place.parameter.startswith(prefix):
+            places[name] = place
+    return places

@@ -1,6 +1,7 @@
-"""Write a pruned checkpoint in Hugging Face format, shard by shard and tensor by tensor."""
+"""Write a pruned checkpoint in Hugging Face format, shard by shard, tensor by tensor, expert by expert."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -15,9 +16,12 @@ from calibrant.artefacts.tensor_files import stream_tensors
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint import Checkpoint, as_checkpoint
 from calibrant.models.checkpoint.checkpoint_files import companion_files
+from calibrant.models.checkpoint.key_map import stored_in
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.pruning.masks.mask_file import MaskFile, read_masks, zero_pruned
-from calibrant.pruning.masks.masked_model import check_model, find_weights
+from calibrant.pruning.masks.masked_model import check_model, find_places, find_weights
+
+Names = dict[str, dict[int | None, str]]
 
 
 def write_pruned_checkpoint(
@@ -25,8 +29,8 @@ def write_pruned_checkpoint(
 ) -> None:
     """Copy a model directory with the masks' weights set to zero (and updated weights in their place).
 
-    Tensors keep the checkpoint's names, shards and number format; one is in memory at a time. `card` is written as
-    README.md (`model_card.model_card`); the base model's own is not copied.
+    Tensors keep the checkpoint's names, shards and number format; one is in memory at a time, of a tensor that holds
+    all experts one slice. `card` is written as README.md (`model_card.model_card`); the base model's own is not copied.
 
     Raises:
         InputError: the masks do not fit the model, or the output is inside or above the model directory.
@@ -60,30 +64,39 @@ def write_pruned_checkpoint(
         )
 
 
-def _mask_of_each_key(checkpoint: Checkpoint, file: MaskFile) -> dict[str, str]:
-    """Checkpoint key -> the mask that prunes it."""
+def _mask_of_each_key(checkpoint: Checkpoint, file: MaskFile) -> Names:
+    """Checkpoint key -> {its slice, None for all of it: the mask that prunes it}."""
     streamed = StreamedModel(checkpoint, torch.bfloat16, torch.device("cpu"))
     find_weights(streamed.model, file)  # refuses what does not fit
-    keys = {}
-    for name in file.masks:
-        key = f"{name}.weight"
-        keys[key if key in streamed.places else streamed.sources[key][0]] = name
-    return keys
+    names: Names = {}
+    for name, place in find_places(streamed.model, file).items():
+        key, number = stored_in(place, streamed.places, streamed.sources[place.parameter])
+        names.setdefault(key, {})[number] = name
+    return names
 
 
-def _write_shard(shard: Path, output: Path, file: MaskFile, names: dict[str, str]) -> None:
+def _write_shard(shard: Path, output: Path, file: MaskFile, names: Names) -> None:
     with safe_open(shard, framework="pt") as source:
         slices = {key: source.get_slice(key) for key in source.keys()}  # noqa: SIM118 - safe_open is no mapping
         entries = {key: (piece.get_dtype(), piece.get_shape()) for key, piece in slices.items()}
 
-        def read(key: str) -> Tensor:
-            tensor: Tensor = source.get_tensor(key)
-            if key not in names:
-                return tensor
-            updated = file.weight(names[key])
-            if updated is not None:
-                tensor = updated.to(tensor.dtype)
-            zero_pruned(tensor, file.masks[names[key]])
-            return tensor
+        def read(key: str) -> Iterator[Tensor]:
+            of_slices = names.get(key, {})
+            if None in of_slices or not of_slices:
+                yield _pruned(source.get_tensor(key), file, of_slices.get(None))
+            else:
+                for number in range(entries[key][1][0]):
+                    yield _pruned(slices[key][number], file, of_slices.get(number))[None]
 
         stream_tensors(output, entries, read, {"format": "pt", **(source.metadata() or {})})
+
+
+def _pruned(tensor: Tensor, file: MaskFile, name: str | None) -> Tensor:
+    """A weight of the checkpoint as the masks want it; the same where none is named."""
+    if name is None:
+        return tensor
+    updated = file.weight(name)
+    # A copy: pages of a mapped file that are written to stay in memory until the file is closed.
+    tensor = (tensor if updated is None else updated).to(tensor.dtype, copy=True)
+    zero_pruned(tensor, file.masks[name])
+    return tensor

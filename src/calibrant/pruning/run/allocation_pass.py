@@ -14,6 +14,7 @@ from calibrant.pruning.run.layer_pruning import Calibration
 from calibrant.pruning.run.partial import Partial
 from calibrant.pruning.run.statistics_collection import collect
 from calibrant.pruning.run.statistics_file import DenseStatistics
+from calibrant.pruning.run.weight_decisions import reached
 from calibrant.settings.sparsity import Pattern
 
 Targets = Sequence[tuple[DecoderLayer, dict[str, Linear]]]
@@ -74,6 +75,10 @@ def _observe(
     for index, (layer, linears) in enumerate(targets):
         streamed.load(layer.name + ".")
         statistics = collected(index)
-        seen = {name: (linear.weight, statistics[name]) for name, linear in linears.items()}
+        seen = {
+            name: (linear.weight, statistics[name])
+            for name, linear in linears.items()
+            if reached(linear, statistics[name], method)
+        }
         yield method.allocation.observe(seen, method.settings)
         streamed.release(layer.name + ".")

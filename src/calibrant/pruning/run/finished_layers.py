@@ -9,10 +9,13 @@ import torch
 from calibrant.artefacts.tensor_files import all_finite
 from calibrant.errors import InputError
 from calibrant.models.structure.decoder_layers import DecoderLayer, Linear
+from calibrant.pruning.masks.expert_tokens import experts_of
 from calibrant.pruning.masks.mask_file import join_masks, read_masks, write_masks
 from calibrant.pruning.masks.mask_record import LAYER, STAGE
-from calibrant.pruning.run.layer_pruning import Decision
+from calibrant.pruning.run.weight_decisions import Decision
 from calibrant.settings.sparsity import Pattern
+
+RECORDED = ("name", "pattern", "requested_sparsity", "achieved_sparsity", "weights", "experts")  # of each layer
 
 
 def write_decisions(
@@ -35,6 +38,8 @@ def write_decisions(
         "requested_sparsity": pattern.sparsity,
         "kept": {name: int(mask.sum()) for name, mask in masks.items()},
     }
+    if experts := _experts(linears, decisions):
+        summary["experts"] = experts
     weights = {
         f"{name}.weight": linears[name].orient(decision.weight).to(dtype)
         for name, decision in decisions.items()
@@ -45,6 +50,21 @@ def write_decisions(
             number_format = str(dtype).removeprefix("torch.")
             raise InputError(f"{name}: its updated weights overflow {number_format}; use another --dtype")
     write_masks(file, masks, summary, weights or None)
+
+
+def _experts(linears: Mapping[str, Linear], decisions: Mapping[str, Decision]) -> dict[str, Any]:
+    """`expert_tokens.OF_LAYER`; empty where the layer has no experts, or their tokens were not counted."""
+    found: dict[str, Any] = {}
+    for name, linear in linears.items():
+        place, tokens = linear.place, decisions[name].tokens
+        if place is None or place.expert is None or tokens is None:
+            continue
+        of_module = found.setdefault(
+            place.parameter.rpartition(".")[0], {"tokens": [None] * len(linear.parameter), "columns": 0}
+        )
+        of_module["tokens"][place.expert] = tokens
+        of_module["columns"] = max(of_module["columns"], linear.weight.shape[1])
+    return found
 
 
 def read_decisions(file: Path, linears: Mapping[str, Linear]) -> dict[str, Decision]:
@@ -85,10 +105,10 @@ def join_layers(output: str | Path, files: Sequence[Path], described: Mapping[st
         **described,
         "stage": STAGE,
         "achieved_sparsity": 1 - sum(kept.values()) / total,
-        "layers": [
-            {key: layer[key] for key in ("name", "pattern", "requested_sparsity", "achieved_sparsity", "weights")}
-            for layer in layers
-        ],
+        "layers": [{key: layer[key] for key in RECORDED if key in layer} for layer in layers],
         "linears": {name: 1 - kept[name] / (shape[0] * shape[1]) for name, shape in shapes.items()},
     }
+    if experts := experts_of(layers):
+        done = described["settings"]["unreached"] if experts.unreached else None
+        metadata["experts"] = {"experts": len(experts.tokens), "unreached": experts.unreached, "done": done}
     return join_masks(output, files, metadata)

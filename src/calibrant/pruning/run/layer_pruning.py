@@ -19,21 +19,13 @@ from calibrant.models.structure.decoder_layers import (
 from calibrant.models.structure.layer_calls import Allocate, LayerCall, record_calls
 from calibrant.models.structure.output_head import output_head
 from calibrant.models.structure.stored_names import check_own_tensors
-from calibrant.pruning.masks.mask_file import zero_pruned
 from calibrant.pruning.methods.composition import Method
 from calibrant.pruning.methods.input_statistics import Statistics
-from calibrant.pruning.methods.selection import check_divisible, select
+from calibrant.pruning.methods.selection import check_divisible
 from calibrant.pruning.run.statistics_collection import collect, propagate
 from calibrant.pruning.run.sublayer_order import prune_in_turn
+from calibrant.pruning.run.weight_decisions import Decision, apply_decisions, decide_in_place
 from calibrant.settings.sparsity import NM, Pattern
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What becomes of one linear: its keep-mask, and new weights when the method changes them, both [rows, cols]."""
-
-    mask: Tensor
-    weight: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -105,52 +97,6 @@ def _outside(streamed: StreamedModel, layers: Sequence[DecoderLayer]) -> list[st
     ]
 
 
-def decide(
-    linears: Mapping[str, Linear], statistics: Mapping[str, Statistics], method: Method, pattern: Pattern
-) -> dict[str, Decision]:
-    """Choose the weights of one decoder layer.
-
-    Raises:
-        InputError: naming the linear whose scores or statistics cannot be used.
-    """
-    decisions = {}
-    for name, linear in linears.items():
-        try:
-            of_input = statistics.get(name, Statistics())
-            parts = [
-                _decide_one(name, linear.weight[rows], of_input, method, pattern)
-                for rows in linear.parts or (slice(None),)
-            ]
-            decisions[name] = parts[0] if len(parts) == 1 else _join(parts)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from None
-    return decisions
-
-
-def _join(parts: Sequence[Decision]) -> Decision:
-    weights = [part.weight for part in parts if part.weight is not None]
-    return Decision(torch.cat([part.mask for part in parts]), torch.cat(weights) if weights else None)
-
-
-def _decide_one(name: str, weight: Tensor, statistics: Statistics, method: Method, pattern: Pattern) -> Decision:
-    if method.updates_weights and method.criterion.solve is not None:
-        return Decision(*method.criterion.solve(weight, statistics, pattern, method.settings))
-    score = method.criterion.score(weight, statistics, method.settings)
-    mask = select(score, pattern)
-    if method.refinement is not None and method.refinement.applies(name, method.settings):
-        mask = method.refinement.refine(weight, score, mask, statistics, pattern, method.settings)
-    return Decision(mask)
-
-
-def apply_decisions(linears: Mapping[str, Linear], decisions: Mapping[str, Decision]) -> None:
-    """Write a layer's zeros, and its new weights where there are any, into the loaded model."""
-    for name, decision in decisions.items():
-        linear = linears[name]
-        if decision.weight is not None:
-            linear.weight.copy_(decision.weight)
-        zero_pruned(linear.weight, decision.mask)
-
-
 def prune_layer(
     layer: DecoderLayer,
     linears: Mapping[str, Linear],
@@ -173,29 +119,29 @@ def prune_layer(
     `known` are the decisions of an earlier, interrupted run; nothing is collected then.
     """
     if hidden is None or calls is None:
-        return decide(linears, statistics or {}, method, pattern)
+        return decide_in_place(linears, statistics or {}, method, pattern)
     dense = method.sequential == "dense"
-    decisions: dict[str, Decision] = known or {}
-    if linears and known is None:
-        if method.sequential == "sublayer":
-
-            def prune(stage: Mapping[str, Linear], seen: Mapping[str, Statistics]) -> None:
-                chosen = decide(stage, seen, method, pattern)
-                apply_decisions(stage, chosen)
-                decisions.update(chosen)
-
-            moved = prune_in_turn(layer, linears, calls, hidden, method.needs, device, prune, move_on=not last)
-            decisions = {name: decisions[name] for name in linears}
-            if moved:
-                return decisions
-        else:
-            move_on = dense and not last
-            collected = collect(layer, linears, calls, hidden, method.needs, device, move_on=move_on)
-            decisions = decide(linears, collected, method, pattern)
-            if dense:
-                return decisions
-    if not last:
+    if known is not None:
+        decisions = known
         if not dense:
-            apply_decisions(linears, decisions)
+            apply_decisions(linears, known)
+    elif method.sequential == "sublayer":
+        found: dict[str, Decision] = {}
+
+        def prune(stage: Mapping[str, Linear], seen: Mapping[str, Statistics]) -> None:
+            found.update(decide_in_place(stage, seen, method, pattern))
+
+        moved = bool(linears) and prune_in_turn(
+            layer, linears, calls, hidden, method.needs, device, prune, move_on=not last
+        )
+        decisions = {name: found[name] for name in linears}
+        if moved:
+            return decisions
+    else:
+        collected = collect(layer, linears, calls, hidden, method.needs, device, move_on=dense and not last)
+        decisions = decide_in_place(linears, collected, method, pattern)
+        if dense:
+            return decisions
+    if not last:
         propagate(layer, calls, hidden, device)
     return decisions

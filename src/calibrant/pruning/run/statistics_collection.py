@@ -50,6 +50,8 @@ def collect(
 ) -> dict[str, Statistics]:
     """Statistics of each linear's inputs; linears that are given the same tensor share one object.
 
+    Those of an expert that no token reaches are of no tokens.
+
     The first sequence shows which linears share an input (query, key and value do) and which comes last;
     the others then run with one hook for each distinct input, and no further than the last of them.
 
@@ -63,7 +65,7 @@ def collect(
         move_on: whether the outputs are wanted too, in the same pass.
 
     Raises:
-        InputError: a linear layer was never called, or an expert got no token.
+        InputError: a linear layer was never called.
     """
     if not linears:  # all of this layer is left out
         if move_on:
@@ -113,16 +115,7 @@ def collect(
             for seen in side_by_side(run, range(1, len(calls)), device, at_once):
                 for name, sums in seen:  # in the order of the sequences, whoever was first
                     add(statistics[name], sums)
-    return {name: _reached(name, statistics[leader]) for name, leader in inputs.all_leaders().items()}
-
-
-def _reached(name: str, statistics: Statistics) -> Statistics:
-    if not statistics.tokens:
-        raise InputError(
-            f"{name}: no token of the calibration set reaches this expert, so it has no statistics; "
-            "give more calibration data or leave the expert out with exclude=REGEX"
-        )
-    return statistics
+    return {name: statistics[leader] for name, leader in inputs.all_leaders().items()}
 
 
 class SharedInputs:

@@ -27,11 +27,13 @@ from calibrant.reporting.pages.sections import (
     tables,
 )
 from calibrant.reporting.results.cells import method_label, run_label, sparsity_label
+from calibrant.reporting.results.expert_counts import read_expert_counts
 from calibrant.reporting.results.formats import mixture
 from calibrant.reporting.results.inspections import read_layers, read_overlaps
 from calibrant.reporting.results.numbers import listed
 from calibrant.reporting.results.published.published_tables import published_similarity
 from calibrant.reporting.tables.claims_table import claims_table, untested
+from calibrant.reporting.tables.experts_table import expert_table, layer_experts_table
 from calibrant.reporting.tables.filter_table import filter_table
 from calibrant.reporting.tables.found_items import contamination_table
 from calibrant.reporting.tables.result_tables import difference_tables, items_table, performance_tables
@@ -60,6 +62,7 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
     decisions = inputs.decisions
     primary = list(data.outcomes)
     text = text_tables(inputs, labels)
+    experts = read_expert_counts(inputs.index.runs)
     other_text = {
         "similarity": similarity_table(inputs.similarity, inputs.labels(), published_similarity(study.model_id)),
         "contamination": contamination_table(inputs.contamination, labels),
@@ -72,6 +75,8 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
         "filtering": filter_table(data, decisions) if "drop" in data.varied else [],
         "differences_by_task": difference_tables(data, decisions, [m for m in data.measures if m not in primary]),
         "items": items_table(data),
+        "experts": expert_table(experts, data),
+        "experts_by_layer": layer_experts_table(experts, data),
         **text,
         **other_text,
     }
@@ -82,6 +87,9 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
     more: list[Block] = []
     if by_task:
         more = [Folded("The same for each task", tables(by_task), f"({len(by_task)} tables)", only_page=True)]
+    inside = tables(made["experts"])
+    if by_layer := tables(made["experts_by_layer"]):
+        inside.append(Folded("The same for each decoder layer", by_layer, only_page=True))
     figures = drawings(inputs, labels)
     sections = [
         Section("figures", "Figures", "Performance by text", drawn(figures["figures"])),
@@ -112,7 +120,7 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
             ],
         ),
         calibration_text(inputs, {**text, **other_text}, figures["data"]),
-        Section("inside", "Inside the model", "Inside the pruned model", drawn(figures["inside"])),
+        Section("inside", "Inside the model", "Inside the pruned model", [*drawn(figures["inside"]), *inside]),
         browser(inputs, labels, real_text=real_text, rows=rows),
         asked(inputs, QUESTION),
         *closing(inputs, [*mixture(inputs.index.runs), *limitations(data)]),
