@@ -297,4 +297,5 @@ def test_the_engine_is_chosen_by_architecture(tiny_model_dir: Path) -> None:
     with pytest.raises(InputError, match="use auto, native, transformers or vllm"):
         make_engine("quick", nn.Identity(), other)
     dynamic = LlamaConfig(rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0})
-    assert "rope_type is dynamic" in str(unlike(dynamic))
+    assert unlike(dynamic, 2048) is None
+    assert "change beyond 2,048 tokens, and a text has 2,049" in str(unlike(dynamic, 2049))

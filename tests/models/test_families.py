@@ -38,6 +38,7 @@ from calibrant.generation.generated_rows import Generated, Prompt, Vocabulary
 from calibrant.models.checkpoint.checkpoint_config import load_config
 from calibrant.models.checkpoint.loading import load_model, load_tokenizer
 from calibrant.models.decoders import packed_attention
+from calibrant.models.decoders.decoder import Decoder
 from calibrant.models.decoders.decoder_choice import _said, fast_decoder, unsupported
 from calibrant.models.decoders.key_value_cache import BLOCK
 from calibrant.models.decoders.stepping_decoder import SteppingDecoder
@@ -379,6 +380,26 @@ def test_stepping_in_bfloat16_is_as_close_to_float32_as_transformers(family: Fam
         assert torch.cat(ours).median() <= 2.5 * torch.cat(errors).median()
     else:
         assert torch.cat(ours).sum() <= 2 * torch.cat(errors).sum()
+
+
+# Texts beyond the length at which rotary frequencies change.
+
+
+def test_texts_that_are_too_long_are_left_to_transformers(caplog: pytest.LogCaptureFixture) -> None:
+    model = small_model(BY_NAME["phi3 longrope"])
+    short, long = draw_rows([96, 97])
+    decoder = decoder_of(model, BY_NAME["phi3 longrope"])
+    assert distance(packed_logits(decoder, [short]), [plain_logits(model, short)]) < 1e-5
+    with pytest.raises(InputError, match="phi3: its rotary frequencies change beyond 96 tokens, and a text has 97"):
+        packed_logits(decoder, [long])
+    _said.clear()
+    assert fast_decoder(model, 97) is None
+    assert "change beyond 96 tokens" in caplog.text
+    for length, name in ((96, "native"), (97, "transformers")):
+        fresh = small_model(BY_NAME["phi3 longrope"])
+        assert make_engine("auto", fresh, fresh.config, length=length).name == name
+    plain_logits(model, long)  # transformers keeps the frequencies of the long text until the next one
+    assert distance(packed_logits(Decoder(model), [short]), [plain_logits(model, short)]) < 1e-5
 
 
 # Models that are not what their configuration says.

@@ -65,7 +65,7 @@ def score_sequences(
             raise InputError(f"sample {row}: {len(ids)} tokens, of which the first {start} are given: none to score")
     if not sequences:
         return []
-    forward: Decoder | PositionLogits | None = fast_decoder(model)
+    forward: Decoder | PositionLogits | None = fast_decoder(model, max(map(len, sequences)))
     if forward is None:
         forward = PositionLogits(model)
         forward.say()

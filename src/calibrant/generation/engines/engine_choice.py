@@ -36,8 +36,8 @@ def _transformers(model: nn.Module) -> Engine:
 ENGINES = ("native", "transformers")
 
 
-def engine_name(name: str, config: Any, where: str | Path = "model") -> str:
-    """The engine meant by `name`: `auto` is `native` where it is exact, else `transformers`.
+def engine_name(name: str, config: Any, where: str | Path = "model", length: int = 0) -> str:
+    """The engine meant by `name` for rows of so many tokens: `auto` is `native` where it is exact, else `transformers`.
 
     Raises:
         InputError: unknown engine, `native` for an architecture that it does not compute exactly, or `vllm` where that
@@ -53,7 +53,7 @@ def engine_name(name: str, config: Any, where: str | Path = "model") -> str:
             "--engine vllm: the package vllm is not installed here; install it beside Calibrant on a machine with "
             "GPUs (pip install vllm), or use auto"
         )
-    reason = unlike(config)
+    reason = unlike(config, length)
     if name == "native" and reason:
         raise _unsupported(where, reason)
     if name == "auto":
@@ -61,7 +61,7 @@ def engine_name(name: str, config: Any, where: str | Path = "model") -> str:
     return name
 
 
-def make_engine(name: str, model: nn.Module, config: Any, where: str | Path = "model") -> Engine:
+def make_engine(name: str, model: nn.Module, config: Any, where: str | Path = "model", length: int = 0) -> Engine:
     """The engine called `name` over a loaded model.
 
     The model is handed over: `native` takes its weights and the model must not be used afterwards. Where our own
@@ -72,13 +72,16 @@ def make_engine(name: str, model: nn.Module, config: Any, where: str | Path = "m
         InputError: as `engine_name`, or `native` for a model whose own logits differ from our decoder's.
     """
     from calibrant.models.decoders.decoder_choice import checked_decoder, say_slow
+    from calibrant.models.families.recognition import unlike
 
-    chosen = engine_name(name, config, where)
+    chosen = engine_name(name, config, where, length)
     if chosen not in ENGINES:
         raise InputError(f"--engine {chosen}: loads its model by itself and cannot take over a loaded one")
     if name == "transformers":
         return _transformers(model)
-    decoder, reason = checked_decoder(model, pack=False)
+    decoder, reason = None, unlike(config, length) or ""
+    if not reason:
+        decoder, reason = checked_decoder(model, pack=False)
     if decoder is not None:
         return _native(decoder)
     if name == "native":
@@ -105,7 +108,7 @@ def open_engine(checkpoint: Checkpoint, settings: GenerateSettings, total: int) 
     from calibrant.models.checkpoint.loading import load_model
     from calibrant.models.compute.number_formats import choose_number_format, dtype_name
 
-    if engine_name(settings.engine, checkpoint.config, checkpoint.path) == "vllm":
+    if engine_name(settings.engine, checkpoint.config, checkpoint.path, total) == "vllm":
         from calibrant.generation.engines.vllm_engine import VllmEngine
 
         chosen = choose_number_format(settings.dtype, checkpoint.dtype, choose_device(settings.device))
@@ -115,7 +118,7 @@ def open_engine(checkpoint: Checkpoint, settings: GenerateSettings, total: int) 
         return VllmEngine(checkpoint.path, checkpoint.config, dtype, total, parallel, settings.seed), dtype
     model = load_model(checkpoint, dtype=settings.dtype, device=settings.device)
     dtype = dtype_name(next(model.parameters()).dtype)
-    return make_engine(settings.engine, model, checkpoint.config, checkpoint.path), dtype
+    return make_engine(settings.engine, model, checkpoint.config, checkpoint.path, total), dtype
 
 
 def choose_batch_size(engine: Engine, length: int, device: torch.device) -> int:

@@ -10,6 +10,7 @@ from torch import nn
 from calibrant.errors import InputError, reason_of
 from calibrant.models.decoders.decoder import Decoder
 from calibrant.models.families.decoder_plan import UnlikeError
+from calibrant.models.families.recognition import beyond
 
 log = logging.getLogger(__name__)
 
@@ -50,22 +51,30 @@ def checked_decoder(model: Any, *, pack: bool | None = None) -> tuple[Decoder | 
     return decoder, ""
 
 
-def fast_decoder(model: Any) -> Decoder | None:
+def fast_decoder(model: Any, length: int = 0) -> Decoder | None:
     """Our decoder of a model on the CPU, whose weights may change in place; None, and a line in the log, without one.
 
-    Of a model whose weights are what they were when it was last asked for, it is that decoder again.
+    Of a model whose weights are what they were when it was last asked for, it is that decoder again. `length` is the
+    longest text's, in tokens, where that is known.
     """
     versions = [(parameter.data_ptr(), parameter._version) for parameter in model.parameters()]
     if (known := _known.get(model)) is not None and known[0] == versions:
-        return known[1]
+        return None if _too_long(model, known[1], length) else known[1]
     if {parameter.device.type for parameter in model.parameters()} != {"cpu"}:
         return None
     made, reason = checked_decoder(model)
     if made is None:
         say_slow(model, reason)
-    else:
-        _known[model] = (versions, made)
-    return made
+        return None
+    _known[model] = (versions, made)
+    return None if _too_long(model, made, length) else made
+
+
+def _too_long(model: Any, decoder: Decoder, length: int) -> bool:
+    reason = beyond(decoder.plan, length)
+    if reason is not None:
+        say_slow(model, reason)
+    return reason is not None
 
 
 def say_slow(model: Any, reason: str) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from calibrant.errors import InputError
 from calibrant.models.families.decoder_plan import Plan
+from calibrant.models.families.recognition import beyond
 
 Turn = tuple[Tensor, Tensor]  # cosines and sines [tokens, heads, turned width]; the sines carry the sign
 
@@ -15,6 +17,7 @@ class RotaryTables:
 
     def __init__(self, module: Any, plan: Plan, device: torch.device, dtype: torch.dtype) -> None:
         """`module` is transformers', None where the declaration gives the base."""
+        self.plan = plan
         self.heads = plan.heads + plan.kv_heads
         self.device = device
         self.dtype = torch.float32 if plan.family.rotation == "float32" else dtype
@@ -27,12 +30,21 @@ class RotaryTables:
                 assert plan.family.rotary_base is not None
                 found, scale = plan.family.rotary_base**-exponent, 1.0
             else:
-                found = getattr(module, f"{prefix}inv_freq").detach().float()
+                # longrope and dynamic put those of the longest text so far into inv_freq
+                original = getattr(module, f"{prefix}original_inv_freq", None)
+                found = getattr(module, f"{prefix}inv_freq") if original is None else original
+                found = found.detach().float()
                 scale = float(getattr(module, f"{prefix}attention_scaling"))
             self._frequencies[kind] = (found.to(device), scale)
 
     def reserve(self, length: int) -> None:
-        """Make tables for positions before `length`."""
+        """Make tables for positions before `length`.
+
+        Raises:
+            InputError: this model's frequencies are others for a text of that length.
+        """
+        if reason := beyond(self.plan, length):
+            raise InputError(f"{self.plan.family.model_type}: {reason}; give shorter texts")
         for kind, (frequencies, scale) in self._frequencies.items():
             known = self._tables.get(kind)
             if known is not None and len(known[0]) >= length:

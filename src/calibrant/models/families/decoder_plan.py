@@ -8,6 +8,11 @@ from typing import Any
 from calibrant.models.families.family import Family, Power
 
 STATIC_ROPE = ("default", "linear", "llama3", "yarn")  # rotary frequencies that depend on no length
+LIMITED_ROPE = {  # those that change for all tokens of a text beyond a length -> where that length stands
+    "longrope": "original_max_position_embeddings",
+    "dynamic": "max_position_embeddings",
+}
+SHORTEST_LIMIT = 64  # tokens; a model whose frequencies change before them is not worth the trouble
 ACTIVATIONS = {  # as configurations name them -> as the decoder does
     "silu": "silu",
     "swish": "silu",
@@ -61,7 +66,10 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The numbers of one decoder; what they mean stands at `Family`."""
+    """The numbers of one decoder; what they mean stands at `Family`.
+
+    longest: tokens of a text beyond which its rotary frequencies would be others; None: they never are.
+    """
 
     family: Family
     heads: int
@@ -76,6 +84,7 @@ class Plan:
     embedding_factor: float
     residual_factor: float
     clip: float | None
+    longest: int | None
     chosen_experts: int
     normalised_experts: bool
     layers: tuple[LayerPlan, ...]
@@ -92,7 +101,7 @@ def read_plan(family: Family, config: Any) -> Plan:
         UnlikeError: a key that the declaration does not know, or a value that the decoder does not compute.
     """
     _check_keys(family, config)
-    _check_rope(config)
+    longest = _longest(config)
     heads = _whole(config, "num_attention_heads")
     kv_heads = heads if getattr(config, "num_key_value_heads", None) is None else _whole(config, "num_key_value_heads")
     if heads % kv_heads:
@@ -115,6 +124,7 @@ def read_plan(family: Family, config: Any) -> Plan:
         1.0 if family.embedding_factor is None else _power(config, family.embedding_factor),
         1.0 if family.residual_factor is None else _number(config, family.residual_factor),
         _optional(config, family.clip),
+        longest,
         0 if experts is None else _whole(config, experts.chosen),
         experts is not None and (experts.normalised is None or bool(getattr(config, experts.normalised))),
         _layers(family, config),
@@ -142,13 +152,22 @@ def _check_keys(family: Family, config: Any) -> None:
             raise UnlikeError(f"{key} is {getattr(config, key)}")
 
 
-def _check_rope(config: Any) -> None:
+def _longest(config: Any) -> int | None:
+    """How long a text may be before its rotary frequencies change; None: as long as one likes."""
     said = getattr(config, "rope_parameters", None) or {}
     parts = [part for part in said.values() if isinstance(part, Mapping)] or [said]
+    limits = []
     for part in parts:
         kind = part.get("rope_type", "default")
-        if kind not in STATIC_ROPE:
-            raise UnlikeError(f"rope_type is {kind}, not {', '.join(STATIC_ROPE)}")
+        if kind in LIMITED_ROPE:
+            key = LIMITED_ROPE[kind]
+            limit = part.get(key) if kind == "longrope" else getattr(config, key, None)
+            if type(limit) is not int or limit < SHORTEST_LIMIT:
+                raise UnlikeError(f"rope_type is {kind}, which changes beyond {limit} tokens")
+            limits.append(limit)
+        elif kind not in STATIC_ROPE:
+            raise UnlikeError(f"rope_type is {kind}, not {', '.join((*STATIC_ROPE, *LIMITED_ROPE))}")
+    return min(limits, default=None)
 
 
 def _layers(family: Family, config: Any) -> tuple[LayerPlan, ...]:

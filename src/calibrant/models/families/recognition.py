@@ -32,10 +32,17 @@ def plan_of(config: Any) -> Plan:
     return read_plan(family, text)
 
 
-def unlike(config: Any) -> str | None:
-    """Why no declaration covers a configuration, or None when one does."""
+def unlike(config: Any, length: int = 0) -> str | None:
+    """Why no declaration covers a configuration for texts of so many tokens, or None when one does."""
     try:
-        plan_of(config)
+        plan = plan_of(config)
     except UnlikeError as error:
         return str(error)
-    return None
+    return beyond(plan, length)
+
+
+def beyond(plan: Plan, length: int) -> str | None:
+    """Why a text of so many tokens is too long for a decoder, or None when it is not."""
+    if plan.longest is None or length <= plan.longest:
+        return None
+    return f"its rotary frequencies change beyond {plan.longest:,} tokens, and a text has {length:,}"
