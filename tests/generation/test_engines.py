@@ -287,6 +287,22 @@ def test_rows_equal_a_plain_loop(tiny_model_dir: Path) -> None:
         assert found.ids == tuple(ids)
 
 
+def test_equal_prefixes_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = stepping(small_llama())
+    embed, seen = engine.decoder.embed, []
+    monkeypatch.setattr(engine.decoder, "embed", lambda ids: seen.append(len(ids)) or embed(ids))
+    engine.reset(5, 10)
+    ids = torch.tensor([[3, 4, 5], [9, 8, 7], [3, 4, 5], [3, 4, 5], [9, 8, 7]])
+    together = engine.prefill(ids)
+    assert seen == [6]
+    after = engine.step(torch.arange(5))
+    engine.reset(5, 10)
+    for i in range(5):
+        alone = engine.prefill(ids[i : i + 1])
+        torch.testing.assert_close(together[i], alone[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(engine.step(torch.arange(5)), after, atol=1e-4, rtol=1e-4)
+
+
 def test_the_engine_is_chosen_by_architecture(tiny_model_dir: Path) -> None:
     config = load_config(tiny_model_dir)
     assert unlike(config) is None
