@@ -224,7 +224,7 @@ def test_a_model_that_ignores_the_mask_is_found_out(caplog: pytest.LogCaptureFix
     assert "a probe gave other log-likelihoods" in str(why_not_tree(model))
     with caplog.at_level(logging.WARNING):
         assert not Scorer(model).tree
-    assert "one sequence for each choice" in caplog.text
+    assert "each choice is a sequence of its own" in caplog.text
 
 
 def test_reasons_name_what_stands_in_the_way() -> None:

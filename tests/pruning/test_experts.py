@@ -374,9 +374,9 @@ def test_experts_of_which_nothing_says_how_they_lie_are_refused() -> None:
         places = {name: ParameterPlace(name) for name in names}
         if transposed is None:
             with pytest.raises(InputError, match=r"w0: nothing says whether its experts are \[out, in\]"):
-                find_experts("model.layers.0", layer, places)
+                find_experts("model.layers.0", layer, places, "model.layers.0")
         else:
-            found = find_experts("model.layers.0", layer, places)
+            found = find_experts("model.layers.0", layer, places, "model.layers.0")
             assert [each.transposed for each in found] == [transposed] * 8
 
 

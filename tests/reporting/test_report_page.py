@@ -37,6 +37,8 @@ TABLES = (
     "contamination",
     "similarity",
     "items",
+    "experts",
+    "experts_by_layer",
 )
 
 

@@ -76,7 +76,9 @@ class Scorer:
         reason = why_not_tree(model) if tree is None else None
         self.tree = reason is None if tree is None else tree
         if reason is not None:
-            log.warning("%s: one sequence for each choice, since %s", type(model).__name__, reason)
+            log.warning(
+                "%s: each text and each choice is a sequence of its own, since %s", type(model).__name__, reason
+            )
 
     def score(self, documents: Sequence[Document], progress: Callable[[int], Any] | None = None) -> list[list[Result]]:
         """Score a group of documents.

@@ -42,6 +42,7 @@ WITHOUT_EFFECT = (  # keys that change no logits, of every family
         "pretraining_tp",
     ),
     *("max_position_embeddings", "model_max_length", "max_sequence_length", "rope_theta", "rope_scaling"),
+    *("_attn_implementation", "_attn_implementation_autoset", "_experts_implementation", "_from_model_config"),
     *("rope_local_base_freq", "transformers.js_config", "cache_implementation", "neftune_noise_alpha"),
     *("unsloth_fixed", "unsloth_version", "unsloth_tied", "is_llama_config", "rope_interleaved"),
     # of older files, which said here how to generate

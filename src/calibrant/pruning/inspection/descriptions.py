@@ -141,8 +141,10 @@ def model(path: Path) -> str:
     for layer in find_decoder_layers(streamed.model, streamed.places):
         linears = find_linears(layer, places=streamed.places)
         zeros = weights = 0
-        for name, linear in linears.items():
-            place = linear.place or ParameterPlace(f"{name}.weight")
+        of_modules = {id(module): name for name, module in layer.module.named_modules()}
+        for linear in linears.values():
+            whole = f"{layer.name}.{of_modules[id(linear.module)]}.weight"
+            place = linear.place or ParameterPlace(whole)
             key, number = stored_in(place, streamed.places, streamed.sources[place.parameter])
             with safe_open(streamed.shards[key], framework="pt") as file:
                 tensor = file.get_tensor(key) if number is None else file.get_slice(key)[number]

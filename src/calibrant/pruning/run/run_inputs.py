@@ -1,5 +1,6 @@
 """What a pruning stage starts from: a model opened for streaming and a calibration set, each with its identity."""
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.compute.devices import choose_device
 from calibrant.models.compute.number_formats import choose_number_format, dtype_name
 from calibrant.pruning.methods.input_statistics import Kind
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ def read_inputs(calibration: str | Path, checkpoint: Checkpoint) -> Inputs:
     say_other_tokenizer(calibration, found, checkpoint.tokenizer_sha256 if has_tokenizer(checkpoint.path) else None)
     ids = found.input_ids
     checkpoint.check_length(str(calibration), ids.shape[1])
+    if checkpoint.positions is not None and ids.shape[1] > checkpoint.positions:
+        log.warning(
+            "%s: sequences of %d tokens, but %s was made for %d positions",
+            *(calibration, ids.shape[1], checkpoint.path, checkpoint.positions),
+        )
     return Inputs(torch.from_numpy(ids), sha256_file(calibration), bos_recorded(found.metadata))
 
 

@@ -157,7 +157,8 @@ class SharedInputs:
         for name in self._modules:
             if name not in self.leaders:
                 raise InputError(
-                    f"{name}: the model never calls this linear layer, so it has no statistics; exclude it"
+                    f"{name}: the model never calls this linear layer, so it has no statistics; leave it out with "
+                    "exclude=REGEX"
                 )
 
     def all_leaders(self) -> dict[str, str]:
