@@ -65,6 +65,16 @@ def test_a_decoder_is_checked_anew_when_weights_have_changed(model: Path) -> Non
     assert fast_decoder(network) is not first
 
 
+def test_a_model_that_transformers_runs_is_kept_too(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And each job says that it does."""
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "strange_key": 1}))
+    assert keep_model(wanted(model))
+    assert caplog.text == ""
+    assert fast_decoder(load_model(open_checkpoint(model), device="cpu")) is None
+    assert "its configuration has a key strange_key" in caplog.text
+
+
 def test_a_job_that_reads_layers_takes_the_empty_model(model: Path) -> None:
     assert keep_model(wanted(model, "prune"))
     checkpoint = open_checkpoint(model)

@@ -21,7 +21,7 @@ from calibrant.models.checkpoint.streaming import build_empty
 from calibrant.models.compute.devices import choose_device
 from calibrant.models.compute.number_formats import choose_number_format
 from calibrant.models.compute.shelf import Shelf
-from calibrant.models.decoders.decoder_choice import fast_decoder
+from calibrant.models.decoders.decoder_choice import fast_decoder, unsupported
 from calibrant.system import all_memory
 
 SHARE = 8  # of the machine's memory that a kept model takes at most, its weights' layout included; its shelf: half that
@@ -65,7 +65,8 @@ def _opened(model: str, files: Identities, dtype: str, device: str, whole: bool)
         kept.tokenizer = load_tokenizer(checkpoint)
         kept.networks[chosen] = load_weights(checkpoint, chosen)
         kept.shelf = Shelf(most // (2 * SHARE), chosen)
-        fast_decoder(kept.networks[chosen])
+        if unsupported(kept.networks[chosen]) is None:  # else each job says that transformers runs it
+            fast_decoder(kept.networks[chosen])
     else:
         kept.empty[chosen] = build_empty(checkpoint, chosen)
     return kept
