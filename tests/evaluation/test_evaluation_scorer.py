@@ -38,7 +38,7 @@ DECLARED = ("llama", "qwen2", "mistral", "gemma2", "gemma3_text", "granite")
 @pytest.fixture
 def by_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models of declared families are run by transformers too."""
-    monkeypatch.setattr(tree_scorer, "fast_decoder", lambda model: None)
+    monkeypatch.setattr(tree_scorer, "fast_decoder", lambda model, length=0: None)
 
 
 def small_model(kind: str, **changes: Any) -> nn.Module:

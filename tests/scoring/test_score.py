@@ -108,7 +108,7 @@ def test_other_architectures(
 ) -> None:
     monkeypatch.setattr(logit_chunks, "HEAD_POSITIONS", chunk)
     if not ours:
-        monkeypatch.setattr(score_module, "fast_decoder", lambda model: None)
+        monkeypatch.setattr(score_module, "fast_decoder", lambda model, length=0: None)
     model = other_model(kind)
     rows, starts = random_rows([20, 20, 33, 400], 90), [1, 7, 4, 1]
     with caplog.at_level(logging.WARNING):
@@ -155,7 +155,7 @@ def test_a_llamas_scores_are_to_the_bit_those_of_decoder_and_head(
     tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
 ) -> None:
     """Hidden states of the decoder, without the rest of the model, and its head over 256 positions at a time."""
-    monkeypatch.setattr(score_module, "fast_decoder", lambda model: None)
+    monkeypatch.setattr(score_module, "fast_decoder", lambda model, length=0: None)
     model = load_model(tiny_model_dir).to(dtype)
     rows, starts = random_rows([120, 120, 120], 400), [1, 4, 60]
     scores = score_sequences(model, rows, starts, 30)
@@ -260,7 +260,7 @@ def test_logits_are_never_whole(monkeypatch: pytest.MonkeyPatch, kind: str) -> N
     else:
         model = LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, max_position_embeddings=512, **small)).eval()
     if kind == "llama":
-        monkeypatch.setattr(score_module, "fast_decoder", lambda model: None)
+        monkeypatch.setattr(score_module, "fast_decoder", lambda model, length=0: None)
     seen: list[tuple[int, ...]] = []
 
     class Watch(TorchFunctionMode):  # every result of the run, not of one function that we expect to make logits
@@ -281,7 +281,7 @@ def test_a_packed_llama_scores_as_transformers_does(tiny_model_dir: Path, monkey
     model = load_model(tiny_model_dir)
     rows, starts = random_rows([70, 12, 128, 33, 33, 5], 400), [1, 4, 100, 1, 32, 2]
     packed = score_sequences(model, rows, starts)
-    monkeypatch.setattr(score_module, "fast_decoder", lambda model: None)
+    monkeypatch.setattr(score_module, "fast_decoder", lambda model, length=0: None)
     plain = score_sequences(model, rows, starts)
     for one, other in zip(packed, plain, strict=True):
         assert one.perplexity == pytest.approx(other.perplexity, rel=1e-5)
