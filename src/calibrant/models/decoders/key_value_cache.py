@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from calibrant.models.decoders.attention_rule import PLAIN, AttentionRule, capped_attention, seen_keys
+from calibrant.models.decoders.attention_rule import PLAIN, AttentionRule, additive, capped_attention, seen_keys
 
 BLOCK = 32
 SHORT = 256  # keys; for fewer, two products take half the time of PyTorch's kernel in float32 too
@@ -111,8 +111,5 @@ class Cache:
     def _capped(
         self, queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None, rule: AttentionRule
     ) -> Tensor:
-        additive = None
-        if seen is not None:
-            least = torch.finfo(queries.dtype).min
-            additive = torch.zeros(seen.shape, dtype=queries.dtype, device=seen.device).masked_fill_(~seen, least)
-        return capped_attention(queries[:, :, None], keys, values, additive, rule).reshape(len(queries), -1)
+        mask = None if seen is None else additive(seen, queries.dtype)
+        return capped_attention(queries[:, :, None], keys, values, mask, rule).reshape(len(queries), -1)

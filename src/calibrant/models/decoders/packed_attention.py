@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from calibrant.models.decoders.attention_rule import PLAIN, AttentionRule, capped_attention, seen_keys
+from calibrant.models.decoders.attention_rule import PLAIN, AttentionRule, additive, capped_attention, seen_keys
 from calibrant.models.decoders.block_attention import block_attention
 
 QUERIES = 256  # at a time, where a window or a soft cap leaves no kernel for the whole sequence
@@ -128,7 +128,9 @@ class PackedAttention:
             seen = seen_keys(places[past + start : past + end, None], places[first : past + end], window)
             part = slice(first, past + end)
             mixed.append(
-                self._masked(q[:, :, start:end], k[:, :, part], v[:, :, part], self._additive(seen)[None, None], rule)
+                self._masked(
+                    q[:, :, start:end], k[:, :, part], v[:, :, part], additive(seen, self.dtype)[None, None], rule
+                )
             )
         return torch.cat(mixed, 2)
 
@@ -145,13 +147,8 @@ class PackedAttention:
                     depth[:, :, None], torch.cat([before.expand(len(seen), -1), depth], 1)[:, None], window
                 )
                 seen = F.pad(seen, (past, 0), value=True) & near
-            self._masks[number, window] = self._additive(seen)[:, None]
+            self._masks[number, window] = additive(seen, self.dtype)[:, None]
         return self._masks[number, window]
-
-    def _additive(self, seen: Tensor) -> Tensor:
-        return torch.zeros(seen.shape, dtype=self.dtype, device=seen.device).masked_fill_(
-            ~seen, torch.finfo(self.dtype).min
-        )
 
     def _masked(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, rule: AttentionRule) -> Tensor:
         """Attention in which the mask [count or 1, 1, length, n] is over the last n keys; earlier ones are seen."""
@@ -235,8 +232,7 @@ def tree_mask(
     empty, and nothing sees it.
     """
     seen = _seen_nodes(ends, length, device)
-    mask = torch.zeros(len(ends), 1, length, length, dtype=dtype, device=device)
-    return mask.masked_fill_(~seen[:, None], torch.finfo(dtype).min)
+    return additive(seen[:, None], dtype)
 
 
 def _seen_nodes(ends: Sequence[Sequence[int]], length: int, device: torch.device | None) -> Tensor:
