@@ -51,7 +51,7 @@ def complete(workspace: Workspace) -> dict[str, int]:
         name: path.stat().st_mtime_ns
         for name, path in artefacts(workspace).items()
         if not any(name == other or name.startswith(f"{other}/") for other in unfinished)
-        and not name.split("/")[-1].startswith(".tmp-")
+        and not any(part.startswith(".tmp-") for part in name.split("/"))
         and ".partial/" not in name
     }
 
