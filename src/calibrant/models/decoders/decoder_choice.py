@@ -24,16 +24,19 @@ _said: set[str] = set()
 
 def unsupported(model: Any) -> str | None:
     """Why a loaded model cannot be run by our decoder, or None when it can, by its configuration and its modules."""
+    return _made(model, pack=False)[1] or None
+
+
+def _made(model: Any, pack: bool | None) -> tuple[Decoder | None, str]:
     try:
         formats = {parameter.dtype for parameter in model.get_decoder().parameters()}
         if len(formats) > 1:
-            return "its weights have several number formats"
-        Decoder(model, pack=False)
+            return None, "its weights have several number formats"
+        return Decoder(model, pack=pack), ""
     except UnlikeError as error:
-        return str(error)
+        return None, str(error)
     except (AttributeError, TypeError) as error:
-        return f"it is a {type(model).__name__}, not a language model of transformers ({error})"
-    return None
+        return None, f"it is a {type(model).__name__}, not a language model of transformers ({error})"
 
 
 def checked_decoder(model: Any, *, pack: bool | None = None) -> tuple[Decoder | None, str]:
@@ -42,9 +45,9 @@ def checked_decoder(model: Any, *, pack: bool | None = None) -> tuple[Decoder | 
     Raises:
         InputError: transformers cannot run the model either.
     """
-    if reason := unsupported(model):
+    decoder, reason = _made(model, pack)
+    if decoder is None:
         return None, reason
-    decoder = Decoder(model, pack=pack)
     difference = _difference(model, decoder)
     if not difference <= TOLERANCE.get(decoder.dtype, EXACT_TOLERANCE):
         return None, f"a probe gave other logits than its config says (by {difference:.2g} of their spread)"
@@ -88,8 +91,8 @@ def say_slow(model: Any, reason: str) -> None:
 @torch.no_grad()
 def _difference(model: Any, decoder: Decoder) -> float:
     """Mean difference of both models' logits on two short rows, over the logits' standard deviation."""
-    beyond = {rule.window + PROBE for rule in decoder.rules if rule.window is not None}
-    lengths = [max(PROBE, *(length for length in (PROBE, *beyond) if length <= LONGEST_PROBE)), PROBE - 3]
+    past_windows = {rule.window + PROBE for rule in decoder.rules if rule.window is not None}
+    lengths = [max(PROBE, *(length for length in (PROBE, *past_windows) if length <= LONGEST_PROBE)), PROBE - 3]
     vocabulary = decoder.vocabulary
     # spread over the vocabulary: special tokens, which stand at its ends, magnify rounding
     rows = [[(i + 1) * vocabulary // (length + 1) for i in range(length)] for length in lengths]

@@ -85,28 +85,28 @@ class Cache:
         if not self.products:
             first = 0 if rule.window is None or mask is not None else max(0, end - rule.window)
             keys, values = self.both[layer][:, :rows, :, first:end]
-            folded = queries.reshape(rows, self.heads, -1, self.width)
             if rule.cap is not None:
                 return self._capped(queries, keys, values, mask, rule)
             if mask is None and end - first <= SHORT and queries.device.type == "cpu":
-                return self._multiplied(queries, keys, values, rule)
+                keys, values = (x.reshape(rows * self.heads, -1, self.width) for x in (keys, values))
+                return self._multiplied(queries, keys, values, None, rule)
+            folded = queries.reshape(rows, self.heads, -1, self.width)
             return F.scaled_dot_product_attention(folded, keys, values, mask, scale=rule.factor).reshape(rows, -1)
         keys, values = self._flat[layer][:, : rows * self.heads]
         if rule.cap is not None:
             shape = (rows, self.heads, self.capacity, self.width)
             seen = None if mask is None else (mask == 0).view(rows, self.heads, 1, -1)[:, :1]
             return self._capped(queries, keys.view(shape), values.view(shape), seen, rule)
-        queries = queries.reshape(rows * self.heads, -1, self.width)
-        start, beta = (self._spare[:1], 0) if mask is None else (mask, 1)  # with 0, `start` is not read
-        scores = torch.baddbmm(start, queries, keys.mT, beta=beta, alpha=rule.scale(self.width))
-        return torch.bmm(torch.softmax(scores, dim=-1), values).view(rows, -1)
+        return self._multiplied(queries, keys, values, mask, rule)
 
-    def _multiplied(self, queries: Tensor, keys: Tensor, values: Tensor, rule: AttentionRule) -> Tensor:
-        rows = len(queries)
-        keys, values = (x.reshape(rows * self.heads, -1, self.width) for x in (keys, values))
-        folded = queries.reshape(rows * self.heads, -1, self.width)
-        scores = torch.baddbmm(folded[:1, :1, :1], folded, keys.mT, beta=0, alpha=rule.scale(self.width))
-        return torch.bmm(torch.softmax(scores, dim=-1), values).view(rows, -1)
+    def _multiplied(
+        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, rule: AttentionRule
+    ) -> Tensor:
+        """Two products and a softmax; keys and values [rows * heads, positions, width]."""
+        folded = queries.reshape(len(keys), -1, self.width)
+        start, beta = (folded[:1, :1, :1], 0) if mask is None else (mask, 1)  # with 0, `start` is not read
+        scores = torch.baddbmm(start, folded, keys.mT, beta=beta, alpha=rule.scale(self.width))
+        return torch.bmm(torch.softmax(scores, dim=-1), values).view(len(queries), -1)
 
     def _capped(
         self, queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None, rule: AttentionRule

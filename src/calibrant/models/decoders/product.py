@@ -49,7 +49,7 @@ class Product:
 
     def take_over(self) -> list[nn.Module]:
         """Lay out the weights for good, as one matrix; the modules whose weights are no longer needed here."""
-        self._maps = [_joined(self.parts, pack=True)]
+        self._maps = [_joined(self.parts)]
         self._taken = True
         modules = [part.module for part in self.parts]
         self.parts = []
@@ -79,7 +79,7 @@ class Product:
         versions = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
         if versions != self._versions:
             if self.pack:
-                self._maps = [_joined(self.parts, pack=True)]
+                self._maps = [_joined(self.parts)]
             else:
                 self._maps = [LaidOutLinear(part.weight, part.bias, pack=False) for part in self.parts]
             self._versions = versions
@@ -94,7 +94,7 @@ def let_go(modules: Sequence[nn.Module]) -> None:
         module.weight = nn.Parameter(weight.new_empty(0), requires_grad=False)
 
 
-def _joined(parts: Sequence[Part], *, pack: bool) -> LaidOutLinear:
+def _joined(parts: Sequence[Part]) -> LaidOutLinear:
     weights = [part.weight for part in parts]
     biases = [
         part.weight.new_zeros(len(part.weight)) if part.bias is None else part.bias
@@ -102,4 +102,4 @@ def _joined(parts: Sequence[Part], *, pack: bool) -> LaidOutLinear:
         if any(each.bias is not None for each in parts)
     ]
     weight = torch.cat(weights) if len(weights) > 1 else weights[0]
-    return LaidOutLinear(weight, torch.cat(biases) if biases else None, pack=pack)
+    return LaidOutLinear(weight, torch.cat(biases) if biases else None)

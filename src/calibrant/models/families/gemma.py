@@ -1,5 +1,7 @@
 """Gemma 2 (2024): norms around, soft caps, every other layer with a window; Gemma 3 (2025): its text decoder."""
 
+from dataclasses import replace
+
 from calibrant.models.families.family import Family, Names, Norm, Power
 
 _AROUND = Names(
@@ -7,13 +9,7 @@ _AROUND = Names(
     before_mlp="pre_feedforward_layernorm",
     after_mlp="post_feedforward_layernorm",
 )
-_AROUND_NORMED = Names(
-    after_attention=_AROUND.after_attention,
-    before_mlp=_AROUND.before_mlp,
-    after_mlp=_AROUND.after_mlp,
-    query_norm="self_attn.q_norm",
-    key_norm="self_attn.k_norm",
-)
+_AROUND_NORMED = replace(_AROUND, query_norm="self_attn.q_norm", key_norm="self_attn.k_norm")
 _NORM = Norm(gain="one more", rounds="after gain")
 _FORWARD_ONLY = {"use_bidirectional_attention": (None, False)}
 
