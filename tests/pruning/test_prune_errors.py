@@ -9,7 +9,7 @@ import pytest
 
 from calibrant.artefacts.parquet import write_table
 from calibrant.cli.main import main
-from calibrant.settings.method_options import METHODS
+from calibrant.settings.method_targets import METHODS
 from calibrant.settings.setting import one_of
 
 

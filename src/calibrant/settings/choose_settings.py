@@ -6,16 +6,18 @@ from dataclasses import dataclass
 
 from calibrant.errors import InputError, shown
 from calibrant.settings.compute_settings import DeviceSettings
-from calibrant.settings.method_options import METHODS
+from calibrant.settings.method_targets import METHODS
 from calibrant.settings.number_texts import real_number, whole_number
 from calibrant.settings.race_settings import MEASURE
 from calibrant.settings.setting import setting
-from calibrant.settings.sparsity import parse_sparsity
+from calibrant.settings.target import Target, parse_target
+from calibrant.settings.target_settings import TargetSettings
 from calibrant.settings.text_settings import MOST_ROWS
 
 BUDGET = "60m"  # where none is given
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 ORIGINS = ("real", "synthetic")
+USUAL_TARGET = "0.5"  # where neither a sparsity nor a width is asked for
 FEWEST = 4  # sets of a race: two of each of two candidates
 LONGEST_BUDGET = 1e9  # seconds: thirty years
 
@@ -29,11 +31,10 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChooseSettings(DeviceSettings):
+class ChooseSettings(TargetSettings, DeviceSettings):
     """What a race is between, what it chooses by, and when it ends."""
 
     method: str = setting("wanda", "method of compression, one that reads text", choices=METHODS)
-    sparsity: str = setting("0.5", "share to prune (0.6) or N:M with N of every M kept (2:4)")
     origins: tuple[str, ...] = setting(
         ORIGINS,
         "each source's own text (real), text that the model writes from its beginnings (synthetic)",
@@ -81,12 +82,13 @@ class ChooseSettings(DeviceSettings):
     cores: int | None = setting(None, "processor cores for jobs; default: all", least=1)
     dry_run: bool = setting(False, "say what would be done, and write nothing")
 
+    @property
+    def target(self) -> Target:
+        """What is compressed to."""
+        return self.given_target or parse_target(USUAL_TARGET)
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        try:
-            parse_sparsity(self.sparsity)
-        except InputError as error:
-            raise InputError(f"--{error}") from None
         if not self.origins or len(set(self.origins)) < len(self.origins):
             raise InputError(f"--origins {','.join(self.origins)}: must be real, synthetic, or both, each once")
         if self.budget is not None:

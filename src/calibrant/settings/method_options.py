@@ -74,8 +74,6 @@ class Option:
         return low + ("" if self.high is None else f", at most {self.high:g}")
 
 
-CRITERIA = ("magnitude", "wanda", "ria", "sparsegpt")
-METHODS = (*CRITERIA, "dsnot", "owl")  # those that `pruning.methods` composes
 BOOLEAN = ("false", "true")
 INITIAL = ("wanda", "magnitude", "sparsegpt")  # criteria that OWL and DSnoT may start from
 COMMON = (

@@ -11,10 +11,10 @@ from calibrant.errors import InputError, shown
 from calibrant.settings.batches import EVALUATION_TOKENS, EVALUATION_TOKENS_GPU, SCORING_TOKENS
 from calibrant.settings.choose_settings import ChooseSettings
 from calibrant.settings.compute_settings import ComputeSettings, PassSettings
-from calibrant.settings.method_options import METHODS
+from calibrant.settings.method_targets import METHODS
 from calibrant.settings.setting import Settings, setting
 from calibrant.settings.shared_settings import BosSettings
-from calibrant.settings.sparsity import parse_sparsity
+from calibrant.settings.target_settings import TargetSettings
 from calibrant.settings.text_settings import (
     ContaminationSettings,
     ExportSettings,
@@ -60,21 +60,16 @@ class StatisticsSettings(PassSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneSettings(PassSettings):
-    """How a model is pruned."""
+class PruneSettings(TargetSettings, PassSettings):
+    """How a model is pruned, quantized, or both."""
 
-    method: str = setting(MISSING, "pruning method", choices=METHODS)
-    sparsity: str = setting(MISSING, "share to prune (0.6) or N:M with N of every M kept (2:4)")
+    method: str = setting(MISSING, "method of pruning or quantization", choices=METHODS)
     option: Mapping[str, str] = setting(
         {},
         "setting of the method, such as owl.lambda=0.05; may be repeated (docs/pruning.md lists them)",
         metavar="KEY=VALUE",
         wanted="KEY=VALUE, such as owl.lambda=0.08",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        parse_sparsity(self.sparsity)
 
 
 @dataclass(frozen=True, kw_only=True)

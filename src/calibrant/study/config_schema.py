@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from calibrant.settings.method_options import METHODS, option_schemas
+from calibrant.settings.method_options import option_schemas
+from calibrant.settings.method_targets import METHODS
 from calibrant.settings.setting import described, json_schema
 from calibrant.settings.stage_settings import STAGE_SETTINGS
 from calibrant.study.yaml_mappings import read_yaml
