@@ -76,7 +76,8 @@ def export(
         jsonl, dataset = jsonl or f"{base}.jsonl", dataset or base
     if jsonl is None and dataset is None:
         raise InputError("export: nothing to write; give --output, --jsonl or --dataset")
-    admit(FILES, settings, ExportSettings, calibration=calibration, jsonl=jsonl, dataset=dataset, output=output)
+    files = {"jsonl": jsonl, "dataset": dataset, "output": output}
+    admit(FILES, settings, ExportSettings, calibration=calibration, model=None, **files)
     _write(calibration, {"jsonl": jsonl, "dataset": dataset}, carded=False)
     return None
 
