@@ -173,7 +173,7 @@ def test_the_command(tiny_model_dir: Path, tiny_calibration: Path, tmp_path: Pat
     output = tmp_path / "x.gguf"
     words = ["export", "--format", "imatrix", "--calibration", str(tiny_calibration), "--output", str(output)]
     assert main([*words, "--model", str(tiny_model_dir), "--device", "cpu"]) == 0
-    assert f"{output}: 14 tensors of llama.cpp's names, 96 tokens\n" in capsys.readouterr().out
+    assert f"{output}: 14 tensors of llama.cpp's names, 96 tokens\n" in capsys.readouterr().err
     said = {"imatrix.datasets": ["calibration.parquet"], "imatrix.chunk_count": 4, "imatrix.chunk_size": 24}
     assert metadata(output) == {"general.type": "imatrix", **said}
     record = json.loads((tmp_path / "x.provenance.json").read_text())

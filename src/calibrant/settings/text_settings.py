@@ -170,10 +170,10 @@ class ExportSettings(PassSettings):
 
     format: str | None = setting(
         None,
-        "what OUTPUT is: jsonl, a file with an object a row; text, a file of plain text, a blank line between two "
-        "rows; dataset, a folder for datasets.load_from_disk with a card; imatrix, the importance matrix (GGUF) "
-        "of llama.cpp for --model on the set. Default: see --output",
-        choices=("jsonl", "text", "dataset", "imatrix"),
+        "what OUTPUT is: jsonl, a file with an object a row; parquet, a file of plain columns; text, a file of plain "
+        "text, a blank line between two rows; dataset, a folder for datasets.load_from_disk with a card; imatrix, the "
+        "importance matrix (GGUF) of llama.cpp for --model on the set. Default: see --output",
+        choices=("jsonl", "parquet", "text", "dataset", "imatrix"),
     )
 
 
