@@ -120,6 +120,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     "gptq": (
         Option("gptq.act_order", False, "settle columns by the Hessian's diagonal, largest first", choices=BOOLEAN),
         Option("gptq.static_groups", False, "take the ranges of all groups beforehand", choices=BOOLEAN),
+        Option(
+            "gptq.published",
+            True,
+            "float32 in the published order, to the last bit; false takes some columns at once, which is faster; "
+            "and codes differ where a weight lies between two levels",
+            choices=BOOLEAN,
+        ),
         Option("gptq.damping", 0.01, "share of the Hessian's mean diagonal added to it", low=0),
         Option("gptq.block_size", 128, "columns handled together", low=1),
     ),

@@ -56,7 +56,7 @@ def _fit(
     steps, product = torch.empty_like(x), torch.empty_like(x)
     for share in shares:
         scale, zero = levels_between(lowest * share, highest * share, bits, symmetric)
-        torch.addcmul(zero, x, scale.reciprocal(), out=steps).round_().clamp_(0, 2**bits - 1).sub_(zero)
+        torch.div(x, scale, out=steps).round_().add_(zero).clamp_(0, 2**bits - 1).sub_(zero)  # as `codes_of`
         with_weight = torch.mul(weighted, steps, out=product).sum(0)
         with_itself = torch.mul(importance, steps, out=product).mul_(steps).sum(0)
         # what the best scale for these codes takes off the error of all weights at zero: (Σ h w k)² / Σ h k²
