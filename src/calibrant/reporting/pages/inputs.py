@@ -12,7 +12,7 @@ from calibrant.artefacts.atomic import read_json
 from calibrant.calibration.shared_rows import shared_share
 from calibrant.errors import InputError
 from calibrant.reporting.inference.decisions import Decisions
-from calibrant.reporting.results.cells import Cell, Text
+from calibrant.reporting.results.cells import COLUMNS_OF_CELL, Text
 from calibrant.reporting.results.index import Index, Run, Study
 from calibrant.reporting.results.published.published_tables import published_for
 from calibrant.reporting.results.readable import default_label
@@ -60,7 +60,7 @@ class Inputs:
     @property
     def evaluations(self) -> int:
         """How many models were evaluated."""
-        return self.frame.select("model", *Cell._fields, "seed").n_unique()
+        return self.frame.select("model", *COLUMNS_OF_CELL, "seed").n_unique()
 
     @property
     def parameters(self) -> Mapping[str, Any]:

@@ -26,12 +26,13 @@ from calibrant.reporting.pages.sections import (
     Statements,
     tables,
 )
-from calibrant.reporting.results.cells import method_label, run_label, sparsity_label
+from calibrant.reporting.results.cells import done_to, kind_of, method_label, run_label, target_label
 from calibrant.reporting.results.expert_counts import read_expert_counts
 from calibrant.reporting.results.formats import mixture
 from calibrant.reporting.results.inspections import read_layers, read_overlaps
 from calibrant.reporting.results.numbers import listed
 from calibrant.reporting.results.published.published_tables import published_similarity
+from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables.claims_table import claims_table, untested
 from calibrant.reporting.tables.experts_table import expert_table, layer_experts_table
 from calibrant.reporting.tables.filter_table import filter_table
@@ -40,7 +41,7 @@ from calibrant.reporting.tables.result_tables import difference_tables, items_ta
 from calibrant.reporting.tables.similarity_table import similarity_table
 
 QUESTION = (
-    "Pruning after training needs a little text to calibrate on. Does it matter which text, and does text that the "
+    "{} after training needs a little text to calibrate on. Does it matter which text, and does text that the "
     "model writes itself serve as well as, or better than, the real text that it continues?"
 )
 NOTHING = "These runs have nothing that could be compared."
@@ -120,9 +121,14 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
             ],
         ),
         calibration_text(inputs, {**text, **other_text}, figures["data"]),
-        Section("inside", "Inside the model", "Inside the pruned model", [*drawn(figures["inside"]), *inside]),
+        Section(
+            "inside",
+            "Inside the model",
+            f"Inside the {done_to(data.targets)} model",
+            [*drawn(figures["inside"]), *inside],
+        ),
         browser(inputs, labels, real_text=real_text, rows=rows),
-        asked(inputs, QUESTION),
+        asked(inputs, question(data)),
         *closing(inputs, [*mixture(inputs.index.runs), *limitations(data)]),
         Section(
             "untested",
@@ -139,7 +145,7 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
 def drawings(inputs: Inputs, labels: dict[str, str]) -> dict[str, list[Drawing]]:
     """The figures of a study by the section that they stand in, and by the names of their files."""
     data, inspections = inputs.data, inputs.index.inspections
-    what = run_label(inspections.method, inspections.sparsity).replace(",", " at") if inspections else ""
+    what = run_label(inspections.method, inspections.target).replace(",", " at") if inspections else ""
     return {
         "figures": [performance_drawing("performance", data), difference_drawing("differences", data)],
         "data": [
@@ -157,6 +163,11 @@ def drawings(inputs: Inputs, labels: dict[str, str]) -> dict[str, list[Drawing]]
     }
 
 
+def question(data: StudyResults) -> str:
+    """What a study asks that does not say it itself."""
+    return QUESTION.format("Pruning" if kind_of(data.targets) == "sparsity" else "Compression")
+
+
 def facts(inputs: Inputs) -> list[tuple[str, str]]:
     """The strip below the headline."""
     data = inputs.data
@@ -165,7 +176,7 @@ def facts(inputs: Inputs) -> list[tuple[str, str]]:
         ("Model", inputs.study.model_id),
         ("Sources", ", ".join(data.source_label(s) for s in data.sources)),
         ("Methods", ", ".join(method_label(m) for m in data.methods)),
-        ("Sparsity", ", ".join(sparsity_label(s) for s in data.sparsities)),
+        (kind_of(data.targets).capitalize(), ", ".join(target_label(t) for t in data.targets)),
         ("Seeds a source", " to ".join(str(s) for s in dict.fromkeys([*seeds[:1], *seeds[-1:]]))),
         ("Evaluations", str(inputs.evaluations)),
     ]

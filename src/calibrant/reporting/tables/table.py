@@ -44,7 +44,7 @@ Value = Estimate | float | int | str | None
 
 @dataclass(frozen=True)
 class Row:
-    """A labelled row; `role` styles it: dense, magnitude, real, synthetic, difference, pooled, published or plain."""
+    """A labelled row; `role` styles it: dense, baseline, real, synthetic, difference, pooled, published or plain."""
 
     label: str
     cells: Sequence[Value]
