@@ -62,6 +62,8 @@ def heading(measure: Measure) -> str:
     """A measure as a panel's title."""
     if measure.kind == "perplexity":
         return f"Perplexity on {in_sentence(measure.label)}"
+    if measure.kind == "divergence":
+        return f"Divergence from the dense model on {in_sentence(measure.label)}"
     return measure.label if measure.kind == "average" else f"Accuracy on {measure.label}"
 
 

@@ -143,8 +143,9 @@ def _limits(axes: Axes, data: StudyResults, measure: Measure, target: str, shown
     else:
         style.linear_ticks(axes)
     axes.set_xlim(back(low), back(high))
+    digits = style.digits(back(low), back(high)) if log else 3
     for name, x in references.items():
-        text = f"{method_label(name)} {style.plain(back(x))}"
+        text = f"{method_label(name)} {style.plain(back(x), digits)}"
         if name in near:
             linestyle = (0, (5, 2)) if name != DENSE.method else (0, (1, 1.2))
             axes.axvline(back(x), color=style.MUTED, linewidth=1, linestyle=linestyle, zorder=1)
@@ -179,7 +180,7 @@ def performance_drawing(name: str, data: StudyResults) -> Drawing:
         estimates_frame(data, data.outcomes, data.main_cells),
         "Performance by source and origin of the calibration text",
         "Hollow circles: calibrated on real text. Filled diamonds: on text that the model wrote itself. Bars are one "
-        f"standard deviation over seeds, small ticks the single seeds. Dense model and {baseline_words(data.cells)}, "
+        f"standard deviation over seeds, small ticks the single seeds. {baseline_words(data.cells, 'Dense model')}, "
         "which use no calibration text, are lines, or arrows where they lie outside the panel.",
         f"Dot plot of {' and '.join(m.name for m in data.outcomes)} for each source, real and self-generated, one "
         f"column of panels per {kind_of(data.targets)}. The table of performance holds the same numbers.",

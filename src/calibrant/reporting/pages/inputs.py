@@ -14,6 +14,7 @@ from calibrant.errors import InputError
 from calibrant.reporting.inference.decisions import Decisions
 from calibrant.reporting.results.cells import COLUMNS_OF_CELL, Text
 from calibrant.reporting.results.index import Index, Run, Study
+from calibrant.reporting.results.model_bits import FileBits, bits_of_file
 from calibrant.reporting.results.published.published_tables import published_for
 from calibrant.reporting.results.readable import default_label
 from calibrant.reporting.results.records import Record, brief
@@ -82,6 +83,12 @@ class Inputs:
     def records(self) -> list[Record]:
         """The sidecars in brief."""
         return [brief(kind, name, content) for (kind, name), content in self.sidecars.items()]
+
+    @property
+    def file_bits(self) -> FileBits | None:
+        """The bits of the quantized file that the model was made of, where it was."""
+        record = next((content for (kind, _), content in self.sidecars.items() if kind == "model"), {})
+        return bits_of_file(record, self.study.model_id, self.study.model_note)
 
     @property
     def documents(self) -> dict[str, dict[str, Any]]:

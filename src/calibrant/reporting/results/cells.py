@@ -169,9 +169,9 @@ def baselines(cells: Iterable[Cell]) -> list[str]:
     return list(dict.fromkeys(c.method for c in cells if c.method in BASELINE_WORDS))
 
 
-def baseline_words(cells: Iterable[Cell]) -> str:
-    """`magnitude pruning` and `rounding to nearest`, those of these cells; the first where there is neither."""
-    return " and ".join(BASELINE_WORDS[m] for m in baselines(cells)) or BASELINE_WORDS["magnitude"]
+def baseline_words(cells: Iterable[Cell], *before: str) -> str:
+    """`magnitude pruning` and `rounding to nearest`, those of these cells, after other words; else the first."""
+    return listed([*before, *([BASELINE_WORDS[m] for m in baselines(cells)] or [BASELINE_WORDS["magnitude"]])])
 
 
 METHOD_LABELS = {

@@ -49,8 +49,8 @@ def short(measure: Measure) -> str:
 
 
 def direction(measure: Measure) -> str:
-    """Unit and direction: `ppl ↓`, `% ↑`."""
-    return "ppl ↓" if measure.lower_is_better else "% ↑"
+    """Unit and direction: `ppl ↓`, `nats ↓`, `% ↑`."""
+    return f"{measure.unit} {'↓' if measure.lower_is_better else '↑'}"
 
 
 def notes(data: StudyResults) -> str:
