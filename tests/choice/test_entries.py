@@ -28,7 +28,7 @@ def study(choose: dict[str, Any], **others: Any) -> dict[str, Any]:
 
 
 def test_every_source_races_real_and_written_and_so_does_ones_own_text() -> None:
-    config = study({"sparsity": "2:4"})
+    config = study({"target": "2:4"})
     found = entries(config)
     assert list(found) == ["web", "wiki", "web (self-generated)", "wiki (self-generated)", "your own text"]
     assert [found[name].run(config, 3).name for name in ("web", "web (self-generated)", "your own text")] == [
@@ -41,7 +41,7 @@ def test_every_source_races_real_and_written_and_so_does_ones_own_text() -> None
 
 def test_every_combination_of_options_is_a_candidate_of_its_own() -> None:
     options = {"owl.lambda": [0.05, 0.08], "owl.criterion": ["wanda", "sparsegpt"]}
-    config = study({"method": "owl", "origins": ["real"], "own": False, "options": options, "sparsity": 0.6})
+    config = study({"method": "owl", "origins": ["real"], "own": False, "options": options, "target": 0.6})
     found = entries(config)
     assert len(found) == 8
     name = "web (owl.criterion=sparsegpt, owl.lambda=0.08)"
@@ -81,7 +81,9 @@ def test_the_model_writes_for_the_first_round_and_then_for_one_set_at_a_time() -
         ({"guard": ["use"]}, {}, "choose.guard has use, which judges already"),
         ({"guard": ["story"]}, {}, "choose.guard has story"),
         ({"method": "magnitude"}, {}, "choose.method is magnitude, which reads no text"),
-        ({"sparsity": "1.5"}, {}, "choose.sparsity"),
+        ({"target": "1.5"}, {}, "choose.target"),
+        ({"target": "w4"}, {}, "choose: method wanda: prunes, and w4 gives no sparsity"),
+        ({"method": "rtn", "target": "w4"}, {}, "choose.method is rtn, which reads no text"),
         ({"budget": [8, 8]}, {}, "choose.budget is [8, 8]: it must grow"),
         ({"budget": [2]}, {}, "choose.budget.0"),
         ({"budget": [8]}, {}, "choose.budget is [8]: too small for 5 candidates, of which each needs 2 sets"),

@@ -12,7 +12,7 @@ from calibrant.study.report_index import study_index
 from calibrant.study.report_inputs import report_files
 
 FILES: dict[str, Any] = {"archive": {"file": "x.zip", "sha256": "0" * 64, "member": "x"}}
-GRIDS = [{"methods": ["dense"]}, {"methods": ["magnitude", "wanda", "dsnot"], "sparsities": ["0.6", "2:4"]}]
+GRIDS = [{"methods": ["dense"]}, {"methods": ["magnitude", "wanda", "dsnot"], "targets": ["0.6", "2:4"]}]
 
 
 def study(**changes: Any) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def study(**changes: Any) -> dict[str, Any]:
     return resolve_config({**base, **changes})
 
 
-def test_the_first_method_and_sparsity_of_every_text() -> None:
+def test_the_first_method_and_target_of_every_text() -> None:
     found = inspections(study())
     assert [i.run.name for i in found] == [
         f"{source}-{middle}-n8-s0/wanda-0.6" for source in ("web", "news", "speech") for middle in ("real", "p4-d0.2")
@@ -32,12 +32,12 @@ def test_the_first_method_and_sparsity_of_every_text() -> None:
 
 
 def test_what_is_asked_for_is_looked_into() -> None:
-    chosen = {"method": "dsnot", "sparsity": "2:4", "seed": 1, "origins": ["synthetic"]}
+    chosen = {"method": "dsnot", "target": "2:4", "seed": 1, "origins": ["synthetic"]}
     found = inspections(study(inspect=chosen))
     assert {i.run.name for i in found} == {f"{s}-p4-d0.2-n8-s1/dsnot-2of4" for s in ("web", "news", "speech")}
     assert {i.heldout.seed for i in found if i.heldout} == {0}
-    sparsity_only = inspections(study(inspect={"sparsity": 0.60}))
-    assert {(i.run.method, i.run.sparsity) for i in sparsity_only} == {("wanda", "0.6")}
+    target_only = inspections(study(inspect={"target": 0.60}))
+    assert {(i.run.method, i.run.target) for i in target_only} == {("wanda", "0.6")}
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_what_is_asked_for_is_looked_into() -> None:
     [
         ({"method": "owl"}, "inspect.method is 'owl'; the study's masks that are made on text have wanda, dsnot"),
         ({"method": "magnitude"}, "inspect.method is 'magnitude'"),
-        ({"sparsity": "0.7"}, "inspect.sparsity is '0.7'; the study's masks that are made on text have 0.6, 2:4"),
+        ({"target": "0.7"}, "inspect.target is '0.7'; the study's masks that are made on text have 0.6, 2:4"),
         ({"seed": 7}, "inspect.seed is 7; the study's masks that are made on text have 0, 1"),
-        ({"sparsity": "dense"}, "inspect.sparsity: dense: neither a number nor N:M"),
+        ({"target": "dense"}, "inspect.target: dense: neither a number nor N:M"),
     ],
 )
 def test_masks_that_the_study_has_not(chosen: dict[str, Any], message: str) -> None:
@@ -56,7 +56,7 @@ def test_masks_that_the_study_has_not(chosen: dict[str, Any], message: str) -> N
 
 
 @pytest.mark.parametrize(
-    "changes", [{"inspect": {"sequences": 0}}, {"grids": [{"methods": ["dense", "magnitude"], "sparsities": ["0.5"]}]}]
+    "changes", [{"inspect": {"sequences": 0}}, {"grids": [{"methods": ["dense", "magnitude"], "targets": ["0.5"]}]}]
 )
 def test_nothing_to_look_into(changes: dict[str, Any]) -> None:
     config = study(**changes)

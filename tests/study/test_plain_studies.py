@@ -27,7 +27,7 @@ from calibrant.study.yaml_mappings import read_yaml
 ROOT = Path(__file__).parents[2]
 BASE: dict[str, Any] = {"preset": "tiny", "experiment": "sources"}
 OWN: dict[str, Any] = {**BASE, "sources": {"web": {"files": ["web.jsonl"], "heldout": 0.3}}}
-OWL = [{"methods": ["owl"], "sparsities": ["0.5"]}]
+OWL = [{"methods": ["owl"], "targets": ["0.5"]}]
 
 
 def refusal(**keys: Any) -> str:
@@ -54,10 +54,10 @@ WHOLE: dict[str, Any] = {
     **OWN,
     "model": {"path": "x"},
     "tasks": {"piqa": {"files": {"test": "x"}}},
-    "grids": [{"methods": ["wanda", "owl"], "sparsities": ["0.5"], "sources": ["web"]}],
+    "grids": [{"methods": ["wanda", "owl"], "targets": ["0.5"], "sources": ["web"]}],
 }
 GRID = [("grids", 0, key) for key in config_schema()["$defs"]["grid"]["properties"]]
-PLACES = [*places(config_schema(), WHOLE), *GRID, ("grids", 0, "methods", 0), ("grids", 0, "sparsities", 0)]
+PLACES = [*places(config_schema(), WHOLE), *GRID, ("grids", 0, "methods", 0), ("grids", 0, "targets", 0)]
 ODD = st.one_of(
     st.sampled_from(
         [
@@ -123,7 +123,7 @@ def test_a_study_is_taken_or_refused_and_nothing_else(place: tuple[Any, ...], va
         ({"pruning": {"options": {"exclude": "("}}}, "pruning.options.exclude is '(': not a regular expression"),
         (
             {"pruning": {"options": {"owl.lambda": 0.6}}, "grids": OWL},
-            "at sparsity 0.5: option owl.lambda=0.6: must be a number, at",
+            "at target 0.5: option owl.lambda=0.6: must be a number, at",
         ),
         ({"layout": {"name": "tabel1"}}, "layout.name is 'tabel1'; there are table1"),
         ({"layout": {"name": "table1", "parameters": {"x": 1}}}, "layout.parameters: table1 takes no x; it takes none"),
@@ -131,7 +131,7 @@ def test_a_study_is_taken_or_refused_and_nothing_else(place: tuple[Any, ...], va
         ({"inspect": {"method": "wnada"}}, "inspect.method is 'wnada'"),
         ({"extends": "nosuch"}, "extends is 'nosuch'; only a preset's own file says what it is laid over"),
         ({"calibration": {"packing_of": {"x": "document"}}}, "calibration.packing_of is 'x', which is no source"),
-        ({"grids": [{"methods": ["wanda"], "sparsities": ["0.5"], "sources": 99}]}, "grids.0.sources is 99"),
+        ({"grids": [{"methods": ["wanda"], "targets": ["0.5"], "sources": 99}]}, "grids.0.sources is 99"),
         ({"sources": {"a": {"files": ["x.txt"], "clean": ["foo"]}}}, "sources.a.clean: unknown step 'foo'"),
         ({"sources": {"a": {"files": ["x.xyz"]}}}, "sources.a.files: x.xyz: files that end in .xyz are not read"),
         ({"sources": {"a": {"files": ["{a}.txt"], "heldout": 0.5}}}, "names the file {a}.txt; rename it"),

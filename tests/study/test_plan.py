@@ -137,6 +137,42 @@ def test_sparsegpt_costs_its_hessians_and_sublayer_mode_one_pass() -> None:
         stage_needs("filter", config, shape, rates)
 
 
+def test_quantizers_cost_what_they_read() -> None:
+    config = target_config(BASE, "table7")
+    shape, rates = shape_of_size(7e9), Rates(1e14, 5e13, 1e13, 1e12, 1e9, 1e9, 1.0, 1e9, 8e10)
+    alike = {"rtn": "magnitude", "wrtn": "wanda", "gptq": "sparsegpt", "awq": "sparsegpt"}
+    found = {name: stage_needs("prune", config, shape, rates, method=name) for name in {*alike, *alike.values()}}
+    for name, other in alike.items():
+        assert found[name] == found[other]
+    assert found["rtn"].seconds < found["wrtn"].seconds < found["gptq"].seconds
+
+
+def test_storage_of_codes_and_updated_weights_by_hand() -> None:
+    one = {"origins": ["real"], "sources": ["web"], "seeds": 1}
+    grids = [
+        {"methods": ["rtn"], "targets": ["w4g64"]},
+        {"methods": ["gptq"], "targets": ["w3g64"], **one},
+        {"methods": ["sparsegpt"], "targets": ["0.5", "2:4+w2g32"], **one},
+        {"methods": ["wanda"], "targets": ["0.5"], **one},
+    ]
+    study = {"preset": "smollm2-135m", "experiment": "sources", "grids": grids}
+    shape = known_shape(resolve_config(study)["model"])
+    bits = (4 + 40 / 64) + (3 + 40 / 64) + 1 + (1 + 2 + 40 / 32) + 1
+    for weights, files in (("keep", 4), ("temporary", 1)):
+        planned = work([resolve_config({**study, "storage": {"weights": weights}, "compute": {"dtype": "float32"}})])
+        found = estimate(planned, machine("avx2")).storage
+        assert found["masks"] == pytest.approx(shape.linear_weights * bits / 8)
+        assert found["updated weights"] == files * shape.linear_weights * 4
+
+
+def test_the_dense_model_is_evaluated_where_others_are_measured_beside_it() -> None:
+    grids = [{"methods": ["rtn"], "targets": ["w4"]}]
+    study = {"preset": "smollm2-135m", "experiment": "sources", "grids": grids}
+    beside = work([resolve_config({**study, "evaluation": {"beside_dense": True}})])
+    assert jobs(beside)["evaluate"] == 2
+    assert jobs(work([resolve_config(study)]))["evaluate"] == 1
+
+
 def test_threads_of_a_cpu_hold_activations_of_their_own() -> None:
     config, shape = target_config(BASE, "table7"), shape_of_size(7e9)
     memory = {}

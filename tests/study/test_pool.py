@@ -20,7 +20,7 @@ from calibrant.study.targets import target_config
 from calibrant.study.work import counts, jobs, work
 
 POOL = {"length": 512, "sets": "pool"}
-GRID = {"methods": ["wanda"], "sparsities": ["0.6"], "origins": ["synthetic"], "samples": [8, 32], "drops": [0, 0.29]}
+GRID = {"methods": ["wanda"], "targets": ["0.6"], "origins": ["synthetic"], "samples": [8, 32], "drops": [0, 0.29]}
 
 
 def study(**changes: Any) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from calibrant.pruning.methods.composition import METHODS, options_of
 from calibrant.settings.sparsity import parse_sparsity
 from calibrant.study.config import resolve_config
 from calibrant.study.config_schema import config_schema
-from calibrant.study.grid import normal_sparsity, runs
+from calibrant.study.grid import runs
 from calibrant.study.study_file import load_config
+from calibrant.study.target_text import normal_target
 from calibrant.study.yaml_mappings import merge
 
 BASE: dict[str, Any] = {"preset": "smollm2-135m", "experiment": "sources"}
@@ -69,8 +70,8 @@ def test_default_study_is_valid_and_complete() -> None:
         ({"pruning": {"options": {"owl.lambda": -1}}}, ["pruning.options.owl.lambda is -1", "at least 0"]),
         ({"preset": "smolm"}, ["preset is 'smolm'", "smollm2-135m"]),
         ({"experiment": "nothing"}, ["experiment is 'nothing'", "sources"]),
-        ({"grids": [{"methods": ["wandaa"], "sparsities": ["0.6"]}]}, ["grids.0.methods.0", "did you mean wanda?"]),
-        ({"grids": [{"methods": ["wanda"], "sparsities": ["0.6"], "sources": ["c4"]}]}, ["'c4'", "its sources: "]),
+        ({"grids": [{"methods": ["wandaa"], "targets": ["0.6"]}]}, ["grids.0.methods.0", "did you mean wanda?"]),
+        ({"grids": [{"methods": ["wanda"], "targets": ["0.6"], "sources": ["c4"]}]}, ["'c4'", "its sources: "]),
         ({"model": {"hub": "a/b", "path": "c"}}, ["model has hub and path", "exactly one"]),
         ({"sources": {"mine": {"text_key": "text"}}}, ["sources.mine has none of them", "archive, files, hub"]),
         ({"sources": {"Mine": {"files": ["a"]}}}, ["Mine"]),
@@ -119,29 +120,38 @@ def test_files_that_cannot_be_read(tmp_path: Any) -> None:
         load_config(broken)
 
 
-@pytest.mark.parametrize(("value", "text"), [("0.60", "0.6"), (0.5, "0.5"), ("2:4", "2:4"), ("1:4", "1:4")])
-def test_sparsities_have_one_spelling(value: Any, text: str) -> None:
-    assert normal_sparsity(value) == text
+@pytest.mark.parametrize(
+    ("value", "text"), [("0.60", "0.6"), (0.5, "0.5"), ("2:4", "2:4"), ("w04g064", "w4g64"), (".5+w4", "0.5+w4")]
+)
+def test_targets_have_one_spelling(value: Any, text: str) -> None:
+    assert normal_target(value) == text
 
 
-@pytest.mark.parametrize("value", ["1.2", "0", "-0.1", "5:4", "4:4", "0:4", "half", "1", "nan"])
-def test_impossible_sparsities_are_refused(value: str) -> None:
+@pytest.mark.parametrize("value", ["1.2", "0", "-0.1", "5:4", "4:4", "0:4", "half", "1", "nan", "w4:4", "4bits"])
+def test_impossible_targets_are_refused(value: str) -> None:
     with pytest.raises(InputError, match=r"0\.6|2:4"):
-        normal_sparsity(value)
+        normal_target(value)
+
+
+def test_a_width_that_is_none_is_told_how_one_is_written() -> None:
+    with pytest.raises(InputError, match=r"^grids\.0\.targets: int4: neither .* a width is written w4, or w4g64"):
+        normal_target("int4", "grids.0.targets")
+    with pytest.raises(InputError, match=r"^target: bits 9: must be 2 to 8$"):
+        normal_target("w9")
 
 
 def test_patterns_without_quotes_are_recognised() -> None:
     for pattern in ("2:4", "4:8", "1:4"):
         (value,) = yaml.safe_load(f"[{pattern}]")
-        with pytest.raises(InputError, match=f'sparsity: {value}: .* if {pattern} was meant, write "{pattern}"'):
-            normal_sparsity(value)
+        with pytest.raises(InputError, match=f'target: {value}: .* if {pattern} was meant, write "{pattern}"'):
+            normal_target(value)
     with pytest.raises(InputError, match=r"such as 2:4$"):
-        normal_sparsity(50)
+        normal_target(50)
 
 
 def test_every_run_is_made_once_and_has_its_own_name() -> None:
-    grid = {"methods": ["wanda"], "sparsities": ["0.6"], "origins": ["real", "synthetic"], "seeds": 2}
-    resolved = resolve_config(config(grids=[grid, {**grid, "sparsities": ["0.60", "2:4"]}]))
+    grid = {"methods": ["wanda"], "targets": ["0.6"], "origins": ["real", "synthetic"], "seeds": 2}
+    resolved = resolve_config(config(grids=[grid, {**grid, "targets": ["0.60", "2:4"]}]))
     found = runs(resolved)
     sources = len(resolved["sources"])
     assert len(found) == sources * 2 * 2 * 2
@@ -149,16 +159,74 @@ def test_every_run_is_made_once_and_has_its_own_name() -> None:
 
 
 def test_a_grid_may_take_the_first_sources_whatever_their_names() -> None:
-    grid = {"methods": ["wanda"], "sparsities": ["0.6"], "sources": 2, "origins": ["real"], "seeds": 1}
+    grid = {"methods": ["wanda"], "targets": ["0.6"], "sources": 2, "origins": ["real"], "seeds": 1}
     found = runs(resolve_config(config(grids=[grid])))
     assert [run.calibration.source for run in found if run.calibration] == ["web", "wikipedia"]
     with pytest.raises(InputError, match=r"grids.0.sources is 2; the study has 1: give at most that"):
         resolve_config(config(grids=[grid], sources={"mine": {"files": ["a"]}}))
 
 
-def test_a_method_without_sparsity_is_refused() -> None:
-    with pytest.raises(InputError, match="lacks the key sparsities"):
+def test_a_method_without_target_is_refused() -> None:
+    with pytest.raises(InputError, match="lacks the key targets"):
         runs(resolve_config(config(grids=[{"methods": ["wanda"]}])))
+
+
+WIDTHS = {"methods": ["rtn", "gptq"], "targets": ["w4g64", "w3"], "origins": ["real"], "sources": ["web"], "seeds": 1}
+
+
+def test_widths_and_sparsities_in_one_study() -> None:
+    both = {**WIDTHS, "methods": ["sparsegpt"], "targets": ["2:4+w4g64", "0.5"]}
+    found = runs(resolve_config(config(grids=[{"methods": ["dense"]}, WIDTHS, both])))
+    assert [run.name for run in found] == [
+        "none/dense-0",
+        "none/rtn-w4g64",
+        "none/rtn-w3",
+        "web-real-n8-s0/gptq-w4g64",
+        "web-real-n8-s0/gptq-w3",
+        "web-real-n8-s0/sparsegpt-2of4+w4g64",
+        "web-real-n8-s0/sparsegpt-0.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("methods", "targets", "said"),
+    [
+        (["gptq"], ["w4", "0.5"], "grids.1 at target 0.5: method gptq: quantizes, and 0.5 gives no width"),
+        (["magnitude", "wanda"], ["w4"], "grids.1 at target w4: method magnitude: prunes, and w4 gives no sparsity"),
+        (["sparsegpt", "owl"], ["0.5+w4"], "grids.1 at target 0.5+w4: method owl: does not quantize"),
+        (["awq"], ["2:4+w4"], "grids.1 at target 2:4+w4: method awq: prunes nothing"),
+    ],
+)
+def test_a_target_that_is_not_a_methods_names_grid_method_and_target(
+    methods: list[str], targets: list[str], said: str
+) -> None:
+    grids = [{"methods": ["dense"]}, {"methods": methods, "targets": targets}]
+    with pytest.raises(InputError) as caught:
+        runs(resolve_config(config(grids=grids)))
+    assert str(caught.value).startswith(said)
+    assert str(caught.value).endswith("give others a grid of their own")
+
+
+def test_older_names_of_targets_mean_the_same() -> None:
+    grid = {"methods": ["wanda"], "origins": ["real"]}
+    older = {"grids": [{**grid, "sparsities": ["0.5", "2:4"]}], "inspect": {"sparsity": "2:4"}}
+    present = {"grids": [{**grid, "targets": ["0.5", "2:4"]}], "inspect": {"target": "2:4"}}
+    assert resolve_config(config(**older)) == resolve_config(config(**present))
+    chosen = {"for": {"fiction": {}}, "budget": [20]}
+    found = [resolve_config(config(choose={**chosen, key: "0.60"})) for key in ("sparsity", "target")]
+    assert found[0] == found[1]
+    assert found[0]["choose"]["target"] == "0.6"
+    axes = [resolve_config(config(experiment="table3", axes={key: ["0.5"]})) for key in ("sparsities", "targets")]
+    assert axes[0] == axes[1]
+    assert {tuple(grid.get("targets", ())) for grid in axes[0]["grids"]} == {(), ("0.5",)}
+
+
+def test_a_key_under_both_names_is_refused() -> None:
+    grid = {"methods": ["wanda"], "targets": ["0.5"], "sparsities": ["0.6"]}
+    with pytest.raises(InputError, match=r"^my.yaml: grids.0 has targets and sparsities, which are two names"):
+        resolve_config(config(grids=[grid]), "my.yaml")
+    with pytest.raises(InputError, match=r"^my.yaml: inspect has target and sparsity"):
+        resolve_config(config(inspect={"target": "0.5", "sparsity": "0.5"}), "my.yaml")
 
 
 trees = st.recursive(

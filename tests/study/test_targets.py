@@ -26,8 +26,8 @@ def given(preset: str = "dclm-7b", **changes: Any) -> dict[str, Any]:
     return {"preset": preset, "experiment": "sources", **changes}
 
 
-def methods_and_sparsities(config: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(run.method, run.sparsity) for run in runs(config)}
+def methods_and_targets(config: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(run.method, run.target) for run in runs(config)}
 
 
 def test_every_table_and_figure_is_a_target() -> None:
@@ -163,18 +163,18 @@ def test_gated_models_name_their_licence_page_and_the_token() -> None:
 
 
 def test_axes_take_the_place_of_lists_and_of_nothing_else() -> None:
-    grids = [{"methods": ["wanda"], "sparsities": ["0.6"], "samples": [64, 128]}, {"methods": ["dense"]}]
-    found = along_axes(grids, {"samples": [2], "sparsities": ["0.5"], "drops": [0.1]})
-    assert found == [{"methods": ["wanda"], "sparsities": ["0.6"], "samples": [2]}, {"methods": ["dense"]}]
+    grids = [{"methods": ["wanda"], "targets": ["0.6"], "samples": [64, 128]}, {"methods": ["dense"]}]
+    found = along_axes(grids, {"samples": [2], "targets": ["0.5"], "drops": [0.1]})
+    assert found == [{"methods": ["wanda"], "targets": ["0.6"], "samples": [2]}, {"methods": ["dense"]}]
     small = target_config(given("small"), "figure3")
     assert sorted({key.samples for key in calibration_sets(small)}) == [2, 4, 8, 16]
-    own = {"methods": ["wanda"], "sparsities": ["0.6"], "samples": [3, 5]}
+    own = {"methods": ["wanda"], "targets": ["0.6"], "samples": [3, 5]}
     assert {key.samples for key in calibration_sets(resolve_config(given("small", grids=[own])))} == {3, 5}
 
 
 def test_what_cannot_be_drawn_is_refused_before_anything_runs() -> None:
     def grid(**keys: Any) -> list[dict[str, Any]]:
-        return [{"methods": ["wanda"], "sparsities": ["0.6"], **keys}]
+        return [{"methods": ["wanda"], "targets": ["0.6"], **keys}]
 
     with pytest.raises(InputError, match=r"grids\.0: prefix_lengths has 2048, but .* 2048 includes its prefix"):
         runs(resolve_config(given(grids=grid(prefix_lengths=[2048]))))
@@ -237,7 +237,7 @@ def test_what_a_text_begins_with_is_one_setting() -> None:
         assert "Beginning-of-text token" not in shown
     with pytest.raises(InputError, match=r"generation\.bos_in_prefix is no key any more; use generation\.bos: always"):
         resolve_config(given(generation={"bos_in_prefix": True}))
-    grid = [{"methods": ["wanda"], "sparsities": ["0.6"], "prefix_lengths": [0]}]
+    grid = [{"methods": ["wanda"], "targets": ["0.6"], "prefix_lengths": [0]}]
     with pytest.raises(InputError, match=r"prefix_lengths has 0, the beginning-of-text token alone, and gen"):
         runs(resolve_config(given(grids=grid, generation={"bos": "never"})))
     assert runs(resolve_config(given(grids=grid)))

@@ -63,7 +63,7 @@ def wait_for(workspace: Workspace, count: int, process: subprocess.Popen[bytes])
         time.sleep(0.02)
 
 
-RACE = {"for": {"meadow": {}}, "sparsity": "0.6", "reference": "harbour", "budget": [10], "tokens": 400, "own": False}
+RACE = {"for": {"meadow": {}}, "target": "0.6", "reference": "harbour", "budget": [10], "tokens": 400, "own": False}
 STUDIES: dict[str, dict[str, object]] = {
     "study": {"preset": "tiny", "seeds": 1},
     "race": {"preset": "tiny", "study": "tiny", "grids": [], "tasks": {}, "choose": RACE},

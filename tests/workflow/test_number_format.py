@@ -76,7 +76,7 @@ def begun(finished_study: Workspace, tmp_path: Path) -> Workspace:
     """The finished study on another machine: there auto was another format than here."""
     workspace = Workspace(tmp_path / "begun")
     shutil.copytree(finished_study.folder, workspace.folder, symlinks=True)
-    workspace.configure({**copy.deepcopy(SMALL_STUDY), "grids": [{"methods": ["wanda", "owl"], "sparsities": ["0.5"]}]})
+    workspace.configure({**copy.deepcopy(SMALL_STUDY), "grids": [{"methods": ["wanda", "owl"], "targets": ["0.5"]}]})
     file = workspace.folder / FILE
     elsewhere = {"dtype": "bfloat16", "hardware": "processor of another kind", "reason": "its units compute it"}
     file.write_text(json.dumps({**json.loads(file.read_text()), **elsewhere}))

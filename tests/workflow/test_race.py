@@ -19,7 +19,7 @@ pytestmark = pytest.mark.smoke
 CHOOSE: dict[str, Any] = {
     "for": {"use": {}},
     "guard": ["other"],
-    "sparsity": "0.5",
+    "target": "0.5",
     "origins": ["real"],
     "reference": "reports",
     "budget": [8],

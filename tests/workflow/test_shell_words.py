@@ -47,13 +47,13 @@ STUDY: dict[str, Any] = {
     "similarity": {"shingle": "word"},
     "scoring": {"span": "continuation"},
     "pruning": {"options": {"exclude": "lm_head", "sequential": "layer"}},
-    "inspect": {"method": "wanda", "sparsity": "0.5"},
+    "inspect": {"method": "wanda", "target": "0.5"},
     "compute": {"dtype": "auto", "device": "auto"},
     "storage": {"statistics": "auto"},
     "grids": [
         {
             "methods": ["dense", "magnitude", "wanda", "owl"],
-            "sparsities": ["0.5", "2:4"],
+            "targets": ["0.5", "2:4"],
             "origins": ["real", "synthetic"],
             "seeds": 1,
         }

@@ -42,8 +42,8 @@ CONFIG: dict[str, Any] = {
     "compute": {"gpus": 1, "threads": 1},
     "grids": [
         {"methods": ["dense"]},
-        {"methods": ["magnitude"], "sparsities": ["0.5"]},
-        {"methods": ["wanda"], "sparsities": ["0.5", "2:4"], "origins": ["real"]},
+        {"methods": ["magnitude"], "targets": ["0.5"]},
+        {"methods": ["wanda"], "targets": ["0.5", "2:4"], "origins": ["real"]},
     ],
 }
 

@@ -26,7 +26,7 @@ STUDY: dict[str, Any] = {
     "tasks": {},
     "grids": [],
     "choose": {
-        **{"for": {"meadow": {}}, "sparsity": "0.5", "origins": ["real"], "reference": "orchard", "own": False},
+        **{"for": {"meadow": {}}, "target": "0.5", "origins": ["real"], "reference": "orchard", "own": False},
         **{"tokens": 400, "budget": [12]},
     },
 }

@@ -75,7 +75,7 @@ def test_editing_a_module_reruns_the_stages_that_use_it(
             {
                 "grids": [
                     {"methods": ["dense"]},
-                    {"methods": ["magnitude", "wanda", "owl"], "sparsities": ["0.5", "2:4"]},
+                    {"methods": ["magnitude", "wanda", "owl"], "targets": ["0.5", "2:4"]},
                 ]
             },
             {"prune", "evaluate"},

@@ -28,7 +28,7 @@ STAGES = {
     "filter": "filter",
     "draw": "draw|pack",
     "dense statistics": "dense_statistics",
-    "prune": "prune|prune_without_data",
+    "prune": "prune|prune_in_passing|prune_without_data",
     "evaluate": "evaluate|evaluate_dense",
     "compare sources": "compare_sources",
     "contamination": "contamination",

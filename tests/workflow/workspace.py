@@ -98,6 +98,6 @@ SMALL_STUDY: dict[str, object] = {
     "seeds": 1,
     "grids": [
         {"methods": ["dense"]},
-        {"methods": ["magnitude", "wanda", "owl"], "sparsities": ["0.5"]},
+        {"methods": ["magnitude", "wanda", "owl"], "targets": ["0.5"]},
     ],
 }

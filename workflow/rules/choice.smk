@@ -133,20 +133,20 @@ if CHOOSES:
 
     use rule evaluate as value with:
         input:
-            masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
+            masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{level}}.safetensors",
             model=f"{DATA}/model",
             dense=f"{CHOICE}/values/none/dense-0.safetensors",
             number_format=number_format(),
             texts=list(valued_texts().values()),
             tasks=all_task_files() if guards(config, "tasks") else [],
         output:
-            results=f"{CHOICE}/values/{{calibration}}/{{method}}-{{sparsity}}.json",
-            provenance=f"{CHOICE}/values/{{calibration}}/{{method}}-{{sparsity}}.provenance.json",
-            measures=f"{CHOICE}/values/{{calibration}}/{{method}}-{{sparsity}}.measures.parquet",
+            results=f"{CHOICE}/values/{{calibration}}/{{method}}-{{level}}.json",
+            provenance=f"{CHOICE}/values/{{calibration}}/{{method}}-{{level}}.provenance.json",
+            measures=f"{CHOICE}/values/{{calibration}}/{{method}}-{{level}}.measures.parquet",
         log:
-            f"{DATA}/logs/value/{{calibration}}/{{method}}-{{sparsity}}.log",
+            f"{DATA}/logs/value/{{calibration}}/{{method}}-{{level}}.log",
         benchmark:
-            f"{DATA}/benchmarks/value/{{calibration}}/{{method}}-{{sparsity}}.jsonl"
+            f"{DATA}/benchmarks/value/{{calibration}}/{{method}}-{{level}}.jsonl"
         params:
             options=literal(value_options()),
             dense=lambda wildcards, input: option("dense", input.dense),

@@ -23,9 +23,10 @@ from calibrant.artefacts.code import CodeDigests, data_digest, installed_version
 from calibrant.choice.entries import DENSE, baseline, entries, used_options, variant_options, variants
 from calibrant.choice.round_file import measured_runs, read_round, valued_runs
 from calibrant.errors import InputError
-from calibrant.settings.method_options import METHODS
+from calibrant.settings.method_targets import METHODS, WITHOUT_DATA
 from calibrant.settings.setting import command_line
 from calibrant.settings.stage_settings import STAGE_SETTINGS
+from calibrant.settings.target import of_file_name
 from calibrant.stages.commands import stage_module
 from calibrant.stages.study_check import check_study
 from calibrant.stages.study_contents import check_contents
@@ -40,6 +41,8 @@ from calibrant.study.local_files import local_files
 from calibrant.study.report_inputs import report_files
 from calibrant.study.pool import filtered_first, repacked
 from calibrant.study.resources import gpus, request, shape_for_requests
+from calibrant.study.stage_needs import HESSIAN_METHODS
+from calibrant.study.storage import passing_weights
 from calibrant.study.targets import PAPER, target_config, target_files
 from calibrant.study.validation import suggest
 from calibrant.study.yaml_mappings import read_yaml
@@ -73,6 +76,7 @@ CODE = CodeDigests(memory=Path(".snakemake", "calibrant-code.json"))
 TORCH = installed_versions("torch", "transformers", "tokenizers", "safetensors")
 
 
+SPARSITY, WIDTH = r"(0(\.\d+)?|\d+of\d+)", r"w\d(g\d+)?"  # as files are called by them (settings.target)
 SET_NAME = r"[a-z][a-z0-9_]*-(real|given|p\d+-d[0-9.]+)-n\d+-s\d+"
 
 
@@ -88,7 +92,7 @@ wildcard_constraints:
     target="|".join(TARGETS),
     calibration=SET_NAME,
     method="|".join(METHODS),
-    sparsity=r"(0(\.\d+)?|\d+of\d+)(-o\d+)?",
+    level=rf"({SPARSITY}(\+{WIDTH})?|{WIDTH})(-o\d+)?",
 
 
 @cache
@@ -233,14 +237,14 @@ def generation_options(**others):
     return flags("generate", length=config["calibration"]["length"], **{**chosen, **others})
 
 
-def sparsity(wildcards):
-    """`2of4` in file names is `2:4` on the command line; behind it may stand the number of a candidate's options."""
-    return wildcards.sparsity.partition("-o")[0].replace("of", ":")
+def asked_target(wildcards):
+    """The flags that ask for what a file is called by; behind that may stand the number of a candidate's options."""
+    return of_file_name(wildcards.level.partition("-o")[0]).arguments
 
 
 def method_options(wildcards):
     """The study's options of methods, or those of a candidate of its race."""
-    variant = wildcards.sparsity.partition("-o")[2]
+    variant = wildcards.level.partition("-o")[2]
     return variant_options(config, int(variant)) if variant else config["pruning"]["options"]
 
 
@@ -261,7 +265,7 @@ def dense_kinds():
     methods = asked | {run.method for run in RUNS} | ({config["choose"]["method"]} if CHOOSES else set())
     options = [config["pruning"]["options"], *(variants(config) if CHOOSES else [])]
     criteria = methods | {each.get(name) for each in options for name in ("owl.criterion", "dsnot.initial")}
-    hessian = "dense" in {each.get("sequential") for each in options} and "sparsegpt" in criteria
+    hessian = "dense" in {each.get("sequential") for each in options} and criteria & {*HESSIAN_METHODS}
     return ("norm", "moments", "hessian") if hessian else ("norm", "moments")
 
 
@@ -270,6 +274,16 @@ def statistics_output(path):
     chosen = config["storage"]["statistics"]
     large = "hessian" in dense_kinds()
     return temp(path) if chosen == "temporary" or (chosen == "auto" and large) else path
+
+
+# Methods whose weights are deleted after their last use.
+PASSING_WEIGHTS = passing_weights(config)
+
+
+def updated_weights(wildcards):
+    """The weights beside masks, where they are files of their own to the workflow."""
+    name = f"{wildcards.calibration}/{wildcards.method}-{wildcards.level}"
+    return f"{DATA}/masks/{name}.weights.safetensors" if wildcards.method in PASSING_WEIGHTS else []
 
 
 def window_options(**others):
@@ -281,7 +295,8 @@ def window_options(**others):
 
 # What calibration sets are cut from, and what the model continues: where a race is run, without what judges.
 CALIBRATION_TEXT = PATHS.pool("{source}") if CHOOSES else f"{DATA}/sources/{{source}}/documents.parquet"
-DENSE_OUTPUTS = f"{DATA}/evaluations/none/dense-0.safetensors" if CHOOSES else []
+BESIDE_DENSE = CHOOSES or config["evaluation"]["beside_dense"]  # whether every model is measured beside the dense one
+DENSE_OUTPUTS = f"{DATA}/evaluations/none/dense-0.safetensors" if BESIDE_DENSE else []
 
 
 def pool_of(wildcards):
@@ -339,7 +354,7 @@ def valued_files(wildcards, input):
 
 def measured(results):
     """The file of measures beside results, which a race reads."""
-    return f"{results}.measures.parquet" if CHOOSES else []
+    return f"{results}.measures.parquet" if BESIDE_DENSE else []
 
 
 def contamination_options():

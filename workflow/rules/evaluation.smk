@@ -2,22 +2,23 @@
 
 
 rule evaluate:
-    """Evaluate {wildcards.method} at {wildcards.sparsity} on {wildcards.calibration}."""
+    """Evaluate {wildcards.method} at {wildcards.level} on {wildcards.calibration}."""
     input:
-        masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
+        masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{level}}.safetensors",
+        weights=updated_weights,
         model=f"{DATA}/model",
         dense=DENSE_OUTPUTS,
         number_format=number_format(),
         texts=list(evaluated_texts().values()),
         tasks=all_task_files(),
     output:
-        results=f"{DATA}/evaluations/{{calibration}}/{{method}}-{{sparsity}}.json",
-        provenance=f"{DATA}/evaluations/{{calibration}}/{{method}}-{{sparsity}}.provenance.json",
-        measures=measured(f"{DATA}/evaluations/{{calibration}}/{{method}}-{{sparsity}}"),
+        results=f"{DATA}/evaluations/{{calibration}}/{{method}}-{{level}}.json",
+        provenance=f"{DATA}/evaluations/{{calibration}}/{{method}}-{{level}}.provenance.json",
+        measures=measured(f"{DATA}/evaluations/{{calibration}}/{{method}}-{{level}}"),
     log:
-        f"{DATA}/logs/evaluate/{{calibration}}/{{method}}-{{sparsity}}.log",
+        f"{DATA}/logs/evaluate/{{calibration}}/{{method}}-{{level}}.log",
     benchmark:
-        f"{DATA}/benchmarks/evaluate/{{calibration}}/{{method}}-{{sparsity}}.jsonl"
+        f"{DATA}/benchmarks/evaluate/{{calibration}}/{{method}}-{{level}}.jsonl"
     wildcard_constraints:
         calibration=f"none|{SET_NAME}",
     priority: RACE_PRIORITY

@@ -4,19 +4,20 @@ COMPARED = compared(config)
 
 
 rule inspect:
-    """Look into {wildcards.method} at {wildcards.sparsity}, calibrated on {wildcards.calibration}."""
+    """Look into {wildcards.method} at {wildcards.level}, calibrated on {wildcards.calibration}."""
     input:
-        masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
+        masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{level}}.safetensors",
+        weights=updated_weights,
         model=f"{DATA}/model",
         number_format=number_format(),
         sets=inspected_sets,
     output:
-        figures=f"{DATA}/inspections/{{calibration}}/{{method}}-{{sparsity}}.json",
-        provenance=f"{DATA}/inspections/{{calibration}}/{{method}}-{{sparsity}}.provenance.json",
+        figures=f"{DATA}/inspections/{{calibration}}/{{method}}-{{level}}.json",
+        provenance=f"{DATA}/inspections/{{calibration}}/{{method}}-{{level}}.provenance.json",
     log:
-        f"{DATA}/logs/inspect/{{calibration}}/{{method}}-{{sparsity}}.log",
+        f"{DATA}/logs/inspect/{{calibration}}/{{method}}-{{level}}.log",
     benchmark:
-        f"{DATA}/benchmarks/inspect/{{calibration}}/{{method}}-{{sparsity}}.jsonl"
+        f"{DATA}/benchmarks/inspect/{{calibration}}/{{method}}-{{level}}.jsonl"
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]

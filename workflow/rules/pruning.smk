@@ -34,18 +34,18 @@ rule dense_statistics:
 
 
 rule prune:
-    """Prune with {wildcards.method} to {wildcards.sparsity}, calibrated on {wildcards.calibration}."""
+    """Prune with {wildcards.method} to {wildcards.level}, calibrated on {wildcards.calibration}."""
     input:
         calibration=f"{DATA}/sets/{{calibration}}.parquet",
         model=f"{DATA}/model",
         number_format=number_format(),
         statistics=dense_statistics,
     output:
-        f"{DATA}/masks/{{calibration}}/{{method}}-{{sparsity}}.safetensors",
+        f"{DATA}/masks/{{calibration}}/{{method}}-{{level}}.safetensors",
     log:
-        f"{DATA}/logs/prune/{{calibration}}/{{method}}-{{sparsity}}.log",
+        f"{DATA}/logs/prune/{{calibration}}/{{method}}-{{level}}.log",
     benchmark:
-        f"{DATA}/benchmarks/prune/{{calibration}}/{{method}}-{{sparsity}}.jsonl"
+        f"{DATA}/benchmarks/prune/{{calibration}}/{{method}}-{{level}}.jsonl"
     priority: RACE_PRIORITY
     conda:
         "../../envs/cpu.yaml"
@@ -55,7 +55,7 @@ rule prune:
         mem_mb=request_of("prune", "mem_mb"),
         runtime=request_of("prune", "runtime"),
     params:
-        sparsity=sparsity,
+        target=asked_target,
         options=pruning_options,
         statistics=lambda wildcards, input: option("statistics", input.statistics),
         compute=literal(compute_options()),
@@ -64,22 +64,36 @@ rule prune:
         versions=TORCH,
     shell:
         'python "$CALIBRANT_SCRIPTS"/prune.py --model {input.model:q} --calibration {input.calibration:q}'
-        " --method {wildcards.method:q} --sparsity {params.sparsity:q} {params.options:q} {params.statistics:q}"
+        " --method {wildcards.method:q} {params.target:q} {params.options:q} {params.statistics:q}"
         " {params.compute:q} {params.resolved:q}"
-        " --threads {threads:q} --output {output:q} &> {log:q}"
+        " --threads {threads:q} --output {output[0]:q} &> {log:q}"
+
+
+if PASSING_WEIGHTS:
+
+    use rule prune as prune_in_passing with:
+        output:
+            f"{DATA}/masks/{{calibration}}/{{method}}-{{level}}.safetensors",
+            temp(f"{DATA}/masks/{{calibration}}/{{method}}-{{level}}.weights.safetensors"),
+        wildcard_constraints:
+            method="|".join(PASSING_WEIGHTS),
+
+    ruleorder: prune_in_passing > prune
 
 
 rule prune_without_data:
-    """Prune by magnitude to {wildcards.sparsity}."""
+    """Compress by {wildcards.method} to {wildcards.level}."""
     input:
         model=f"{DATA}/model",
         number_format=number_format(),
     output:
-        f"{DATA}/masks/none/magnitude-{{sparsity}}.safetensors",
+        f"{DATA}/masks/none/{{method}}-{{level}}.safetensors",
     log:
-        f"{DATA}/logs/prune/none/magnitude-{{sparsity}}.log",
+        f"{DATA}/logs/prune/none/{{method}}-{{level}}.log",
     benchmark:
-        f"{DATA}/benchmarks/prune/none/magnitude-{{sparsity}}.jsonl"
+        f"{DATA}/benchmarks/prune/none/{{method}}-{{level}}.jsonl"
+    wildcard_constraints:
+        method="|".join(WITHOUT_DATA),
     conda:
         "../../envs/cpu.yaml"
     threads: config["compute"]["threads"]
@@ -88,11 +102,12 @@ rule prune_without_data:
         mem_mb=request_of("prune", "mem_mb"),
         runtime=request_of("prune", "runtime"),
     params:
-        sparsity=sparsity,
+        target=asked_target,
+        options=pruning_options,
         compute=literal(compute_options()),
         resolved=resolved,
         code=code("prune"),
         versions=TORCH,
     shell:
-        'python "$CALIBRANT_SCRIPTS"/prune.py --model {input.model:q} --method magnitude --sparsity {params.sparsity:q}'
-        " {params.compute:q} {params.resolved:q} --threads {threads:q} --output {output:q} &> {log:q}"
+        'python "$CALIBRANT_SCRIPTS"/prune.py --model {input.model:q} --method {wildcards.method:q} {params.target:q}'
+        " {params.options:q} {params.compute:q} {params.resolved:q} --threads {threads:q} --output {output:q} &> {log:q}"

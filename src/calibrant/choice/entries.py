@@ -8,12 +8,14 @@ from typing import Any
 
 from calibrant.errors import InputError
 from calibrant.race.candidates import Candidate, candidate_names
+from calibrant.settings import method_targets
 from calibrant.settings.setting import option_text
+from calibrant.settings.target import parse_target
+from calibrant.study import target_text
 from calibrant.study.choose_section import GIVEN, OWN, is_given, judging_texts
 from calibrant.study.grid import Run, SetKey
 
 OWN_TEXT = "your own text"
-BASELINE = "magnitude"  # what pruning without any text comes to
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Entry:
         origin = "synthetic" if self.origin == "synthetic" else "real"
         size = (int(sets["samples"]), int(sets["length"]))
         return Candidate(
-            self.text, origin, chosen["method"], chosen["sparsity"], sha256, available, *size, options=self.options
+            self.text, origin, chosen["method"], chosen["target"], sha256, available, *size, options=self.options
         )
 
     def run(self, config: Mapping[str, Any], number: int) -> Run:
@@ -50,7 +52,7 @@ class Entry:
         if self.origin == "synthetic":
             prefix, drop = int(config["generation"]["prefix_length"]), float(config["filter"]["drop"])
             key = SetKey(self.source, self.origin, key.samples, number, prefix, drop)
-        return Run(chosen["method"], chosen["sparsity"], key, self.variant)
+        return Run(chosen["method"], chosen["target"], key, self.variant)
 
 
 def variants(config: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -114,8 +116,9 @@ def reference_name(config: Mapping[str, Any], named: Mapping[str, Entry]) -> str
 
 
 def baseline(config: Mapping[str, Any]) -> Run:
-    """The run without data that is always shown."""
-    return Run(BASELINE, config["choose"]["sparsity"], None)
+    """The run without data that is always shown: what compressing without any text comes to."""
+    target = str(config["choose"]["target"])
+    return Run(method_targets.baseline(parse_target(target)), target, None)
 
 
-DENSE = Run("dense", "0", None)  # what all are measured beside
+DENSE = Run("dense", target_text.DENSE, None)  # what all are measured beside

@@ -52,7 +52,7 @@ def race_facts(config: Mapping[str, Any], state: State, *, rounds: int) -> dict[
         "model_place": config["model"].get("hub")
         or os.path.relpath(f"{paths.data}/model", chosen["answer"] or paths.report),
         "method": chosen["method"],
-        "target": chosen["sparsity"],
+        "target": chosen["target"],
         "dtype": record.get("settings", {}).get("dtype", ""),
         "samples": sets["samples"],
         "length": sets["length"],

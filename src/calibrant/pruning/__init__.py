@@ -1,1 +1,1 @@
-"""One-shot pruning as a composition: criterion x allocation x refinement x pattern."""
+"""Compressing a model by masks, by codes of few bits, or by both; in this room itself a quantized weight as tensors."""

@@ -12,6 +12,7 @@ from calibrant.errors import InputError
 from calibrant.settings.number_texts import real_number, whole_number
 from calibrant.settings.regular_expression import read_regex
 from calibrant.settings.sparsity import GROUPS, NM, Pattern
+from calibrant.settings.target import Target
 
 Value = str | float | int | bool | None
 MethodSettings = Mapping[str, Value]  # every option of a method with its value
@@ -76,28 +77,63 @@ class Option:
 
 BOOLEAN = ("false", "true")
 INITIAL = ("wanda", "magnitude", "sparsegpt")  # criteria that OWL and DSnoT may start from
-COMMON = (
-    Option("sequential", "layer", "which inputs the statistics see", choices=("layer", "sublayer", "dense")),
-    Option(
-        "fused",
-        "whole",
-        "whether OpenLM's fused linears are pruned whole or by their parts",
-        choices=("whole", "parts"),
-    ),
+SEQUENTIAL = Option("sequential", "layer", "which inputs the statistics see", choices=("layer", "sublayer", "dense"))
+FUSED = Option(
+    "fused",
+    "whole",
+    "whether OpenLM's fused linears are compressed whole or by their parts",
+    choices=("whole", "parts"),
+)
+EXCLUDE = Option("exclude", None, "regular expression over linear layers' names that stay dense", regex=True)
+SYMMETRIC = Option(
+    "symmetric", False, "codes have their zero in the middle, so that none need be stored", choices=BOOLEAN
+)
+COMMON = (SEQUENTIAL, FUSED, EXCLUDE)
+OF_SPARSITY = (
     Option(
         "unreached",
         "magnitude",
         "what becomes of an expert that no calibration token reaches: pruned by magnitude, kept dense, or an error",
         choices=("magnitude", "keep", "error"),
     ),
-    Option("exclude", None, "regular expression over linear layers' names that are not pruned", regex=True),
     Option("group", "", "what competes in unstructured pruning; the criterion's own by default", choices=GROUPS),
+)
+OF_WIDTH = (
+    Option(
+        "unreached",
+        "nearest",
+        "what becomes of an expert that no calibration token reaches: rounded to nearest, kept dense, or an error",
+        choices=("nearest", "keep", "error"),
+    ),
+    SYMMETRIC,
 )
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "ria": (Option("ria.exponent", 0.5, "power of the input feature's norm", low=0, high=10),),
     "sparsegpt": (
         Option("sparsegpt.damping", 0.01, "share of the Hessian's mean diagonal added to it", low=0),
         Option("sparsegpt.block_size", 128, "columns handled together", low=1),
+    ),
+    "wrtn": (
+        Option("wrtn.candidates", 12, "ranges that are tried for each group", low=1, high=1000),
+        Option("wrtn.narrowest", 0.4, "the smallest of them, as a share of the whole range", low=0.01, high=1),
+    ),
+    "gptq": (
+        Option("gptq.act_order", False, "settle columns by the Hessian's diagonal, largest first", choices=BOOLEAN),
+        Option("gptq.static_groups", False, "take the ranges of all groups beforehand", choices=BOOLEAN),
+        Option(
+            "gptq.published",
+            True,
+            "float32 in the published order, to the last bit; false takes some columns at once, which is faster; "
+            "and codes differ where a weight lies between two levels",
+            choices=BOOLEAN,
+        ),
+        Option("gptq.damping", 0.01, "share of the Hessian's mean diagonal added to it", low=0),
+        Option("gptq.block_size", 128, "columns handled together", low=1),
+    ),
+    "awq": (
+        Option("awq.candidates", 20, "exponents of the inputs' magnitudes that are tried", low=1, high=1000),
+        Option("awq.rows", 64, "rows of each linear layer that an exponent is judged by", low=1),
+        Option("awq.clip", True, "choose each group's range by the weighted error, as wrtn does", choices=BOOLEAN),
     ),
     "dsnot": (
         Option("dsnot.scope", "attention", "which linear layers are refined", choices=("attention", "all")),
@@ -136,11 +172,42 @@ def owl_options(pattern: Pattern | None = None) -> tuple[Option, ...]:
     )
 
 
+def common_options(target: Target) -> tuple[Option, ...]:
+    """The options of every method at a target; what becomes of unreached experts is said in the words of one kind."""
+    if target.pattern is None:
+        return (*COMMON, *OF_WIDTH)
+    return (*COMMON, *OF_SPARSITY, *((SYMMETRIC,) if target.width else ()))
+
+
+def used_options(method: str, target: Target, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a study's options of all methods those that a method reads at a target; `owl.m` is owl's alone."""
+    used = {method, options.get(f"{method}.criterion"), options.get(f"{method}.initial")}
+    common = {option.name: option for option in common_options(target)}
+    every = {option.name for option in (*COMMON, *OF_SPARSITY, *OF_WIDTH)}
+    found = {}
+    for key, value in options.items():
+        if "." in key:
+            if key.split(".")[0] in used:
+                found[key] = value
+        elif key not in every or (key in common and (not common[key].choices or _is_among(value, common[key]))):
+            found[key] = value
+    return found
+
+
+def _is_among(value: Any, option: Option) -> bool:
+    """Whether a value is one of an option's choices: `unreached=nearest` is nothing to a method that prunes."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    others = [other for other in (*OF_SPARSITY, *OF_WIDTH) if other.name == option.name and other is not option]
+    return text in option.choices or not any(text in other.choices for other in others)
+
+
 def option_schemas() -> dict[str, dict[str, Any]]:
     """The options of all methods as keys of a JSON schema."""
     own = [option for options in OPTIONS.values() for option in options]
-    every = [*COMMON, *own, *CRITERION_OF.values(), *owl_options()]
-    return {option.name: option.schema() for option in sorted(every, key=lambda option: option.name)}
+    every = [*COMMON, *OF_WIDTH, *OF_SPARSITY, *own, *CRITERION_OF.values(), *owl_options()]
+    found = {option.name: option.schema() for option in sorted(every, key=lambda option: option.name)}
+    # one key of a study serves methods of both kinds
+    return found | {"unreached": {**found["unreached"], "enum": ["magnitude", "nearest", "keep", "error"]}}
 
 
 def read_options(method: str, options: tuple[Option, ...], given: Mapping[str, str]) -> dict[str, Value]:

@@ -51,8 +51,8 @@ class StatisticsSettings(PassSettings):
 
     kinds: tuple[str, ...] = setting(
         ("norm", "moments"),
-        "norm (wanda, ria, owl), moments (dsnot), hessian (sparsegpt; large)",
-        choices=("norm", "moments", "hessian"),
+        "norm (wanda, ria, owl, wrtn), moments (dsnot), magnitudes (awq), hessian (sparsegpt, gptq, awq; large)",
+        choices=("norm", "moments", "magnitudes", "hessian"),
     )
     exclude: str | None = setting(
         None, "linear layers to leave out, as in prune's exclude=REGEX", metavar="REGEX", regex=True

@@ -10,7 +10,10 @@ import yaml
 from calibrant.artefacts.atomic import write_text
 from calibrant.artefacts.temporary_names import TEMPORARY
 from calibrant.errors import InputError, shown
+from calibrant.settings.choose_settings import USUAL_TARGET
+from calibrant.settings.target import parse_target
 from calibrant.stages.choose_study import STUDY
+from calibrant.study.older_keys import with_present_keys
 from calibrant.study.yaml_mappings import read_yaml
 
 CONFIG = "config.yaml"
@@ -39,7 +42,7 @@ def recorded_study(folder: Path) -> dict[str, Any] | None:
         except InputError:
             found = {}
         if found.get("study") == STUDY and isinstance(found.get("choose"), dict) and found["choose"].get("budget"):
-            return found
+            return with_present_keys(found, shown(folder / CONFIG))
     raise InputError(
         f"--output {shown(folder)}: holds {shown(held[0])}, and no choose wrote this folder; give a new or an empty one"
     )
@@ -83,7 +86,11 @@ def _by_flag(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "--for", files(chosen.get("for", ()))
     yield "--weight", {name: float(spec.get("weight", 1)) for name, spec in chosen.get("for", {}).items()}
     yield "--guard", files(chosen.get("guard", ()))
-    for name in ("method", "sparsity", "origins", "reference", "measure", "margin", "tokens"):
+    target = parse_target(str(chosen.get("target", USUAL_TARGET)))
+    yield "--sparsity", None if target.pattern is None else str(target.pattern)
+    yield "--bits", target.width and target.width.bits
+    yield "--group", target.width and target.width.group
+    for name in ("method", "origins", "reference", "measure", "margin", "tokens"):
         yield f"--{name}", chosen.get(name)
     yield "--option", {**(config.get("pruning") or {}).get("options", {}), **chosen.get("options", {})}
     for name in ("samples", "length"):

@@ -53,7 +53,7 @@ class ChoosePlan:
         said = ", ".join(f"{count} {what}" for what, count in kinds.items() if count)
         rounds = len(round_ends(field.candidates, budgets))
         found = [
-            f"{field.candidates} candidates ({said}), {chosen['method']} at {chosen['sparsity']}",
+            f"{field.candidates} candidates ({said}), {chosen['method']} at {chosen['target']}",
             f"sets of {sets['samples']} x {sets['length']:,} tokens; at most {budgets[-1]} sets in {rounds} "
             f"round{'s' if rounds > 1 else ''}; "
             f"something is claimed after {', '.join(map(str, looks(field.candidates, budgets)))}",

@@ -13,7 +13,7 @@ from calibrant.settings.text_settings import MOST_ROWS
 from calibrant.stages.choose_inputs import ChooseInputs
 from calibrant.study.choose_section import is_given
 from calibrant.study.config import resolve_config
-from calibrant.study.grid import WITHOUT_DATA, normal_sparsity
+from calibrant.study.grid import WITHOUT_DATA
 from calibrant.study.race_plan import LADDER
 from calibrant.study.validation import suggest
 
@@ -39,7 +39,7 @@ def laid_out(inputs: ChooseInputs, settings: ChooseSettings, *, gpu: bool) -> di
         "guard": [each.name for each in inputs.guards],
         "origins": list(settings.origins),
         "method": settings.method,
-        "sparsity": normal_sparsity(settings.sparsity),
+        "target": str(settings.target),
         "options": several,
         "measure": settings.measure,
         "margin": settings.margin,
@@ -169,7 +169,7 @@ def options(settings: ChooseSettings) -> tuple[dict[str, Any], dict[str, list[st
     }
     for each in itertools.product(*values.values()):
         try:
-            compose(settings.method, settings.sparsity, dict(zip(values, each, strict=True)))
+            compose(settings.method, str(settings.target), dict(zip(values, each, strict=True)))
         except InputError as error:
             raise InputError(f"--{error}" if str(error).startswith("option ") else f"--option: {error}") from None
     for key, texts in values.items():

@@ -65,9 +65,9 @@ def prune(
     from calibrant.pruning.run.model_pruning import prune_model
     from calibrant.pruning.run.run_inputs import open_model
 
-    if "sparsegpt" in (settings.method, *settings.option.values()):
+    composed = compose(settings.method, settings.target, settings.option)
+    if "hessian" in composed.needs:
         hold_instruction_set()
-    composed = compose(settings.method, settings.sparsity, settings.option)
     kernels = {"attention": settings.attention, "products": settings.products}
     streamed = open_model(model, settings.dtype, settings.device, **kernels, kinds=composed.needs)
     metadata = prune_model(
@@ -75,7 +75,6 @@ def prune(
         composed,
         calibration,
         output,
-        sparsity=settings.sparsity,
         statistics=statistics,
         kernels=[name for name, value in kernels.items() if value != "auto"],
         activations=settings.activations,  # type: ignore[arg-type]  # checked to be one of them
@@ -88,7 +87,11 @@ def prune(
 
 def _said(found: dict[str, Any]) -> str:
     asked, achieved = found["requested_sparsity"], found["achieved_sparsity"]
-    said = f"{found['output']}: {achieved:.4%} pruned ({asked:.4%} asked)"
+    parts = [f"{achieved:.4%} pruned ({asked:.4%} asked)"] if asked else []
+    if width := found.get("quantized"):
+        group = f"groups of {width['group']} columns" if width["group"] else "a group for each row"
+        parts.append(f"{len(width['codes'])} linear layers at {width['bits']} bits, {group}")
+    said = f"{found['output']}: {'; '.join(parts)}"
     experts = found.get("experts")
     if not experts or not experts["unreached"]:
         return said

@@ -11,7 +11,7 @@ from calibrant.choice.entries import entries, variants
 from calibrant.errors import InputError, shown
 from calibrant.settings.method_options import owl_options, read_options
 from calibrant.settings.race_settings import FIRST
-from calibrant.settings.sparsity import parse_sparsity
+from calibrant.settings.target import parse_target
 from calibrant.sources.asset_specs import parse_assets
 from calibrant.sources.text_rows import file_texts
 from calibrant.study.grid import calibration_sets, runs
@@ -34,7 +34,7 @@ def check_study(config: Mapping[str, Any], name: str) -> None:
     try:
         parse_assets(config)
         for run in runs(dict(config)):
-            _check_owl(run.method, run.sparsity, config["pruning"]["options"])
+            _check_owl(run.method, run.target, config["pruning"]["options"])
         calibration_sets(dict(config))
         inspections(dict(config))
         _check_layout(config)
@@ -102,13 +102,13 @@ def specs(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {"model": config["model"]} | {f"{s}.{name}": spec for s in sections for name, spec in config[s].items()}
 
 
-def _check_owl(method: str, sparsity: str, options: Mapping[str, Any]) -> None:
+def _check_owl(method: str, target: str, options: Mapping[str, Any]) -> None:
     own = {key: str(value) for key, value in options.items() if key == "owl.lambda"}
     if method == "owl" and own:
         try:
-            read_options(method, owl_options(parse_sparsity(sparsity)), own)
+            read_options(method, owl_options(parse_target(target).pattern), own)
         except InputError as error:
-            raise InputError(f"pruning.options at sparsity {sparsity}: {error}") from None
+            raise InputError(f"pruning.options at target {target}: {error}") from None
 
 
 def _check_heldout(config: Mapping[str, Any]) -> None:
@@ -132,13 +132,13 @@ def _check_race(config: Mapping[str, Any]) -> None:
             f"choose.budget is {chosen['budget']}: too small for {len(racing)} candidates, of which each needs {FIRST} "
             f"sets in the first round; give {least} or more, or fewer sources, origins or options"
         )
-    _check_owl(chosen["method"], chosen["sparsity"], config["pruning"]["options"])
+    _check_owl(chosen["method"], chosen["target"], config["pruning"]["options"])
     if chosen["options"]:  # the methods take imports of seconds
         from calibrant.pruning.methods.composition import compose
 
         for each in variants(config):
             try:
-                compose(chosen["method"], chosen["sparsity"], each)
+                compose(chosen["method"], chosen["target"], each)
             except InputError as error:
                 raise InputError(f"choose.options: {error}") from None
 

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from calibrant.errors import InputError
+from calibrant.settings.method_targets import check_target
 from calibrant.settings.race_settings import FIRST
-from calibrant.study.grid import WITHOUT_DATA, normal_sparsity
+from calibrant.settings.target import parse_target
+from calibrant.study.grid import WITHOUT_DATA
 from calibrant.study.row_counts import block_rows
+from calibrant.study.target_text import normal_target
 from calibrant.study.validation import suggest
 
 DOCUMENTS = 20  # as many documents at least are read of a half: with fewer, the spread between them is hardly known
@@ -120,7 +123,11 @@ def check_choose(config: dict[str, Any], name: str) -> None:
             f"{name}: choose.method is {chosen['method']}, which reads no text, so there is nothing to choose; give "
             "one that does, such as wanda"
         )
-    chosen["sparsity"] = normal_sparsity(chosen["sparsity"], f"{name}: choose.sparsity")
+    chosen["target"] = normal_target(chosen["target"], f"{name}: choose.target")
+    try:
+        check_target(chosen["method"], parse_target(chosen["target"]))
+    except InputError as error:
+        raise InputError(f"{name}: choose: {error}") from None
     if chosen["budget"] != sorted(set(chosen["budget"])):
         raise InputError(
             f"{name}: choose.budget is {chosen['budget']}: it must grow; append the larger one to those before it"

@@ -6,6 +6,7 @@ from calibrant.errors import InputError
 from calibrant.study.choose_section import check_choose, first_samples, is_raceable
 from calibrant.study.config_layers import layers
 from calibrant.study.config_schema import config_schema
+from calibrant.study.older_keys import with_present_keys
 from calibrant.study.paths import RESERVED
 from calibrant.study.plain_data import check_plain
 from calibrant.study.pool import ENOUGH, enough
@@ -25,6 +26,7 @@ def resolve_config(config: dict[str, Any], name: str = "config.yaml") -> dict[st
     """
     check_plain(config, name)
     validate(config, {**config_schema(), "required": []}, name)  # as it was given, before it is laid over others
+    config = with_present_keys(config, name)
     low = layers(config, name)
     merged = merge(low, config)
     if "trained_on" not in config and merged.get("model") != low.get("model"):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import InputError, shown_value
+from calibrant.study.older_keys import with_present_keys
 from calibrant.study.validation import suggest
 from calibrant.study.yaml_mappings import merge, read_yaml
 
@@ -33,7 +34,7 @@ def layers(config: Mapping[str, Any], name: str) -> dict[str, Any]:
         )
     experiment = _file("experiment", _chosen("experiment", config, name), name)
     if "grids" in experiment:
-        axes = merge(preset.get("axes", {}), config.get("axes", {}))
+        axes = merge(preset.get("axes", {}), with_present_keys(config, name).get("axes", {}))
         experiment["grids"] = along_axes(experiment["grids"], axes)
     compat = config.get("compat", experiment.get("compat", preset.get("compat", DEFAULT_COMPAT)))
     low = compat_settings(compat, str(config["preset"]), str(config["experiment"]), name)
@@ -109,7 +110,8 @@ def _file(kind: str, chosen: Any, name: str) -> dict[str, Any]:
         raise InputError(
             f"{name}: {kind} is {shown_value(chosen)}{suggest(chosen, known)}; allowed: {', '.join(known)}"
         )
-    return read_yaml(layer_folder(kind) / f"{chosen}.yaml")
+    file = layer_folder(kind) / f"{chosen}.yaml"
+    return with_present_keys(read_yaml(file), file.name)
 
 
 @cache

@@ -92,7 +92,7 @@ def choose_seconds(shape: Shape, rates: Rates) -> float:
 
 
 def hessian_seconds(shape: Shape, rates: Rates, tokens: float) -> float:
-    """SparseGPT: the Hessian of each distinct input, its inverse, and the updates of the columns to the right."""
+    """SparseGPT, GPTQ: the Hessian of each distinct input, its inverse, and the updates of the columns to the right."""
     inputs = (shape.width, shape.queries, shape.width, shape.inner)
     outputs = (shape.queries + 2 * shape.keys, shape.width, 2 * shape.inner, shape.width)
     flops = sum(2 * tokens * n**2 + 2 * n**3 + m * n**2 for n, m in zip(inputs, outputs, strict=True))

@@ -9,11 +9,9 @@ from calibrant.study.cost import Needs
 from calibrant.study.grid import full_rows
 from calibrant.study.machines import Assumption, Machine, check_change
 from calibrant.study.shapes import Shape, known_shape, shape_of_size
-from calibrant.study.stage_needs import stage_needs
+from calibrant.study.stage_needs import bytes_a_number, stage_needs
+from calibrant.study.storage import storage
 from calibrant.study.work import Work
-
-BYTES_A_TOKEN = 8  # of generated text and sets, ids and text, as Parquet compresses them: measured on SmolLM2's
-BYTES_A_WEIGHT = 2  # of a checkpoint on disk, whatever it is computed in: nearly all are in a 16-bit format
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,8 @@ def estimate(work: Work, machine: Machine, changes: Mapping[str, float] | None =
         hours = sum(needs.seconds * count for needs, count in found) / 3600
         stages[stage] = StageEstimate(sum(jobs.values()), hours, peak.devices(rates.memory), peak)
     assumptions = {"parameters": size, **machine.assumptions}
-    return Estimate(machine, config["compute"]["dtype"], stages, storage(work, shape), assumptions)
+    kept = storage(work, shape, bytes_a_number(config, rates))
+    return Estimate(machine, config["compute"]["dtype"], stages, kept, assumptions)
 
 
 def with_number_format(config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
@@ -110,14 +109,3 @@ def stage_jobs(work: Work) -> dict[str, Counter[tuple[int, str]]]:
         "evaluate": Counter({(0, ""): len(work.runs)}),
     }
     return {stage: +jobs for stage, jobs in found.items() if +jobs}
-
-
-def storage(work: Work, shape: Shape) -> dict[str, float]:
-    """Bytes of what is kept: masks take a bit a weight."""
-    length = work.config["calibration"]["length"]
-    rows = len(work.pools) * full_rows(work.config) + sum(key.samples for key in work.sets)
-    return {
-        "model": shape.parameters * BYTES_A_WEIGHT,
-        "masks": len(work.masks) * shape.linear_weights / 8,
-        "generated text and sets": rows * length * BYTES_A_TOKEN,
-    }

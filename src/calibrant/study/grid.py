@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.settings.sparsity import NM, parse_sparsity
+from calibrant.settings import method_targets
 from calibrant.study.row_counts import kept
+from calibrant.study.target_text import DENSE, check_pair, normal_target, target_file_name
 
-WITHOUT_DATA = ("dense", "magnitude")
+WITHOUT_DATA = ("dense", *method_targets.WITHOUT_DATA)
+normal_sparsity = normal_target  # reporting.results.index calls it so
 MOST_SETS = 100_000  # of a grid; the paper's largest has some hundreds
 SYN_SOURCE = "syn_source"  # as a grid's sources: the one that the configuration's key of that name gives
 
@@ -40,13 +42,13 @@ class SetKey:
 
 @dataclass(frozen=True)
 class Run:
-    """One model to evaluate: a method at a sparsity on a calibration set (None for dense and magnitude).
+    """One model to evaluate: a method at a target on a calibration set (None where the method reads no text).
 
     `variant` numbers the options of a race's candidates (`choice.entries`); 0 has the study's own.
     """
 
     method: str
-    sparsity: str
+    target: str
     calibration: SetKey | None
     variant: int = 0
 
@@ -54,35 +56,47 @@ class Run:
     def name(self) -> str:
         """`web-real-n16-s0/wanda-0.6`, `none/magnitude-2of4`, `none/dense-0`; unique within a study."""
         variant = f"-o{self.variant}" if self.variant else ""
-        return f"{self.calibration.name if self.calibration else 'none'}/{self.method}-{self.sparsity_name}{variant}"
+        return f"{self.calibration.name if self.calibration else 'none'}/{self.method}-{self.target_name}{variant}"
 
     @property
-    def sparsity_name(self) -> str:
-        """The sparsity as file names carry it: `0.6`, `2of4` for 2:4."""
-        return self.sparsity.replace(":", "of")
+    def target_name(self) -> str:
+        """The target as file names carry it: `0.6`, `2of4` for 2:4, `w4g64`."""
+        return target_file_name(self.target)
 
 
 def runs(config: dict[str, Any]) -> list[Run]:
     """All runs of a study, each once, in the order of the grids.
 
     Raises:
-        InputError: a sparsity that is neither a ratio below 1 nor N:M with N < M, or a set that cannot be drawn.
+        InputError: a target that is none, or not one of its method, or a set that cannot be drawn.
     """
     found: dict[Run, None] = {}
     for index, grid in enumerate(config["grids"]):
-        where = f"grids.{index}.sparsities"
-        sparsities = [normal_sparsity(value, where) for value in grid.get("sparsities", ())]
+        targets = [normal_target(value, f"grids.{index}.targets") for value in grid.get("targets", ())]
         keys = list(_sets(config, grid, f"grids.{index}")) if set(grid["methods"]) - set(WITHOUT_DATA) else []
         for method in grid["methods"]:
             if method == "dense":
-                found[Run("dense", "0", None)] = None
+                found[Run("dense", DENSE, None)] = None
                 continue
-            if not sparsities:
-                raise InputError(f"grids.{index} lacks the key sparsities, which method {method} needs")
+            if not targets:
+                raise InputError(f"grids.{index} lacks the key targets, which method {method} needs")
+            for target in targets:
+                check_pair(method, target, f"grids.{index}")
             sets: list[SetKey | None] = [None] if method in WITHOUT_DATA else list(keys)
-            for sparsity, key in itertools.product(sparsities, sets):
-                found[Run(method, sparsity, key)] = None
+            for target, key in itertools.product(targets, sets):
+                found[Run(method, target, key)] = None
     return list(found)
+
+
+def evaluated(config: dict[str, Any]) -> list[Run]:
+    """All models that are evaluated: those of `runs`, and the dense one where others are measured beside it.
+
+    Raises:
+        InputError: as `runs`.
+    """
+    found = runs(config)
+    dense = Run("dense", DENSE, None)
+    return [dense, *found] if found and config["evaluation"]["beside_dense"] and dense not in found else found
 
 
 def sets_of(config: dict[str, Any]) -> Iterator[SetKey]:
@@ -114,28 +128,6 @@ def full_rows(config: Mapping[str, Any]) -> int:
 def reads_dense_statistics(method: str, options: Mapping[str, Any]) -> bool:
     """Whether a method reads statistics of the dense model, which all its masks of a calibration set share."""
     return method == "owl" or options.get("sequential") == "dense"
-
-
-def normal_sparsity(value: Any, where: str = "sparsity") -> str:
-    """`0.60` -> `0.6`; `2:4` as it is. What is a sparsity is `settings.sparsity.parse_sparsity`'s to say.
-
-    Raises:
-        InputError: as `parse_sparsity`, with the key.
-    """
-    try:
-        pattern = parse_sparsity(str(value))
-    except InputError as error:
-        said = str(error).removeprefix("sparsity ")
-        raise InputError(f"{where}: {said}{_quotes_hint(value)}") from None
-    return str(pattern) if isinstance(pattern, NM) else format_number(pattern.sparsity)
-
-
-def _quotes_hint(value: object) -> str:
-    """YAML reads 2:4 without quotes as two minutes and four seconds."""
-    if not isinstance(value, int) or not 0 < value // 60 < value % 60:
-        return ""
-    pattern = f"{value // 60}:{value % 60}"
-    return f'; if {pattern} was meant, write "{pattern}": without the quotes YAML makes {value} of it'
 
 
 def format_number(value: float) -> str:

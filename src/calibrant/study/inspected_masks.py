@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from calibrant.errors import InputError
-from calibrant.study.grid import Run, SetKey, calibration_sets, normal_sparsity, runs
+from calibrant.study.grid import Run, SetKey, calibration_sets, runs
+from calibrant.study.target_text import normal_target
 
 
 @dataclass(frozen=True)
@@ -22,16 +23,16 @@ def inspections(config: dict[str, Any]) -> list[Inspection]:
     Where a study varies samples, prefix length or filter rate, the first run of a source and origin is taken.
 
     Raises:
-        InputError: as `grid.runs`, or the study has no mask of the chosen method, sparsity or seed.
+        InputError: as `grid.runs`, or the study has no mask of the chosen method, target or seed.
     """
     chosen = config["inspect"]
     if not chosen["sequences"] or "layout" in config:
         return []
     found = [run for run in runs(config) if run.calibration]
     sets = calibration_sets(config)
-    asked: dict[str, Any] = {name: chosen[name] for name in ("method", "sparsity", "seed") if name in chosen}
-    if "sparsity" in asked:
-        asked["sparsity"] = normal_sparsity(asked["sparsity"], "inspect.sparsity")
+    asked: dict[str, Any] = {name: chosen[name] for name in ("method", "target", "seed") if name in chosen}
+    if "target" in asked:
+        asked["target"] = normal_target(asked["target"], "inspect.target")
     if not found and set(asked) == {"seed"}:  # the schema's default: nobody asked
         return []
     for name, value in asked.items():
@@ -40,11 +41,11 @@ def inspections(config: dict[str, Any]) -> list[Inspection]:
             choices = ", ".join(str(v) for v in there) or "none"
             raise InputError(f"inspect.{name} is {value!r}; the study's masks that are made on text have {choices}")
         found = [run for run in found if _value(run, name) == value]
-    method, sparsity = found[0].method, found[0].sparsity
+    method, target = found[0].method, found[0].target
     by_text: dict[tuple[str, str], Inspection] = {}
     for run in found:
         key = run.calibration
-        if key and (run.method, run.sparsity) == (method, sparsity) and key.origin in chosen["origins"]:
+        if key and (run.method, run.target) == (method, target) and key.origin in chosen["origins"]:
             by_text.setdefault((key.source, key.origin), Inspection(run, heldout_set(key, sets)))
     return list(by_text.values())
 

@@ -75,7 +75,7 @@ def inspected(config: dict[str, Any], paths: StudyPaths) -> dict[str, Any]:
         return {}
     entry: dict[str, Any] = {
         "method": chosen[0].run.method,
-        "sparsity": chosen[0].run.sparsity,
+        "sparsity": chosen[0].run.target,
         "layers": [
             {
                 **_text(inspection.run.calibration),
@@ -227,7 +227,7 @@ def _run(run: Run, paths: StudyPaths, model: str) -> dict[str, Any]:
         "evaluation": paths.evaluation(run),
         "model": model,
         "method": run.method,
-        "sparsity": run.sparsity,
+        "sparsity": run.target,
         "masks": None if run.method == "dense" else paths.masks(run),
         "source": key.source if key else None,
         "origin": key.origin if key else None,

@@ -7,7 +7,7 @@ from calibrant.errors import InputError
 from calibrant.settings.batches import SCORING_TOKENS, evaluation_tokens_at_once
 from calibrant.study import cost
 from calibrant.study.cost import Needs, Rates
-from calibrant.study.grid import full_rows
+from calibrant.study.grid import WITHOUT_DATA, full_rows
 from calibrant.study.machines import tokens_table
 from calibrant.study.shapes import Shape
 
@@ -16,6 +16,7 @@ BYTES_A_NUMBER = {"bfloat16": 2, "float16": 2, "float32": 4}
 SIDE_BY_SIDE = 4  # sequences that a CPU prunes with at a time, if it has the threads (models/compute/side_by_side.py)
 TASK_LENGTH = 250  # tokens that an item's tokens attend to
 LAYERWISE = ("dense statistics", "prune", "inspect")
+HESSIAN_METHODS = ("sparsegpt", "gptq", "awq")  # those that read the Hessians of their inputs
 
 
 def stage_needs(
@@ -71,7 +72,7 @@ def stage_needs(
             others = min(SIDE_BY_SIDE, int(config["compute"]["threads"])) - 1
             device += others * cost.activation_bytes(shape, length, size)
         seconds, host = 0.0, 0.0
-        if method != "magnitude":
+        if method not in WITHOUT_DATA:
             times = 1.0 if stage == "dense statistics" else cost.passes(shape, options.get("sequential", "layer"))
             seconds = times * cost.forward_seconds(shape, rates, tokens, length)
             host = cost.hidden_bytes(shape, count, length, size)
@@ -116,5 +117,5 @@ def evaluation_tokens(config: Mapping[str, Any]) -> tuple[float, float]:
 
 def _reads_hessians(stage: str, method: str, options: Mapping[str, Any]) -> bool:
     initial, criterion = options.get("dsnot.initial"), options.get("owl.criterion")
-    users = {"dsnot": initial == "sparsegpt", "owl": criterion == "sparsegpt", "sparsegpt": True}
-    return stage == "prune" and users.get(method, False)
+    read = {"dsnot": initial, "owl": criterion}.get(method, method)
+    return stage == "prune" and read in HESSIAN_METHODS

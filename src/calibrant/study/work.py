@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from calibrant.study.grid import Run, SetKey, calibration_sets, full_rows, reads_dense_statistics, runs
+from calibrant.study.grid import Run, SetKey, calibration_sets, evaluated, full_rows, reads_dense_statistics
 from calibrant.study.paths import reads
 from calibrant.study.pool import filtered_first
 from calibrant.study.report_inputs import report_files
@@ -65,7 +65,7 @@ def work(configs: Sequence[dict[str, Any]]) -> Work:
     inspected, items = 0, False
     for config in configs:
         keys = calibration_sets(config)
-        found |= dict.fromkeys(runs(config))
+        found |= dict.fromkeys(evaluated(config))
         sets |= dict.fromkeys(keys)
         shown = reads(config, "scores")
         scored |= {key.pool if key.origin == "synthetic" else key.name for key in keys if shown or key.origin != "real"}

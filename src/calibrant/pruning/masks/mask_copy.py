@@ -41,14 +41,15 @@ def copy_masks(folder: Path, masks: Path, command: str = "choose") -> list[str]:
     output = folder / MASKS
     pairs = {output: masks, weights_path(output): weights_path(masks)}
     file = read_masks(masks)
-    check_places(mask_places(folder, command), list(pairs.values()) if file.weights_updated else [masks])
+    has_weights = weights_path(masks).is_file() and file.weights_updated
+    check_places(mask_places(folder, command), list(pairs.values()) if has_weights else [masks])
     file.check(weights=True)
     record = {"stage": command, "masks_sha256": sha256_file(masks), "library_version": __version__}
     write_json(sidecar(output), record)  # first: files are never there without it
-    if file.weights_updated:
+    if has_weights:
         _copy(weights_path(masks), weights_path(output))
     _copy(masks, output)
-    if not file.weights_updated:
+    if not has_weights:
         weights_path(output).unlink(missing_ok=True)
     return [path.name for path in pairs if path.exists()]
 

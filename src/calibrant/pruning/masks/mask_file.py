@@ -1,6 +1,6 @@
-"""Mask files: which weights of which linear layers are kept, in safetensors that any tool can read."""
+"""Mask files: what becomes of linear layers' weights, as keep-bits and codes, in safetensors that any tool reads."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,11 @@ from torch import Tensor
 from calibrant.artefacts.metadata_forms import Form
 from calibrant.artefacts.tensor_files import TensorFile, stream_record, write_tensors
 from calibrant.errors import InputError
+from calibrant.models.compute.number_formats import DTYPES
+from calibrant.pruning.masks.code_tensors import code_entries, code_tensors, read_quantized
 from calibrant.pruning.masks.mask_record import LAYER, MASKS, STAGE
+from calibrant.pruning.quantized_weight import QuantizedWeight
+from calibrant.settings.target import Width
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -22,7 +26,7 @@ class MaskFile:
     """An open mask file; what is read of it is compared with its digests.
 
     path: the file.
-    masks: a linear's name -> bool [rows, cols], unpacked when it is asked for.
+    masks: a linear's name -> bool [rows, cols], unpacked when it is asked for; all True where nothing is pruned.
     metadata: `mask_record.MASKS`.
     """
 
@@ -35,19 +39,65 @@ class MaskFile:
     @property
     def weights_updated(self) -> bool:
         """Whether the method changed weights that it kept."""
-        return self._weights is not None
+        return bool(self.metadata["weights_updated"])
+
+    @property
+    def width(self) -> Width | None:
+        """Bits and groups of the codes; None where nothing is quantized."""
+        found = self.metadata.get("quantized")
+        return None if found is None else Width(found["bits"], found["group"])
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the codes have their zero in the middle."""
+        return bool(self.metadata.get("quantized", {}).get("symmetric"))
+
+    @property
+    def pruned(self) -> bool:
+        """Whether there are masks; where there are none, nothing is pruned."""
+        return bool(self.metadata.get("quantized", {}).get("pruned", True))
+
+    @property
+    def rescaled(self) -> Mapping[str, list[int]]:
+        """Other modules whose weights were changed, NAME of NAME.weight, with their shapes."""
+        found: Mapping[str, list[int]] = self.metadata.get("rescaled", {})
+        return found
+
+    @property
+    def weight_shapes(self) -> dict[str, list[int]]:
+        """All that changes in a model: linears and rescaled modules, with their shapes in the checkpoint."""
+        return {**self.metadata["shapes"], **self.rescaled}
 
     def packed(self, name: str) -> Tensor:
         """The keep-bits of a linear, uint8 [rows, ceil(cols / 8)]."""
-        return self._packed.get(name)
+        return self._packed.get(name) if self.pruned else pack(self.masks[name])
 
     def weight(self, name: str) -> Tensor | None:
-        """The updated weight of a linear [rows, cols], None where the method updates none.
+        """The updated weight of a linear [rows, cols], or of a rescaled module; None where the method updates none.
+
+        Where the file of the dequantized weights is gone, they are computed from the codes, to the same numbers.
 
         Raises:
             InputError: it is not what its digest says, or holds NaN or infinite numbers.
         """
-        return None if self._weights is None else self._weights.get(f"{name}.weight", finite=True)
+        if self._weights is not None:
+            return self._weights.get(f"{name}.weight", finite=True)
+        found = self.quantized(name)
+        if found is None:
+            return None
+        weight = found.dequantized().to(DTYPES[self.metadata["dtype"]])
+        return weight.T if list(weight.shape) != self.metadata["shapes"][name] else weight
+
+    def quantized(self, name: str) -> QuantizedWeight | None:
+        """Codes, scales and zeros of a linear [outputs, inputs]; None where it has none.
+
+        Raises:
+            InputError: they are not what their digests say.
+        """
+        found = self.metadata.get("quantized")
+        if found is None or name not in found["codes"]:
+            return None
+        return read_quantized(self._packed, name, found)
 
     def check(self, *, weights: bool = False) -> None:
         """Read every mask, and every updated weight too if asked, and compare it with its digest.
@@ -57,16 +107,18 @@ class MaskFile:
         """
         self._packed.check()
         if weights and self._weights is not None:
-            for name in self.masks:
+            for name in self.weight_shapes:
                 self.weight(name)
 
 
 class _LazyMasks(Mapping[str, Tensor]):
-    def __init__(self, file: TensorFile, shapes: Mapping[str, list[int]]) -> None:
-        self._file, self._shapes = file, shapes
+    def __init__(self, file: TensorFile, shapes: Mapping[str, list[int]], pruned: bool) -> None:
+        self._file, self._shapes, self._pruned = file, shapes, pruned
 
     def __getitem__(self, name: str) -> Tensor:
-        cols = self._shapes[name][1]
+        rows, cols = self._shapes[name]
+        if not self._pruned:
+            return torch.ones(rows, cols, dtype=torch.bool)
         return unpack(self._file.get(name), cols)
 
     def __iter__(self) -> Iterator[str]:
@@ -104,15 +156,27 @@ def write_masks(
     masks: Mapping[str, Tensor],
     metadata: Mapping[str, Any],
     weights: Mapping[str, Tensor] | None = None,
+    quantized: Mapping[str, QuantizedWeight] | None = None,
 ) -> None:
     """Write keep-masks {linear's name: bool [rows, cols]}, and updated weights {name.weight: tensor} beside them.
 
     `CONTENTS` of `mask_record` is added to the metadata. The weights are written first, so that a mask file that
     promises them is never seen without.
+
+    Args:
+        path: the mask file.
+        masks: of all linears; not written where `metadata["quantized"]["pruned"]` says that nothing is pruned.
+        metadata: what the file says of itself, with `mask_record.WIDTH` where weights are quantized.
+        weights: the updated weights, and those of rescaled modules.
+        quantized: codes of linears.
     """
     complete = {**metadata, "shapes": {name: list(mask.shape) for name, mask in masks.items()}}
     weights_sha256 = None if weights is None else write_tensors(weights_path(path), weights, complete)
-    write_tensors(path, {name: pack(mask) for name, mask in masks.items()}, _linked(complete, weights_sha256))
+    pruned = metadata.get("quantized", {}).get("pruned", True)
+    tensors = {name: pack(mask) for name, mask in masks.items()} if pruned else {}
+    for name, codes in (quantized or {}).items():
+        tensors |= code_tensors(name, codes)
+    write_tensors(path, tensors, _linked(complete, weights_sha256))
 
 
 def join_masks(path: str | Path, parts: Sequence[Path], metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,13 +186,21 @@ def join_masks(path: str | Path, parts: Sequence[Path], metadata: Mapping[str, A
         The metadata of the whole.
     """
     files = [read_masks(part, LAYER) for part in parts]
-    shapes = {name: shape for file in files for name, shape in file.metadata["shapes"].items()}
-    complete = {**metadata, "shapes": shapes}
+    complete = {**metadata, "shapes": _joined(file.metadata["shapes"] for file in files)}
+    widths = [file.metadata["quantized"] for file in files if "quantized" in file.metadata]
+    if widths:
+        complete["quantized"] = {**widths[0], "codes": _joined(width["codes"] for width in widths)}
+        if rescaled := _joined(file.rescaled for file in files):
+            complete["rescaled"] = rescaled
     weights = [file._weights for file in files if file._weights is not None]
     weights_sha256 = join_files(weights_path(path), weights, complete) if weights else None
     complete = _linked(complete, weights_sha256)
     join_files(path, [file._packed for file in files], complete)
     return complete
+
+
+def _joined(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def join_files(path: str | Path, files: Sequence[TensorFile], metadata: Mapping[str, Any]) -> str:
@@ -151,33 +223,42 @@ def read_masks(path: str | Path, form: Form = MASKS) -> MaskFile:
     """
     path = Path(path)
     file = TensorFile(path, "masks", form, STAGE)
-    shapes = file.metadata["shapes"]
-    if set(file.entries) != set(shapes):
-        odd = sorted(set(file.entries) ^ set(shapes))[0]
+    shapes, width = file.metadata["shapes"], file.metadata.get("quantized")
+    pruned = width is None or width["pruned"]
+    expected = {name: ("U8", [rows, -(-cols // 8)]) for name, (rows, cols) in shapes.items()} if pruned else {}
+    if width is not None:
+        try:
+            expected |= code_entries(width, file.entries)
+        except InputError as error:
+            raise InputError(f"masks {path}: {error}") from None
+    if set(file.entries) != set(expected):
+        odd = sorted(set(file.entries) ^ set(expected))[0]
         raise InputError(f"masks {path}: tensors and recorded shapes disagree on {odd}")
-    for name, (rows, cols) in shapes.items():
-        expected = ("U8", [rows, -(-cols // 8)])
-        if file.entries[name] != expected:
-            found = " ".join(map(str, file.entries[name]))
-            raise InputError(
-                f"masks {path}: {name} is {found}, expected U8 {expected[1]} for a mask of {rows} x {cols}"
-            )
+    for name, entry in expected.items():
+        if file.entries[name] != entry:
+            found, right = (" ".join(map(str, each)) for each in (file.entries[name], entry))
+            of = f" for a mask of {shapes[name][0]} x {shapes[name][1]}" if name in shapes else ""
+            raise InputError(f"masks {path}: {name} is {found}, expected {right}{of}")
     weights = _read_weights(path, file) if file.metadata["weights_updated"] else None
-    return MaskFile(path, _LazyMasks(file, shapes), file.metadata, file, weights)
+    return MaskFile(path, _LazyMasks(file, shapes, pruned), file.metadata, file, weights)
 
 
 def _linked(metadata: Mapping[str, Any], weights_sha256: str | None) -> dict[str, Any]:
     return {**metadata, "weights_updated": weights_sha256 is not None, "weights_sha256": weights_sha256}
 
 
-def _read_weights(path: Path, masks: TensorFile) -> TensorFile:
+def _read_weights(path: Path, masks: TensorFile) -> TensorFile | None:
     place = weights_path(path)
     if not place.is_file():
+        coded = masks.metadata.get("quantized", {}).get("codes", {})
+        if coded and set(coded) == set(masks.metadata["shapes"]) and not masks.metadata.get("rescaled"):
+            return None  # the codes tell them
         raise InputError(f"masks {path}: its updated weights are missing; expected {place} beside it")
     weights = TensorFile(place, "updated weights")
     if weights.sha256 != masks.metadata["weights_sha256"]:
         raise InputError(f"masks {path}: {place} beside it are the updated weights of other masks; make both again")
-    shapes = {f"{name}.weight": shape for name, shape in masks.metadata["shapes"].items()}
+    changed = {**masks.metadata["shapes"], **masks.metadata.get("rescaled", {})}
+    shapes = {f"{name}.weight": shape for name, shape in changed.items()}
     if {name: shape for name, (_, shape) in weights.entries.items()} != shapes:
         raise InputError(f"updated weights {place}: names or shapes are not those of the masks {path}")
     return weights

@@ -27,8 +27,20 @@ CONTENTS: dict[str, Form] = {
     "weights_sha256": optional(sha256),  # of the record of the updated weights: it covers each of them
 }
 OF_LAYER: dict[str, Form] = {"name": text, "pattern": text, "requested_sparsity": SHARE}
+WIDTH: dict[str, Form] = {  # where weights are quantized
+    "quantized": keys(
+        {
+            "bits": whole(2),
+            "group": optional(whole(2)),
+            "symmetric": truth,
+            "pruned": truth,  # whether there are masks beside the codes
+            "codes": named(listed(whole(), 2)),  # [outputs, inputs] of each linear that has some
+        }
+    ),
+    "rescaled": named(listed(whole())),  # shapes of other tensors that were changed, a norm's by AWQ
+}
 EXPERTS: dict[str, Form] = {"experts": expert_tokens.OF_LAYER}  # where a method counted their tokens
-LAYER = keys({**CONTENTS, **OF_LAYER, "kept": named(whole())}, EXPERTS)
+LAYER = keys({**CONTENTS, **OF_LAYER, "kept": named(whole())}, {**EXPERTS, **WIDTH})
 MASKS = keys(
     {
         **CONTENTS,
@@ -42,6 +54,7 @@ MASKS = keys(
         "linears": named(SHARE),
     },
     {
+        **WIDTH,
         "library_version": text,
         "calibration_sha256": optional(sha256),
         "sequences": whole(),

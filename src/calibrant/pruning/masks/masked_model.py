@@ -24,13 +24,14 @@ def apply_masks(model: nn.Module, masks_path: str | Path) -> None:
 
 
 def apply_to_weights(weights: Mapping[str, Tensor], file: MaskFile) -> None:
-    """Copy updated weights, where there are any, into {linear's name: weight}, then zero what is pruned."""
+    """Copy updated weights, where there are any, into {name: weight}, then zero what is pruned."""
     with torch.no_grad():
         for name, weight in weights.items():
             updated = file.weight(name)
             if updated is not None:
                 weight.copy_(updated)
-            zero_pruned(weight, file.masks[name])
+            if file.pruned and name in file.masks:
+                zero_pruned(weight, file.masks[name])
 
 
 def load_pruned_model(
@@ -66,7 +67,7 @@ def check_model(file: MaskFile, checkpoint: Checkpoint) -> None:
 
 
 def find_weights(model: nn.Module, file: MaskFile, prefix: str = "") -> dict[str, Tensor]:
-    """The weight of every mask as a view into the model's parameters, in the checkpoint's orientation.
+    """Views of the parameters that a mask file changes, of linears and rescaled modules, as the checkpoint has them.
 
     With `prefix`, only of the parameters whose names start with it.
 
@@ -74,15 +75,14 @@ def find_weights(model: nn.Module, file: MaskFile, prefix: str = "") -> dict[str
         InputError: the model has no such linear layer, or one of another shape.
     """
     parameters = dict(model.named_parameters())
+    shapes = file.weight_shapes
     views = {}
     for name, place in find_places(model, file, prefix).items():
         view = place.view(parameters[place.parameter].detach())
-        rows, cols = file.metadata["shapes"][name]
-        if list(view.shape) != [rows, cols]:
-            raise InputError(
-                f"masks {file.path}: {name} is {' x '.join(map(str, view.shape))} in the model, "
-                f"{rows} x {cols} in the masks"
-            )
+        expected = shapes[name]
+        if list(view.shape) != expected:
+            in_model, in_masks = (" x ".join(map(str, shape)) for shape in (view.shape, expected))
+            raise InputError(f"masks {file.path}: {name} is {in_model} in the model, {in_masks} in the masks")
         views[name] = view
     return views
 
@@ -96,7 +96,7 @@ def find_places(model: nn.Module, file: MaskFile, prefix: str = "") -> dict[str,
     parameters = {name for name, _ in model.named_parameters()}
     keys: KeyMap | None = None
     places = {}
-    for name in file.metadata["shapes"]:
+    for name in file.weight_shapes:
         place: ParameterPlace | None = ParameterPlace(f"{name}.weight")
         if f"{name}.weight" not in parameters:
             keys = keys or KeyMap(model)  # slow to make, and needed for experts only

@@ -98,5 +98,6 @@ def _pruned(tensor: Tensor, file: MaskFile, name: str | None) -> Tensor:
     updated = file.weight(name)
     # A copy: pages of a mapped file that are written to stay in memory until the file is closed.
     tensor = (tensor if updated is None else updated).to(tensor.dtype, copy=True)
-    zero_pruned(tensor, file.masks[name])
+    if file.pruned and name in file.masks:
+        zero_pruned(tensor, file.masks[name])
     return tensor

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-Kind = Literal["norm", "moments", "hessian"]
+Kind = Literal["norm", "moments", "magnitudes", "hessian"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 COLUMNS = 512  # of inputs of lower precision, handled at a time
 HESSIAN_ROWS = 128  # of a Hessian of such inputs: the smaller, the less of its lower half is computed
@@ -22,17 +22,19 @@ class Statistics:
     sums [cols]: mean over sequences of the sum over tokens of x (DSnoT's `sum_metric_row`: not a mean over tokens).
     variance [cols]: token-weighted mean of each sequence's own biased variance (DSnoT's `var`: not the pooled
     variance, since the spread between sequences is left out).
+    magnitudes [cols]: mean over tokens of |x| (AWQ's activation magnitudes).
     hessian [cols, cols]: 2 / sequences times the sum of x^T x (SparseGPT's H).
-    factors: what SparseGPT makes of the Hessian, by damping, for the other linears with this input.
+    factors: of the Hessian, by damping and whether its columns are ordered, for the other linears with this input.
     """
 
     squared_norm: Tensor | None = None
     sums: Tensor | None = None
     variance: Tensor | None = None
+    magnitudes: Tensor | None = None
     hessian: Tensor | None = None
     sequences: int = 0
     tokens: int = 0
-    factors: dict[float, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    factors: dict[tuple[float, bool], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 def new_statistics(cols: int, kinds: Collection[Kind], device: torch.device) -> Statistics:
@@ -45,6 +47,7 @@ def new_statistics(cols: int, kinds: Collection[Kind], device: torch.device) -> 
         squared_norm=zeros(cols) if "norm" in kinds else None,
         sums=zeros(cols) if "moments" in kinds else None,
         variance=zeros(cols) if "moments" in kinds else None,
+        magnitudes=zeros(cols) if "magnitudes" in kinds else None,
         hessian=zeros(cols, cols) if "hessian" in kinds else None,
     )
 
@@ -64,16 +67,18 @@ class SequenceSums:
     squares: Tensor | None = None
     sums: Tensor | None = None
     variance: Tensor | None = None
+    magnitudes: Tensor | None = None
 
 
 def sequence_sums(statistics: Statistics, inputs: Tensor) -> SequenceSums:
     """What one sequence's inputs [..., cols] are going to add; of `statistics` only its kinds are read."""
     x = inputs.reshape(-1, inputs.shape[-1])
     squares = None if statistics.squared_norm is None else _sum_of_squares(x)
+    magnitudes = None if statistics.magnitudes is None else x.abs().sum(0, dtype=torch.float32)
     if statistics.sums is None:
-        return SequenceSums(len(x), squares)
+        return SequenceSums(len(x), squares, magnitudes=magnitudes)
     x = x.to(torch.float32)
-    return SequenceSums(len(x), squares, x.sum(0), x.var(0, unbiased=False) if len(x) else None)
+    return SequenceSums(len(x), squares, x.sum(0), x.var(0, unbiased=False) if len(x) else None, magnitudes)
 
 
 def add(statistics: Statistics, of_sequence: SequenceSums) -> None:
@@ -90,6 +95,9 @@ def add(statistics: Statistics, of_sequence: SequenceSums) -> None:
     if statistics.variance is not None and of_sequence.variance is not None:
         total = statistics.tokens + of_sequence.tokens
         statistics.variance.mul_(statistics.tokens / total).add_(of_sequence.variance, alpha=of_sequence.tokens / total)
+    if statistics.magnitudes is not None and of_sequence.magnitudes is not None and of_sequence.tokens:
+        total = statistics.tokens + of_sequence.tokens
+        statistics.magnitudes.mul_(statistics.tokens / total).add_(of_sequence.magnitudes, alpha=1 / total)
     statistics.sequences = new
     statistics.tokens += of_sequence.tokens
 

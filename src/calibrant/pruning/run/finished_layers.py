@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from calibrant.artefacts.tensor_files import all_finite
 from calibrant.errors import InputError
@@ -12,6 +13,7 @@ from calibrant.models.structure.decoder_layers import DecoderLayer, Linear
 from calibrant.pruning.masks.expert_tokens import experts_of
 from calibrant.pruning.masks.mask_file import join_masks, read_masks, write_masks
 from calibrant.pruning.masks.mask_record import LAYER, STAGE
+from calibrant.pruning.methods.composition import Method
 from calibrant.pruning.run.weight_decisions import Decision
 from calibrant.settings.sparsity import Pattern
 
@@ -24,9 +26,21 @@ def write_decisions(
     linears: Mapping[str, Linear],
     decisions: Mapping[str, Decision],
     pattern: Pattern,
+    method: Method,
     dtype: torch.dtype,
+    rescaled: Mapping[str, Tensor],
 ) -> None:
-    """One finished layer, in the checkpoint's orientation.
+    """One finished layer, in the checkpoint's orientation; codes are [outputs, inputs] whatever that is.
+
+    Args:
+        file: where to.
+        layer: the decoder layer.
+        linears: its linears, by name.
+        decisions: what becomes of each.
+        pattern: the sparsity that they were to have.
+        method: how they were decided.
+        dtype: number format of updated weights.
+        rescaled: weights of other modules that were changed, by module.
 
     Raises:
         InputError: an updated weight is not finite in the number format.
@@ -40,16 +54,27 @@ def write_decisions(
     }
     if experts := _experts(linears, decisions):
         summary["experts"] = experts
+    quantized = {name: found.quantized for name, found in decisions.items() if found.quantized is not None}
+    if method.width is not None:
+        summary["quantized"] = {
+            "bits": method.width.bits,
+            "group": method.width.group,
+            "symmetric": bool(method.settings["symmetric"]),
+            "pruned": method.criterion is not None,
+            "codes": {name: list(found.codes.shape) for name, found in quantized.items()},
+        }
+        if rescaled:
+            summary["rescaled"] = {name: list(weight.shape) for name, weight in rescaled.items()}
     weights = {
         f"{name}.weight": linears[name].orient(decision.weight).to(dtype)
         for name, decision in decisions.items()
         if decision.weight is not None
-    }
+    } | {f"{name}.weight": weight.to(dtype) for name, weight in rescaled.items()}
     for name, weight in weights.items():
         if not all_finite(weight):
             number_format = str(dtype).removeprefix("torch.")
             raise InputError(f"{name}: its updated weights overflow {number_format}; use another --dtype")
-    write_masks(file, masks, summary, weights or None)
+    write_masks(file, masks, summary, weights or None, quantized)
 
 
 def _experts(linears: Mapping[str, Linear], decisions: Mapping[str, Decision]) -> dict[str, Any]:
@@ -67,15 +92,16 @@ def _experts(linears: Mapping[str, Linear], decisions: Mapping[str, Decision]) -
     return found
 
 
-def read_decisions(file: Path, linears: Mapping[str, Linear]) -> dict[str, Decision]:
-    """The inverse of `write_decisions`."""
+def read_decisions(file: Path, linears: Mapping[str, Linear]) -> tuple[dict[str, Decision], dict[str, Tensor]]:
+    """The decisions of `write_decisions`, without codes and counts, and the weights of rescaled modules."""
     stored = read_masks(file, LAYER)
     decisions = {}
     for name, mask in stored.masks.items():
         weight = stored.weight(name)
         oriented = None if weight is None else linears[name].orient(weight)
         decisions[name] = Decision(linears[name].orient(mask), oriented)
-    return decisions
+    found = {name: stored.weight(name) for name in stored.rescaled}
+    return decisions, {name: weight for name, weight in found.items() if weight is not None}
 
 
 def is_whole(file: Path) -> bool:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from calibrant.errors import InputError
+from calibrant.models.checkpoint.key_map import ParameterPlace
 from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.structure.decoder_layers import (
     DecoderLayer,
@@ -21,11 +22,15 @@ from calibrant.models.structure.output_head import output_head
 from calibrant.models.structure.stored_names import check_own_tensors
 from calibrant.pruning.methods.composition import Method
 from calibrant.pruning.methods.input_statistics import Statistics
+from calibrant.pruning.methods.quantizers.levels import check_group
 from calibrant.pruning.methods.selection import check_divisible
+from calibrant.pruning.run.input_scales import apply_rescaled, fold_input_scales
 from calibrant.pruning.run.statistics_collection import collect, propagate
 from calibrant.pruning.run.sublayer_order import prune_in_turn
 from calibrant.pruning.run.weight_decisions import Decision, apply_decisions, decide_in_place
 from calibrant.settings.sparsity import NM, Pattern
+
+Decisions = tuple[dict[str, Decision], dict[str, Tensor]]  # of the linears; weights of other modules, by their names
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ def find_targets(streamed: StreamedModel, method: Method) -> list[tuple[DecoderL
     """The decoder layers and the linears to prune in each, checked against the pattern.
 
     Raises:
-        InputError: nothing to prune, or M does not divide a layer's input features.
+        InputError: nothing to prune, or M or the group does not divide a layer's input features.
     """
     targets = []
     layers = find_decoder_layers(streamed.model, streamed.places)
@@ -57,13 +62,15 @@ def find_targets(streamed: StreamedModel, method: Method) -> list[tuple[DecoderL
     refinement = method.refinement
     if refinement and not any(refinement.applies(name, method.settings) for _, linears in targets for name in linears):
         raise InputError(f"method {method.name}: its scope holds no linear layer of this model; choose a wider one")
+    columns = {name: linear.weight.shape[1] for _, linears in targets for name, linear in linears.items()}
     if isinstance(method.pattern, NM):
-        for _, linears in targets:
-            for name, linear in linears.items():
-                try:
-                    check_divisible(linear.weight.shape[1], method.pattern.m)
-                except InputError as error:
-                    raise InputError(f"sparsity {method.pattern}: {name}: {error}") from None
+        for name, cols in columns.items():
+            try:
+                check_divisible(cols, method.pattern.m)
+            except InputError as error:
+                raise InputError(f"sparsity {method.pattern}: {name}: {error}") from None
+    if method.width is not None and method.width.group is not None:
+        check_group(method.width.group, columns)
     return targets
 
 
@@ -107,24 +114,30 @@ def prune_layer(
     device: torch.device,
     *,
     last: bool,
+    places: Mapping[str, ParameterPlace],
     statistics: Mapping[str, Statistics] | None = None,
-    known: dict[str, Decision] | None = None,
-) -> dict[str, Decision]:
-    """Prune one loaded decoder layer and replace `hidden` by what the next layer is given.
+    known: Decisions | None = None,
+) -> Decisions:
+    """Prune or quantize one loaded decoder layer and replace `hidden` by what the next layer is given.
 
     `layer` mode: statistics from the layer's dense weights, then its outputs from the pruned ones.
     `sublayer` mode: as `layer`, but linears see inputs from the pruned linears before them in the layer.
     `dense` mode: outputs and statistics from the dense weights, in one pass.
     Without `calls` and `hidden` the layer is pruned from the `statistics` given, or from its weights alone.
     `known` are the decisions of an earlier, interrupted run; nothing is collected then.
+
+    Returns:
+        What becomes of each linear, and the new weights of other modules that were changed.
     """
+    rescaled: dict[str, Tensor] = {}
     if hidden is None or calls is None:
-        return decide_in_place(linears, statistics or {}, method, pattern)
+        return decide_in_place(linears, statistics or {}, method, pattern), rescaled
     dense = method.sequential == "dense"
     if known is not None:
-        decisions = known
+        decisions, rescaled = known
         if not dense:
-            apply_decisions(linears, known)
+            apply_decisions(linears, decisions)
+            apply_rescaled(layer, rescaled, places)
     elif method.sequential == "sublayer":
         found: dict[str, Decision] = {}
 
@@ -136,12 +149,15 @@ def prune_layer(
         )
         decisions = {name: found[name] for name in linears}
         if moved:
-            return decisions
+            return decisions, rescaled
     else:
+        first = hidden[:1].to(device, copy=True)  # of the first sequence, before it moves on
         collected = collect(layer, linears, calls, hidden, method.needs, device, move_on=dense and not last)
+        if method.scales_inputs and linears:
+            rescaled = fold_input_scales(layer, linears, collected, method, calls[0], first, places)
         decisions = decide_in_place(linears, collected, method, pattern)
         if dense:
-            return decisions
+            return decisions, rescaled
     if not last:
         propagate(layer, calls, hidden, device)
-    return decisions
+    return decisions, rescaled

@@ -32,7 +32,6 @@ def prune_model(
     calibration: str | Path | None,
     output: str | Path,
     *,
-    sparsity: str,
     statistics: str | Path | None = None,
     kernels: Collection[str] = (),
     activations: ActivationPlace = "auto",
@@ -48,7 +47,6 @@ def prune_model(
         method: what is pruned and how, by `methods.composition.compose`.
         calibration: the calibration set (Parquet); may be None for methods that read no data.
         output: the mask file; updated weights go to `*.weights.safetensors` beside it.
-        sparsity: the text that the method's pattern was read from, for the metadata.
         statistics: a file of `statistics_file.write_dense_statistics` to read in place of a pass over the dense model.
         kernels: those of `statistics_file.KERNELS` that the caller fixed; the statistics must be made with the same.
         activations: where the calibration set's activations lie: `memory`, `disk` or `auto`.
@@ -66,7 +64,7 @@ def prune_model(
         "library_version": __version__,
         **identity(streamed, inputs),
         "method": method.name,
-        "sparsity": sparsity,
+        "sparsity": str(method.target),
         "settings": dict(method.settings),
         "requested_sparsity": method.pattern.sparsity,
     }
@@ -96,6 +94,10 @@ def _dense(
     """The file of dense statistics, when one is given and the method can use it."""
     if path is None:
         return None
+    if method.scales_inputs:
+        raise InputError(
+            f"statistics {path}: method {method.name} runs each layer to see what makes its inputs; leave them out"
+        )
     needs = method.allocation.needs | (method.needs if method.sequential == "dense" else frozenset())
     if not needs:
         raise InputError(
@@ -122,11 +124,11 @@ def _prune_layers(
     if inputs is not None and not from_file:
         calibration = calibrate(streamed, layers, inputs.ids, activations.empty)
     patterns = allocate(streamed, targets, method, calibration, dense, partial, activations, progress)
-    for step in walk(streamed, layers, calibration, partial, is_whole, f"{method.name} {method.pattern}", progress):
+    for step in walk(streamed, layers, calibration, partial, is_whole, f"{method.name} {method.target}", progress):
         linears, pattern = targets[step.index][1], patterns[step.index]
         if step.done and step.hidden is None:
             continue
-        decisions = prune_layer(
+        decisions, rescaled = prune_layer(
             step.layer,
             linears,
             method,
@@ -135,9 +137,11 @@ def _prune_layers(
             step.hidden,
             streamed.device,
             last=step.last,
+            places=streamed.places,
             statistics=dense.of(linears, streamed.device) if dense is not None and from_file else None,
             known=read_decisions(step.file, linears) if step.done else None,
         )
         if not step.done:
-            write_decisions(step.file, step.layer, linears, decisions, pattern, streamed.dtype)
-        step.note = f"{step.layer.stored} sparsity {summarize_layer(step.file)['achieved_sparsity']:.4f}"
+            write_decisions(step.file, step.layer, linears, decisions, pattern, method, streamed.dtype, rescaled)
+        achieved = summarize_layer(step.file)["achieved_sparsity"]
+        step.note = step.layer.stored + (f" sparsity {achieved:.4f}" if method.target.pattern else "")

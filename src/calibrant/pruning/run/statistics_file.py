@@ -28,6 +28,7 @@ STAGE = "statistics"
 TENSORS_OF: Mapping[Kind, tuple[str, ...]] = {
     "norm": ("squared_norm",),
     "moments": ("sums", "variance"),
+    "magnitudes": ("magnitudes",),
     "hessian": ("hessian",),
 }
 TENSORS = tuple(name for names in TENSORS_OF.values() for name in names)  # fields of `Statistics`
@@ -75,7 +76,7 @@ def write_dense_statistics(
     Args:
         model: a model directory or hub id, or an opened checkpoint.
         calibration: the calibration set (Parquet).
-        kinds: `norm` (Wanda, RIA, OWL), `moments` (DSnoT), `hessian` (SparseGPT).
+        kinds: `norm` (Wanda, RIA, OWL, wrtn), `moments` (DSnoT), `magnitudes` (AWQ), `hessian` (SparseGPT, GPTQ).
         output: a safetensors file; tensors are named LINEAR.STATISTIC, linears with one input share one.
         exclude: regular expression of linear layers to leave out.
         dtype: as for `prune`.

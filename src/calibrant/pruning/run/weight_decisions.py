@@ -13,7 +13,10 @@ from calibrant.pruning.masks.mask_file import zero_pruned
 from calibrant.pruning.methods.composition import Method
 from calibrant.pruning.methods.criteria import magnitude
 from calibrant.pruning.methods.input_statistics import Statistics
+from calibrant.pruning.methods.quantizers import rtn
+from calibrant.pruning.methods.quantizers.quantizer import Quantizer
 from calibrant.pruning.methods.selection import select
+from calibrant.pruning.quantized_weight import QuantizedWeight, join_rows
 from calibrant.settings.sparsity import Pattern
 
 
@@ -21,11 +24,13 @@ from calibrant.settings.sparsity import Pattern
 class Decision:
     """What becomes of one linear: its keep-mask, and new weights when the method changes them, both [rows, cols].
 
+    quantized: codes of the new weights, where there is a width.
     tokens: how many tokens its statistics are of; None where none were collected.
     """
 
     mask: Tensor
     weight: Tensor | None = None
+    quantized: QuantizedWeight | None = None
     tokens: int | None = None
 
 
@@ -60,7 +65,7 @@ def reached(linear: Linear, statistics: Statistics, method: Method) -> bool:
     if method.settings["unreached"] == "error":
         raise InputError(
             f"{linear.name}: no token of the calibration set reaches this expert; give more text, or the option "
-            "unreached=magnitude or unreached=keep"
+            f"unreached={'magnitude' if method.criterion else 'nearest'} or unreached=keep"
         )
     return False
 
@@ -107,24 +112,44 @@ def _decide_linear(linear: Linear, statistics: Statistics | None, method: Method
 
 
 def _decide_rows(name: str, weight: Tensor, statistics: Statistics, method: Method, pattern: Pattern) -> Decision:
-    if method.updates_weights and method.criterion.solve is not None:
-        return Decision(*method.criterion.solve(weight, statistics, pattern, method.settings))
-    score = method.criterion.score(weight, statistics, method.settings)
-    mask = select(score, pattern)
-    if method.refinement is not None and method.refinement.applies(name, method.settings):
-        mask = method.refinement.refine(weight, score, mask, statistics, pattern, method.settings)
-    return Decision(mask)
+    if method.criterion is None:
+        mask = torch.ones_like(weight, dtype=torch.bool)
+    elif method.solves and method.criterion.solve is not None:
+        return Decision(*method.criterion.solve(weight, statistics, pattern, method.width, method.settings))
+    else:
+        score = method.criterion.score(weight, statistics, method.settings)
+        mask = select(score, pattern)
+        if method.refinement is not None and method.refinement.applies(name, method.settings):
+            mask = method.refinement.refine(weight, score, mask, statistics, pattern, method.settings)
+    return _quantize(weight, mask, statistics, method, method.quantizer)
+
+
+def _quantize(
+    weight: Tensor, mask: Tensor, statistics: Statistics, method: Method, quantizer: Quantizer | None
+) -> Decision:
+    """The decision for a mask: what it keeps is quantized, where there is a width."""
+    if quantizer is None or method.width is None:
+        return Decision(mask)
+    kept = weight if method.criterion is None else weight * mask
+    quantized = quantizer.quantize(kept, statistics, method.width, method.settings)
+    return Decision(mask, quantized.dequantized(), quantized)
 
 
 def _decide_unreached(linear: Linear, statistics: Statistics | None, method: Method, pattern: Pattern) -> Decision:
     weight = linear.weight
     if method.settings["unreached"] == "keep":
         mask = torch.ones_like(weight, dtype=torch.bool)
-    else:
-        mask = select(magnitude.CRITERION.score(weight, Statistics(), method.settings), pattern)
-    return Decision(mask, weight * mask if method.updates_weights else None)
+        return Decision(mask, weight if method.updates_weights else None)
+    mask = select(magnitude.CRITERION.score(weight, Statistics(), method.settings), pattern)
+    decision = _quantize(weight, mask, Statistics(), method, rtn.QUANTIZER)
+    return replace(decision, weight=weight * mask) if method.solves and method.width is None else decision
 
 
 def _join(parts: Sequence[Decision]) -> Decision:
     weights = [part.weight for part in parts if part.weight is not None]
-    return Decision(torch.cat([part.mask for part in parts]), torch.cat(weights) if weights else None)
+    quantized = [part.quantized for part in parts if part.quantized is not None]
+    return Decision(
+        torch.cat([part.mask for part in parts]),
+        torch.cat(weights) if weights else None,
+        join_rows(quantized) if quantized else None,
+    )
