@@ -1,4 +1,4 @@
-"""Stage export: a calibration set as JSONL, as plain Parquet or text, and as a Hugging Face dataset."""
+"""Stage export: a calibration set as JSONL, plain Parquet or text, Hugging Face dataset, or importance matrix."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from calibrant.artefacts.output_place import Place
 from calibrant.errors import InputError
 from calibrant.settings.text_settings import ExportSettings
+from calibrant.stages.importance_export import export_importance, said_of_importance
 from calibrant.stages.stage import Input, Output, Stage, admit
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 SET = Input("calibration", "calibration set or generated samples (Parquet)", kind="calibration set")
 MODEL = Input(
     "model",
-    "folder or hub id of the model whose tokens the set holds, to count the rows whose text does not give them again",
+    "folder, hub id or .gguf file of the model whose tokens the set holds, to count the rows whose text does not give "
+    "them again; for imatrix the model that is run",
     required=False,
 )
 BESIDE = (".provenance.json",)
@@ -64,20 +66,23 @@ def export(
     jsonl: str | Path | None = None,
     dataset: str | Path | None = None,
     model: str | Path | None = None,
-) -> "RoundTrip | None":
+    progress: bool = True,
+) -> "RoundTrip | dict[str, Any] | None":
     """Write a calibration set for other programs.
 
-    With a format, `output` alone is written, in that format; a dataset then has a card, README.md.
+    With a format, `output` alone is written, in that format; a dataset then has a card, README.md. The format imatrix
+    takes a pass of the model over the set, of which `progress` shows a bar on stderr.
 
     Returns:
-        In how many rows the text gives other ids than the row's, by the model's tokenizer; None without a model.
+        In how many rows the text gives other ids than the row's, by the model's tokenizer; None without a model. Of
+        imatrix, what is recorded of it.
 
     Raises:
         InputError: nothing to write, a set or a tokenizer that cannot be read, or a format with other outputs than
             `output`.
     """
     if settings.format is not None:
-        return _export_as(settings, calibration, output, {"jsonl": jsonl, "dataset": dataset}, model)
+        return _export_as(settings, calibration, output, {"jsonl": jsonl, "dataset": dataset}, model, progress)
     if output is not None:
         base = str(output).removesuffix(".jsonl")
         jsonl, dataset = jsonl or f"{base}.jsonl", dataset or base
@@ -94,12 +99,15 @@ def _export_as(
     output: str | Path | None,
     others: dict[str, Any],
     model: str | Path | None,
-) -> "RoundTrip | None":
+    progress: bool,
+) -> "RoundTrip | dict[str, Any] | None":
     kind = str(settings.format)
     if output is None:
         raise InputError(f"--format {kind}: says what --output is; give --output")
     if given := [name for name, value in others.items() if value is not None]:
         raise InputError(f"--format {kind}: goes with --output alone; leave out --{given[0]}, or call twice")
+    if kind == "imatrix":
+        return export_importance(settings, calibration, model, output, (SET, MODEL), progress)
     files = (SET, MODEL, OF_FORMAT[kind])
     admit(files, settings, ExportSettings, calibration=calibration, output=output, model=model)
     return _write(calibration, {kind: output}, model, carded=True)
@@ -152,9 +160,11 @@ def _tokenizer(model: str | Path | None, calibration: str | Path, samples: Any) 
     return load_tokenizer(checkpoint)
 
 
-def _said(found: "RoundTrip | None") -> list[str]:
+def _said(found: "RoundTrip | dict[str, Any] | None") -> list[str]:
     if found is None:
         return []
+    if isinstance(found, dict):
+        return [said_of_importance(found)]
     return [f"export: {found.sentence}" + ("; take input_ids for this model" if found.differing else "")]
 
 
