@@ -89,7 +89,7 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
     }
     said = found(judged) if judged else []
     if effects and kind_of(data.targets) != "sparsity":  # what such a study is about
-        said.insert(0, Statement(by_target(effects).text))
+        said.insert(0, Statement(by_target(effects, inputs.file_bits).text))
     more_said = further(judged, inputs.scores) if judged else []
     not_tested = untested(judged)
     by_task = made["differences_by_task"]
@@ -107,12 +107,10 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
             "By target",
             TITLE,
             [
-                Statements([by_target(effects, inputs.file_bits)]),
+                *([Statements([by_target(effects, inputs.file_bits)])] if effects else []),
                 *drawn(figures["targets"]),
                 *tables(made["text_by_target"]),
-            ]
-            if effects
-            else [],
+            ],
         ),
         Section(
             "varied",
