@@ -1,1 +1,1 @@
-"""Masks in files, in models and in checkpoints."""
+"""Masks and codes in files, in models and in checkpoints."""

@@ -1,1 +1,1 @@
-"""What decides which weights go: criteria, allocations and refinements, and their composition to a method."""
+"""What decides which weights go and which levels the others take, and how these parts make a method."""

@@ -1,1 +1,1 @@
-"""A pruning run: one decoder layer after the other, from the inputs of its linears to its masks."""
+"""A run of pruning or quantization, decoder layer by decoder layer, from the inputs of linears to masks and codes."""
