@@ -61,7 +61,7 @@ def _llm_compressor(facts: SetFacts, model: str) -> Snippet:
 def _auto_round(model: str) -> Snippet:
     return Snippet(
         "AutoRound",
-        "It takes a list of tensors of one row each, all of one length, to which the lines cut them. It drops rows that "
+        "It takes a list of tensors of one row each, all of one length, to which these lines cut. It drops rows that "
         "are shorter than `seqlen`, 2,048 by default, so that `seqlen` must be given.",
         (
             "import torch",
