@@ -215,13 +215,14 @@ def test_experts_in_a_stack_and_other_layers_are_refused(
         **sizes, intermediate_size=32, num_key_value_heads=2, num_local_experts=4, max_position_embeddings=64
     )
     gpt2 = GPT2Config(vocab_size=400, n_embd=32, n_layer=1, n_head=4, n_positions=64)
-    models = {"an expert in a stack": MixtralForCausalLM(mixtral), "Conv1D": GPT2LMHeadModel(gpt2)}
-    for number, (said, model) in enumerate(models.items()):
+    stacked = MixtralForCausalLM(mixtral)
+    models = [("experts in a stack", stacked, {}), ("experts in a stack", stacked, {"exclude": "experts"})]
+    for number, (said, model, left_out) in enumerate([*models, ("Conv1D", GPT2LMHeadModel(gpt2), {})]):
         folder = tmp_path / str(number)
         model.save_pretrained(folder)
         for name in TOKENIZER:
             shutil.copy(tiny_model_dir / name, folder / name)
-        masks = quantize(folder, None, tmp_path / f"{number}.safetensors", "rtn")
+        masks = quantize(folder, None, tmp_path / f"{number}.safetensors", "rtn", option=left_out)
         with pytest.raises(InputError, match=said):
             cal.apply(folder, masks, tmp_path / "o", PACKED)
 

@@ -38,7 +38,7 @@ def quantizer_snippets(facts: SetFacts) -> list[Snippet]:
         facts: of the set; its rows may be of several lengths, which the lines then count.
     """
     model = json.dumps(facts.model or "MODEL", ensure_ascii=False)
-    return [_llm_compressor(facts, model), _auto_round(facts, model), _gptqmodel(model), _llama_cpp(facts)]
+    return [_llm_compressor(facts, model), _auto_round(model), _gptqmodel(model), _llama_cpp(facts)]
 
 
 def _llm_compressor(facts: SetFacts, model: str) -> Snippet:
@@ -58,20 +58,21 @@ def _llm_compressor(facts: SetFacts, model: str) -> Snippet:
     )
 
 
-def _auto_round(facts: SetFacts, model: str) -> Snippet:
-    length = facts.length or "min(ids.shape[1] for ids in rows)"
+def _auto_round(model: str) -> Snippet:
     return Snippet(
         "AutoRound",
-        "It takes a list of tensors of one row each. It drops rows that are shorter than `seqlen`, 2,048 by default, "
-        "so that `seqlen` must be given; longer rows are taken whole.",
+        "It takes a list of tensors of one row each, all of one length, to which these lines cut. It drops rows that "
+        "are shorter than `seqlen`, 2,048 by default, so that `seqlen` must be given.",
         (
             "import torch",
             OPEN,
-            'rows = [torch.tensor([ids]) for ids in load_from_disk("dataset")["input_ids"]]',
+            'ids = load_from_disk("dataset")["input_ids"]',
+            "length = min(map(len, ids))",
+            "rows = [torch.tensor([row[:length]]) for row in ids]",
         ),
         (
             "from auto_round import AutoRound",
-            f'rounding = AutoRound({model}, scheme="W4A16", dataset=rows, seqlen={length}, nsamples=len(rows))',
+            f'rounding = AutoRound({model}, scheme="W4A16", dataset=rows, seqlen=length, nsamples=len(rows))',
             'rounding.quantize_and_save("quantized", format="auto_round")',
         ),
     )

@@ -65,13 +65,19 @@ class PackedLinears:
             keys: linear -> the checkpoint's tensor that is its weight, or holds it.
 
         Raises:
-            InputError: a linear is a slice of stacked experts, no `torch.nn.Linear`, or stored under another name.
+            InputError: the model has experts in a stack, quantized or not, of which transformers expects codes; or a
+                linear is no `torch.nn.Linear`, or stored under another name.
         """
+        for parameter, value in model.named_parameters():
+            owner = model.get_submodule(parameter.rpartition(".")[0])
+            if value.ndim > 2 and not isinstance(owner, nn.Conv1d):
+                raise InputError(
+                    f"masks {self._file.path}: --format {METHOD} is not read in models with experts in a stack, and "
+                    f"{parameter} is one; {OTHERWISE}"
+                )
         for name in sorted(self.names):
             where = f"masks {self._file.path}: {name}: --format {METHOD} holds linear layers that are modules, and this"
             place = places[name]
-            if place.expert is not None:
-                raise InputError(f"{where} is an expert in a stack of them; {OTHERWISE}")
             if (place.parameter, keys[name]) != (f"{name}.weight", f"{name}.weight"):
                 raise InputError(f"{where} is stored as {keys[name]} and loaded as {place.parameter}; {OTHERWISE}")
             if not isinstance(module := model.get_submodule(name), nn.Linear):
