@@ -108,7 +108,7 @@ def coverage(replicas: int, seed: int) -> list[list[str]]:
     """How often the interval of the gain holds the true one, in the published world of the paper's design."""
     full = world_of("paper", "published")
     main = [(128, None, None), (128, 4, 0.2)]
-    kept = {c: mean for c, mean in full.means.items() if c.sparsity == "0.6" and c[4:] in main}
+    kept = {c: mean for c, mean in full.means.items() if c.target == "0.6" and c[4:] in main}
     rows = []
     for sets in SETS:
         world = replace(full, means=kept, sds={c: full.sds[c] for c in kept}, language={}, seeds=sets)

@@ -45,8 +45,8 @@ class Simulation:
         runs = [(cell, seed) for cell in self.cells for seed in range(self.world.seeds)]
         rows = []
         for task, metric, *_ in self._measures:
-            rows += [{**c._asdict(), "seed": None, "task": task, "metric": metric} for c in bare]
-            rows += [{**c._asdict(), "seed": seed, "task": task, "metric": metric} for c, seed in runs]
+            rows += [{**c.columns, "seed": None, "task": task, "metric": metric} for c in bare]
+            rows += [{**c.columns, "seed": seed, "task": task, "metric": metric} for c, seed in runs]
         fixed = {"model": self.world.study.model_id, "stderr": 1e-4, "n": 10_000, "num_fewshot": 0, "split": "test"}
         return pl.DataFrame([{**row, **fixed} for row in rows], schema=COLUMNS)
 

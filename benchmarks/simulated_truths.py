@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from simulated_worlds import SOURCES, World, texts_of
 
-from calibrant.reporting.results.cells import Text, in_order, share
+from calibrant.reporting.results.cells import Text, in_order, target_of_run
 
 LIMIT = 2.77  # deviations between sets: what is alike differs by less
 SHARED = 0.5  # correlation of methods on one set
@@ -41,7 +41,7 @@ class Truths:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.sparsities = in_order([cell.sparsity for cell in world.means])
+        self.sparsities = in_order([cell.target for cell in world.means])
 
     def methods(self, *sparsities: str) -> tuple[str, ...]:
         """Those with real text at all of these sparsities."""
@@ -125,7 +125,7 @@ def truths(world: World) -> dict[str, Truth]:
         **_settings(of),
         **_amounts(of),
     }
-    mild = [of.pairs(s, "real") for s in ratios if share(s) < 0.5]
+    mild = [of.pairs(s, "real") for s in ratios if target_of_run(s).sparsity < 0.5]
     if mild:
         found["spread_small_below_half"] = all(mild)
     if world.language:
@@ -138,7 +138,7 @@ def truths(world: World) -> dict[str, Truth]:
 
 
 def _amounts(of: Truths) -> dict[str, Truth]:
-    real = [cell for cell in of.world.means if cell.origin == "real" and cell.sparsity == "2:4"]
+    real = [cell for cell in of.world.means if cell.origin == "real" and cell.target == "2:4"]
     amounts = sorted({cell.samples for cell in real if cell.samples})
     methods = tuple(dict.fromkeys(cell.method for cell in real if cell.samples != of.world.main[0]))
     texts = texts_of(of.world, "2:4", methods)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import polars as pl
 
-from calibrant.reporting.results.cells import Cell, Text, main_setting, share
+from calibrant.reporting.results.cells import COLUMNS_OF_CELL, Cell, Text, main_setting, target_of_run
 from calibrant.reporting.results.index import Study
 from calibrant.reporting.results.published.published_tables import tables
 
@@ -84,7 +84,7 @@ class World:
         found: dict[tuple[str, str], list[float]] = {}
         for cell, mean in means.items():
             if cell.origin == "real" and cell.samples == self.main[0]:
-                found.setdefault((cell.method, cell.sparsity), []).append(mean)
+                found.setdefault((cell.method, cell.target), []).append(mean)
         return {key: sum(values) / len(values) for key, values in found.items()}
 
     def changed(self, to: Callable[[Cell, float], float], deviation: int, min_k: float) -> "World":
@@ -142,7 +142,7 @@ def paper() -> World:
     means |= {at._replace(prefix_length=p): means[at] + shift for p, shift in PREFIXES.items()}
     means |= {at._replace(drop=d): means[at] + shift for d, shift in DROPS.items()}
     for cell, mean in means.items():
-        plausible = 0.1 if share(cell.sparsity) < 0.5 else 0.2
+        plausible = 0.1 if target_of_run(cell.target).sparsity < 0.5 else 0.2
         sds[cell] = sds.get(cell._replace(samples=128), plausible) * math.sqrt(128 / (cell.samples or 128))
         language.setdefault(cell, -100 * math.log(9.6) + 1.5 * (mean - 64))
     rows = [("dclm", source, "word", 3, value, None) for source, value in JACCARD.items()]
@@ -158,12 +158,12 @@ def five_seeds() -> World:
     frame = pl.read_csv(ROOT / "reports/kept/five-seeds/results.csv").with_columns(
         score=-100 * pl.col("value").log(), source=pl.col("source").replace("", None)
     )
-    grouped = frame.group_by(Cell._fields, maintain_order=True).agg(
+    grouped = frame.group_by(COLUMNS_OF_CELL, maintain_order=True).agg(
         mean=pl.col("score").mean(), sd=pl.col("score").std(), n=pl.len()
     )
     rows = [(Cell(*row[:7]), *row[7:]) for row in grouped.iter_rows()]
     data = [(cell, mean, sd) for cell, mean, sd, _ in rows if cell.source is not None]
-    magnitude = {cell.sparsity: mean for cell, mean, *_ in rows if cell.method == "magnitude"}
+    magnitude = {cell.target: mean for cell, mean, *_ in rows if cell.method == "magnitude"}
     dense = next(mean for cell, mean, *_ in rows if cell.method == "dense")
     means, sds = {c: mean for c, mean, _ in data}, {c: sd for c, _, sd in data}
     return World(means, sds, magnitude, dense, 5, "fiction", "perplexity", Study("simulated", "five seeds"))
@@ -188,13 +188,13 @@ def world_of(design: str, name: str) -> World:
     def unlike(cell: Cell, difference: float) -> float:
         if cell.origin == "synthetic":
             return difference + APART[design].get(cell.source, 0.0) + APART[design].get(cell.drop, 0.0)
-        closing = CLOSING.get(cell.samples or 0, 1.0) * SIZES[design].get(cell.sparsity, 1.0)
+        closing = CLOSING.get(cell.samples or 0, 1.0) * SIZES[design].get(cell.target, 1.0)
         steps = math.log2((cell.samples or 128) / 128) if design == "paper" else 0.0
         return closing * difference + 0.3 * max(0.0, steps)
 
     if name == "null":
         flat = published.changed(lambda cell, difference: 0.0, 0, 0.0)
-        level = min(mean for cell, mean in flat.means.items() if cell.sparsity == "0.6")
+        level = min(mean for cell, mean in flat.means.items() if cell.target == "0.6")
         return replace(flat, magnitude={**flat.magnitude, "0.6": level})
     if name == "opposite":
         centre = published.centres(published.means)["wanda", "0.6"]

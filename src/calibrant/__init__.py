@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from calibrant.pruning.masks.masked_model import apply_masks, load_pruned_model
     from calibrant.settings.choose_settings import ChooseSettings
     from calibrant.settings.stage_settings import (
+        ApplySettings,
         DownloadSettings,
         EvaluateSettings,
         InspectSettings,
@@ -63,6 +64,7 @@ _PLACES = {  # of what is neither a stage nor a settings class
 }
 
 __all__ = [
+    "ApplySettings",
     "ChooseSettings",
     "ContaminationSettings",
     "DownloadSettings",

@@ -95,7 +95,10 @@ def test_one_format_is_one_output_and_the_same_as_without(samples: Path, tmp_pat
         (["--format", "text"], "give --output"),
         (["--format", "text", "--output", "o", "--jsonl", "j"], "leave out --jsonl"),
         (["--format", "dataset", "--output", "o", "--dataset", "d"], "leave out --dataset"),
-        (["--format", "imatrix", "--output", "o"], "--format imatrix: unknown; use jsonl, text or dataset"),
+        (
+            ["--format", "pickle", "--output", "o"],
+            "--format pickle: unknown; use jsonl, parquet, text, dataset or imatrix",
+        ),
         (["--format", "text", "--output", "set.parquet"], "which this command reads"),
         (["--format", "text", "--output", "mine.txt"], "it is no file of calibrant"),
         (["--format", "dataset", "--output", "mine"], "thesis.txt"),

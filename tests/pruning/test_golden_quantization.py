@@ -65,7 +65,8 @@ def test_the_published_quantization(
         for linear in file.metadata["shapes"]:
             expected = golden.get_tensor(f"{linear}.weight").float()
             quantized, weight = file.quantized(linear), file.weight(linear)
-            assert quantized is not None and weight is not None
+            assert quantized is not None
+            assert weight is not None
             assert torch.equal(weight, quantized.dequantized())
             scales = quantized.scales.repeat_interleave(expected.shape[1] // quantized.scales.shape[1], dim=1)
             off += int(((weight - expected).abs() >= scales / 2).sum())

@@ -5,8 +5,10 @@ import pytest
 from calibrant.errors import InputError
 from calibrant.pruning.methods.composition import METHODS, compose, options_of
 from calibrant.pruning.methods.criteria import CRITERIA
-from calibrant.settings import method_options
+from calibrant.settings import method_options, method_targets
+from calibrant.settings.method_targets import QUANTIZERS, WITHOUT_DATA
 from calibrant.settings.sparsity import GROUP_OF_OPTION, NM, Unstructured, parse_sparsity
+from calibrant.settings.target import parse_target
 
 
 def test_sparsity_is_a_share_or_n_kept_of_m() -> None:
@@ -89,14 +91,37 @@ def test_options_of_the_chosen_criterion_come_with_it() -> None:
     assert not compose("dsnot", "0.5", {"dsnot.initial": "sparsegpt"}).updates_weights
 
 
-def test_only_magnitude_needs_no_data() -> None:
-    assert [name for name in METHODS if not compose(name, "0.5").calibrated] == ["magnitude"]
+def usual_target(method: str) -> str:
+    return "w4g64" if method in QUANTIZERS else "0.5"
+
+
+def test_the_methods_that_need_no_data() -> None:
+    assert {name for name in METHODS if not compose(name, usual_target(name)).calibrated} == set(WITHOUT_DATA)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "message"),
+    [
+        ("wanda", "w4g64", "method wanda: prunes, and w4g64 gives no sparsity"),
+        ("wanda", "0.5+w4", "method wanda: does not quantize, so it does not take 0.5\\+w4"),
+        ("gptq", "0.5", "method gptq: quantizes, and 0.5 gives no width; give --bits"),
+        ("rtn", "2:4+w4", "method rtn: prunes nothing, so it does not take 2:4\\+w4"),
+    ],
+)
+def test_a_target_that_a_method_cannot_compress_to(method: str, target: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        compose(method, target)
+
+
+def test_awq_does_not_go_from_linear_to_linear() -> None:
+    with pytest.raises(InputError, match="option sequential=sublayer: method awq scales what lies before"):
+        compose("awq", "w4", {"sequential": "sublayer"})
 
 
 def test_the_names_that_settings_know_are_those_of_the_registries() -> None:
     """The settings name methods without importing them, so that a study's parse stays light."""
-    assert set(method_options.CRITERIA) == set(CRITERIA)
-    assert set(method_options.METHODS) == set(METHODS)
-    options = {o.name for name in METHODS for o in options_of(name, parse_sparsity("2:4"))}
+    assert set(method_targets.CRITERIA) == set(CRITERIA)
+    assert set(method_targets.METHODS) == set(METHODS)
+    options = {o.name for name in METHODS for o in options_of(name, parse_target(usual_target(name)))}
     options |= {o.name for c in CRITERIA.values() for o in c.options}
     assert options == set(method_options.option_schemas())

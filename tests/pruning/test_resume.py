@@ -29,6 +29,10 @@ class Killed(Exception):  # noqa: N818
         ("sparsegpt", "2:4", {}),
         ("sparsegpt", "0.5", {"sequential": "sublayer"}),
         ("magnitude", "0.5", {}),
+        ("gptq", "w3g8", {"gptq.act_order": "true"}),
+        ("awq", "w3g8", {}),
+        ("awq", "w3g8", {"sequential": "dense"}),
+        ("sparsegpt", "0.5+w4", {}),
     ],
 )
 @pytest.mark.parametrize("save_every", [0.0, 1e9])

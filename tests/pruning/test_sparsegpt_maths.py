@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from calibrant.errors import InputError
+from calibrant.pruning.methods import hessian_factor
 from calibrant.pruning.methods.criteria import sparsegpt
 from calibrant.pruning.methods.input_statistics import COLUMNS, Statistics, new_statistics, update
 from calibrant.settings.sparsity import NM, Unstructured
@@ -48,7 +49,7 @@ def test_updates_equal_column_by_column_elimination(pattern: Unstructured | NM, 
     weight, _, statistics = problem()
     weight = weight.to(dtype)
     assert statistics.hessian is not None
-    keep, updated = sparsegpt.solve(weight, statistics, pattern, SETTINGS)
+    keep, updated, _ = sparsegpt.solve(weight, statistics, pattern, None, SETTINGS)
     expected = column_by_column(weight, statistics.hessian, keep, 0.01)
     torch.testing.assert_close(updated.double(), expected * keep, atol=1e-4, rtol=1e-3)
     if isinstance(pattern, NM):
@@ -61,10 +62,10 @@ def test_updates_equal_column_by_column_elimination(pattern: Unstructured | NM, 
 @pytest.mark.parametrize("as_published", [True, False])
 def test_the_factor_is_that_of_the_inverse(as_published: bool) -> None:
     """Wider than what is inverted directly, and no power of two times it; one input is dead."""
-    _, _, statistics = problem(cols=3 * sparsegpt.SMALL + 5, tokens=800)
+    _, _, statistics = problem(cols=3 * hessian_factor.SMALL + 5, tokens=800)
     assert statistics.hessian is not None
     statistics.hessian[5] = statistics.hessian[:, 5] = 0
-    factor, dead = sparsegpt.inverse_factor(statistics, SETTINGS, as_published)
+    factor, dead = hessian_factor.inverse_factor(statistics, 0.01, as_published)
     H = statistics.hessian.double()
     H[5, 5] = 1
     H += 0.01 * H.diag().mean() * torch.eye(len(H))
@@ -75,7 +76,7 @@ def test_the_factor_is_that_of_the_inverse(as_published: bool) -> None:
 
 def test_updated_weights_rebuild_the_output_better() -> None:
     weight, inputs, statistics = problem()
-    keep, updated = sparsegpt.solve(weight, statistics, Unstructured(0.5), SETTINGS)
+    keep, updated, _ = sparsegpt.solve(weight, statistics, Unstructured(0.5), None, SETTINGS)
     target = inputs @ weight.T
     assert (inputs @ updated.T - target).norm() < 0.8 * (inputs @ (weight * keep).T - target).norm()
 
@@ -84,7 +85,7 @@ def test_dead_inputs_lose_their_weights() -> None:
     weight, _, statistics = problem()
     assert statistics.hessian is not None
     statistics.hessian[5] = statistics.hessian[:, 5] = 0
-    _, updated = sparsegpt.solve(weight, statistics, Unstructured(0.5), SETTINGS)
+    _, updated, _ = sparsegpt.solve(weight, statistics, Unstructured(0.5), None, SETTINGS)
     assert (updated[:, 5] == 0).all()
     assert updated.isfinite().all()
 
@@ -93,20 +94,20 @@ def test_more_damping_is_announced() -> None:
     weight, _, statistics = problem()
     statistics.hessian = -torch.eye(24) * 0.02 + torch.ones(24, 24)  # its smallest eigenvalue is negative
     with pytest.warns(UserWarning, match="needed damping 0.1"):
-        sparsegpt.solve(weight, statistics, Unstructured(0.5), SETTINGS)
+        sparsegpt.solve(weight, statistics, Unstructured(0.5), None, SETTINGS)
 
 
 def test_a_hopeless_hessian_is_an_error() -> None:
     weight, _, statistics = problem()
     statistics.hessian = -torch.eye(24)
     with pytest.raises(InputError, match="cannot be factored even with damping 1;"):
-        sparsegpt.solve(weight, statistics, Unstructured(0.5), SETTINGS)
+        sparsegpt.solve(weight, statistics, Unstructured(0.5), None, SETTINGS)
 
 
 def test_blocks_must_hold_whole_groups() -> None:
     weight, _, statistics = problem()
     with pytest.raises(InputError, match="must be a multiple of M in 1:3"):
-        sparsegpt.solve(weight, statistics, NM(1, 3), SETTINGS)
+        sparsegpt.solve(weight, statistics, NM(1, 3), None, SETTINGS)
 
 
 def test_statistics_of_bfloat16_inputs() -> None:

@@ -141,7 +141,7 @@ def _values(scores: Any) -> list[tuple[str, str, Any, float, int]]:
 
 def _rows(cell: Cell, seed: int | None, score: float) -> list[dict[str, Any]]:
     """One run's rows."""
-    fixed = {**cell._asdict(), "model": "a-model", "seed": seed, "num_fewshot": 0, "split": "test"}
+    fixed = {**cell.columns, "model": "a-model", "seed": seed, "num_fewshot": 0, "split": "test"}
     return [
         {**fixed, "task": task, "metric": metric, "value": float(value), "stderr": error, "n": n}
         for task, metric, value, error, n in _values(score)
@@ -214,13 +214,13 @@ WORLDS: dict[str, World] = {
     "spread_small_below_half": World(grid(("0.3", "0.4"), origins=["real"]), level, wikipedia_below(1)),
     "spread_grows_with_sparsity": World(
         grid(("0.5", "0.6"), origins=["real"]),
-        holds=by_rank(lambda c: 0.7 if c.sparsity == "0.6" else 0.1),
-        fails=by_rank(lambda c: 0.1 if c.sparsity == "0.6" else 0.7),
+        holds=by_rank(lambda c: 0.7 if c.target == "0.6" else 0.1),
+        fails=by_rank(lambda c: 0.1 if c.target == "0.6" else 0.7),
     ),
     "spread_grows_with_structure": World(
         grid(("0.5", "4:8", "2:4"), origins=["real"]),
-        holds=by_rank(lambda c: {"0.5": 0.1, "4:8": 0.4, "2:4": 0.7}[c.sparsity]),
-        fails=by_rank(lambda c: {"0.5": 0.7, "4:8": 0.4, "2:4": 0.1}[c.sparsity]),
+        holds=by_rank(lambda c: {"0.5": 0.1, "4:8": 0.4, "2:4": 0.7}[c.target]),
+        fails=by_rank(lambda c: {"0.5": 0.7, "4:8": 0.4, "2:4": 0.1}[c.target]),
     ),
     "some_sources_below_magnitude": World(grid(origins=["real"]), wikipedia_below(3), level, magnitude=58.0),
     "data_outweighs_method": World(

@@ -198,7 +198,7 @@ def test_stricter_patterns_are_compared_by_wikipedia_against_the_rest() -> None:
         }
         gaps[sparsity] = np.mean([v for s, v in means.items() if s != "wikipedia"]) - means["wikipedia"]
     assert shown.estimate.mean == pytest.approx(gaps["2:4"] - gaps["0.5"])
-    assert "4:8" not in {c.sparsity for c in shown.cells}
+    assert "4:8" not in {c.target for c in shown.cells}
     chosen = beforehand(scope, scope.texts(scope.models("2:4"), "real"))
     assert chosen is not None
     assert sorted(chosen[1].values()) == pytest.approx([-1, 1 / 3, 1 / 3, 1 / 3])
@@ -212,7 +212,7 @@ def test_a_gap_of_the_other_sign_leaves_it_open(steps: tuple[float, float]) -> N
     for name in ("spread_grows_with_structure", "spread_grows_with_sparsity"):
         world = WORLDS[name]
         ends = dict(zip(("0.5", "2:4"), steps, strict=True)) | {"4:8": 0.0, "0.6": steps[1]}
-        changed = replace(world, holds=by_rank(lambda c, e=ends: e[c.sparsity]))  # type: ignore[misc]
+        changed = replace(world, holds=by_rank(lambda c, e=ends: e[c.target]))  # type: ignore[misc]
         found = judge(name, changed.results("holds"))
         assert (found.verdict, found.reason) == ("undecided", "the difference shown is not all that the rule asks for")
         assert found.answer.shown is not None

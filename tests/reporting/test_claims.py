@@ -380,7 +380,7 @@ DIRECTED = [c for c in FROM_RUNS if c.name not in WITHIN]
 
 
 def studies(name: str, truth: object = level) -> Studies:
-    spread = lambda cell: 0.2 if cell.sparsity == "0.6" else 0.1  # noqa: E731
+    spread = lambda cell: 0.2 if cell.target == "0.6" else 0.1  # noqa: E731
     world = WORLDS[name]
     changed = replace(world, holds=truth, deviations=(spread, spread), magnitude=world.magnitude and 60.0)  # type: ignore[arg-type]
     return Studies(changed, seeds=6)

@@ -84,7 +84,7 @@ def entry(inspections: Inspections) -> dict[str, Any]:
 
     return {
         "method": inspections.method,
-        "sparsity": inspections.sparsity,
+        "sparsity": inspections.target,
         "layers": [
             {"source": x.source, "origin": x.origin, "seed": x.seed, "path": x.path, "heldout": text(x.heldout)}
             for x in inspections.layers

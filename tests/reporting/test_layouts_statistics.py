@@ -104,10 +104,10 @@ def rows_of(values: list[list[list[float]]], measure: str) -> tuple[StudyResults
     cells = [[Cell(m, "0.6", s, "real", 128) for s, _ in zip("abcd", rows)] for m, rows in zip(METHODS, values)]  # noqa: B905
     task, metric, scale = ("fiction", "perplexity", 1) if measure == "perplexity" else ("arc_easy", "acc", 100)
     fixed = {"model": "m", "task": task, "metric": metric, "n": 10**6}
-    rows = [{**Cell("dense", "0")._asdict(), **fixed, "value": 0.9}]
+    rows = [{**Cell("dense", "0").columns, **fixed, "value": 0.9}]
     for section, numbers_ in zip(cells, values, strict=True):
         for cell, seeds in zip(section, numbers_, strict=True):
-            rows += [{**cell._asdict(), **fixed, "seed": i, "value": v / scale} for i, v in enumerate(seeds)]
+            rows += [{**cell.columns, **fixed, "seed": i, "value": v / scale} for i, v in enumerate(seeds)]
     return StudyResults(pl.DataFrame(rows, schema=COLUMNS), Study("s", "m")), cells
 
 

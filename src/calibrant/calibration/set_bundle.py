@@ -3,14 +3,11 @@
 import shutil
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from calibrant.artefacts.atomic import SIDECAR, atomic_path, write_json
 from calibrant.artefacts.digest import sha256_file
 from calibrant.artefacts.output_place import Place, check_places
 from calibrant.calibration.sample_set import SAMPLES, read_samples
-from calibrant.calibration.set_export import write_dataset, write_jsonl, write_plain_text
+from calibrant.calibration.set_export import all_text, write_dataset, write_jsonl, write_plain_text
 from calibrant.version import __version__
 
 TABLE, ROWS, TEXT, DATASET = "set.parquet", "set.jsonl", "set.txt", "dataset"
@@ -50,14 +47,10 @@ def write_bundle(folder: Path, calibration: Path, card: str, command: str = "cho
     with atomic_path(folder / TABLE) as temporary:
         shutil.copyfile(calibration, temporary)
     write_jsonl(folder / ROWS, table)
-    text = _all_text(table)
+    text = all_text(table)
     if text:
         write_plain_text(folder / TEXT, table)
     else:
         (folder / TEXT).unlink(missing_ok=True)
     write_dataset(folder / DATASET, table, record, card)
     return [TABLE, ROWS, *([TEXT] if text else []), DATASET]
-
-
-def _all_text(table: pa.Table) -> bool:
-    return "text" in table.column_names and not pc.any(table["text"].is_null()).as_py()

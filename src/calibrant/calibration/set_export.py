@@ -1,10 +1,12 @@
-"""Write a calibration set for other programs: JSONL, plain text, and a Hugging Face dataset."""
+"""Write a calibration set for other programs: JSONL, plain text, plain Parquet, and a Hugging Face dataset."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from calibrant.artefacts.atomic import atomic_directory, atomic_path
 from calibrant.artefacts.card_text import CARD
@@ -48,6 +50,17 @@ def write_plain_text(path: str | Path, table: pa.Table) -> None:
                 raise InputError(f"sample_id {name}: has no text; --format jsonl writes its input_ids")
             file.write(f"{BLANK_LINE if place else ''}{text}")
         file.write("\n")
+
+
+def write_parquet(path: str | Path, table: pa.Table) -> None:
+    """The columns as they are, without metadata of ours, so that every reader of Parquet sees them alone."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(None).combine_chunks(), temporary)
+
+
+def all_text(table: pa.Table) -> bool:
+    """Whether every row has a text."""
+    return "text" in table.column_names and not pc.any(table["text"].is_null()).as_py()
 
 
 def write_dataset(path: str | Path, table: pa.Table, provenance: dict[str, Any], card: str | None = None) -> None:

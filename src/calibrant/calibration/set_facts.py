@@ -6,7 +6,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from calibrant.calibration.round_trip import RoundTrip, round_trip
 from calibrant.calibration.sample_set import SampleSet
+from calibrant.calibration.set_export import all_text
 from calibrant.calibration.set_recipe import set_recipe
 
 DECODING = ("top_k", "top_p", "temperature", "repetition_penalty", "end_of_text")
@@ -74,6 +76,8 @@ class SetFacts:
         purpose: the end of `It was chosen ...`; "" for a set that nobody chose.
         decided: how, in a sentence.
         kept_out: what was taken out of the sources beforehand, a sentence each.
+        again: whether the text gives the ids again; None where it was not counted.
+        text: whether every row has one.
     """
 
     name: str
@@ -93,6 +97,8 @@ class SetFacts:
     purpose: str = ""
     decided: str = ""
     kept_out: tuple[str, ...] = field(default=())
+    again: RoundTrip | None = None
+    text: bool = True
 
 
 def set_facts(
@@ -107,6 +113,7 @@ def set_facts(
     purpose: str = "",
     decided: str = "",
     kept_out: Sequence[str] = (),
+    tokenizer: Any = None,
 ) -> SetFacts:
     """The facts of a set that was read, with what only its caller knows.
 
@@ -121,6 +128,8 @@ def set_facts(
         purpose: the end of `It was chosen ...`, such as `to prune gpt2 to 50 % by Wanda for text like use`.
         decided: how, in a sentence.
         kept_out: what was taken out of the sources, a sentence each.
+        tokenizer: the one that the ids are of, to count the rows whose text gives other ids; None where it is not at
+            hand, and nothing is counted.
     """
     metadata = samples.metadata
     lengths = pc.list_value_length(samples.table["input_ids"]).to_pylist()
@@ -143,6 +152,8 @@ def set_facts(
         purpose=purpose,
         decided=decided,
         kept_out=tuple(kept_out),
+        again=None if tokenizer is None else round_trip(samples, tokenizer),
+        text=all_text(samples.table),
     )
 
 

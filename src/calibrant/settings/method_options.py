@@ -114,17 +114,25 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         Option("sparsegpt.block_size", 128, "columns handled together", low=1),
     ),
     "wrtn": (
-        Option("wrtn.candidates", 20, "ranges that are tried for each group", low=1, high=1000),
+        Option("wrtn.candidates", 12, "ranges that are tried for each group", low=1, high=1000),
         Option("wrtn.narrowest", 0.4, "the smallest of them, as a share of the whole range", low=0.01, high=1),
     ),
     "gptq": (
         Option("gptq.act_order", False, "settle columns by the Hessian's diagonal, largest first", choices=BOOLEAN),
         Option("gptq.static_groups", False, "take the ranges of all groups beforehand", choices=BOOLEAN),
+        Option(
+            "gptq.published",
+            True,
+            "float32 in the published order, to the last bit; false takes some columns at once, which is faster; "
+            "and codes differ where a weight lies between two levels",
+            choices=BOOLEAN,
+        ),
         Option("gptq.damping", 0.01, "share of the Hessian's mean diagonal added to it", low=0),
         Option("gptq.block_size", 128, "columns handled together", low=1),
     ),
     "awq": (
         Option("awq.candidates", 20, "exponents of the inputs' magnitudes that are tried", low=1, high=1000),
+        Option("awq.rows", 64, "rows of each linear layer that an exponent is judged by", low=1),
         Option("awq.clip", True, "choose each group's range by the weighted error, as wrtn does", choices=BOOLEAN),
     ),
     "dsnot": (

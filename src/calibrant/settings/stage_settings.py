@@ -73,6 +73,18 @@ class PruneSettings(TargetSettings, PassSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ApplySettings(Settings):
+    """In which form a pruned or quantized checkpoint is written."""
+
+    format: str = setting(
+        "hf",
+        "hf: all weights in the checkpoint's number format; compressed-tensors: quantized layers as codes of 2, 4 or 8 "
+        "bits, for transformers (with the package compressed-tensors) and vLLM",
+        choices=("hf", "compressed-tensors"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateSettings(TaskSettings, BosSettings, ComputeSettings):
     """What a model is evaluated on, and how."""
 
@@ -194,6 +206,7 @@ STAGE_SETTINGS: dict[str, type[Settings]] = {
     "filter": FilterSettings,
     "statistics": StatisticsSettings,
     "prune": PruneSettings,
+    "apply": ApplySettings,
     "evaluate": EvaluateSettings,
     "similarity": SimilaritySettings,
     "contamination": ContaminationSettings,

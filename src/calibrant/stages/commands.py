@@ -20,7 +20,7 @@ COMMANDS = {
     "contamination": "find evaluation items in calibration text",
     "overlap": "count the positions that masks have in common, each two of them",
     "inspect": "print what a mask, a calibration set or a checkpoint holds",
-    "export": "write a calibration set as JSONL, plain text or a Hugging Face dataset",
+    "export": "write a calibration set as JSONL, plain text, a Hugging Face dataset or an importance matrix",
     "summarize": "tables, figures and a report from evaluations",
     "plan": "count a study's jobs before anything runs",
 }

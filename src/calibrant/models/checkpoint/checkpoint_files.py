@@ -9,7 +9,8 @@ from calibrant.artefacts.atomic import SIDECAR, read_json
 from calibrant.artefacts.digest import sha256_file, sha256_json
 from calibrant.artefacts.file_kinds import plain_file, refuse_special_files
 from calibrant.artefacts.provenance import read_provenance
-from calibrant.errors import InputError, first_line, shown_value
+from calibrant.errors import InputError, first_line, shown, shown_value
+from calibrant.models.checkpoint.gguf_cache import gguf_folder, is_gguf
 from calibrant.models.checkpoint.weight_files import weight_files
 from calibrant.settings.setting import check_text
 
@@ -30,20 +31,25 @@ HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "chat_template.jinja
 
 
 def resolve(model: str | Path, revision: str | None = None) -> Path:
-    """The local directory of a model: a directory as it is, a hub id through the hub's cache.
+    """The local directory of a model: a directory as it is, a GGUF file and a hub id through a cache.
 
     Raises:
-        InputError: neither a directory with config.json nor a hub id that can be fetched.
+        InputError: neither a directory with config.json, a GGUF file with a model that can be converted
+            (`gguf_cache.gguf_folder`), nor a hub id that can be fetched.
     """
     path = Path(model)
     if _is_folder(path):
         check_text("model", str(model))  # libraries take paths as text
         refuse_special_files(path)
         if not (path / "config.json").exists():
-            raise InputError(f"model {path}: the folder has no config.json, so it is not a Hugging Face model")
+            inside = sorted(file.name for file in path.iterdir() if is_gguf(file))
+            hint = f"; for a GGUF model give the file, such as {shown(path / inside[0])}" if inside else ""
+            raise InputError(f"model {path}: the folder has no config.json, so it is not a Hugging Face model{hint}")
         return path
+    if is_gguf(path):
+        return gguf_folder(path)
     if os.path.lexists(path):  # which takes any name
-        raise InputError(f"model {path} is a file; give a model folder or a hub id such as apple/DCLM-7B")
+        raise InputError(f"model {path} is a file; give a model folder, a .gguf file or a hub id such as apple/DCLM-7B")
     name = str(model)
     if name.count("/") != 1 or name.startswith((".", "/")):
         raise InputError(f"model {name}: no such folder, and not a hub id of the form owner/name")

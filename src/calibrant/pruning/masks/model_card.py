@@ -1,4 +1,4 @@
-"""The card of a pruned checkpoint: its base, how it was pruned, what that did to it, and how it is loaded."""
+"""The card of a pruned or quantized checkpoint: its base, what was done, what that did to it, and how it is loaded."""
 
 import re
 import shlex
@@ -22,6 +22,9 @@ from calibrant.artefacts.card_text import (
 )
 from calibrant.artefacts.provenance import read_provenance
 from calibrant.errors import InputError
+from calibrant.pruning.masks.compressed_form import FORMAT, METHOD
+from calibrant.settings.sparsity import NM
+from calibrant.settings.target import Target, parse_target
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 CAUSAL = "AutoModelForCausalLM"
@@ -29,7 +32,7 @@ CAUSAL = "AutoModelForCausalLM"
 
 @dataclass(frozen=True)
 class Measured:
-    """A number that was measured of the dense and of the pruned model.
+    """A number that was measured of the dense model and of this one.
 
     Attributes:
         name: of what, with its unit where it has one, such as `perplexity of fiction`.
@@ -54,6 +57,7 @@ def model_card(
     licence: str = "",
     options: Mapping[str, str] | None = None,
     loader: str = CAUSAL,
+    form: str = "hf",
 ) -> str:
     """README.md of a checkpoint that `calibrant apply` writes.
 
@@ -66,21 +70,24 @@ def model_card(
         licence: of the base model, as `stated_licence` finds it.
         options: of the method, as they were given; by default all that its masks record.
         loader: the class of transformers that loads the checkpoint; another for one that takes images too.
+        form: as `pruned_checkpoint.write_pruned_checkpoint` takes it.
     """
-    base, method, asked = str(masks["model"]), str(masks["method"]), str(masks["sparsity"])
-    name = f"{base.rsplit('/', 1)[-1]}, pruned by {method} to {_asked(asked)}"
+    base, method, asked = str(masks["model"]), str(masks["method"]), parse_target(str(masks["sparsity"]))
+    name = f"{base.rsplit('/', 1)[-1]}, {_done(asked)} by {method} to {asked.label}"
     return front_matter(
         {
             "base_model": base if HUB_ID.fullmatch(base) else None,
+            "base_model_relation": "quantized" if asked.width and HUB_ID.fullmatch(base) else None,
             **licence_entries([licence], several=False),
             "library_name": "transformers",
             "pipeline_tag": "text-generation" if loader == CAUSAL else None,
-            "tags": ["pruned", "sparse", method, "calibrant"],
+            "tags": [*_tags(asked, form), method, "calibrant"],
         }
     ) + joined(
         [
             f"\n# {words_of(name)}",
-            _what(masks, base, method, asked),
+            _what(masks, base, asked),
+            _stored(asked, form),
             "## Calibration",
             _calibration(masks, calibration),
             "## What was measured",
@@ -88,13 +95,16 @@ def model_card(
             or "Nothing was measured of this checkpoint by those who wrote it.",
             "## Make it again",
             fenced(
-                [*recipe, *_commands(masks, base, method, asked, _recorded(masks) if options is None else options)],
+                [
+                    *recipe,
+                    *_commands(masks, base, asked, _recorded(masks, asked) if options is None else options, form),
+                ],
                 "sh",
             ),
             "## Licence",
             f"That of the base model: {words_of(licence) or NOT_STATED}. It holds for this one too.",
             "## Load it",
-            fenced(_loading(loader), "python"),
+            fenced(_loading(loader, form), "python"),
         ]
     )
 
@@ -119,29 +129,66 @@ def stated_licence(model: str | Path) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _loading(loader: str) -> list[str]:
+def _loading(loader: str, form: str) -> list[str]:
     return [
+        *(["# pip install compressed-tensors"] if form == METHOD else []),
         f"from transformers import {', '.join(sorted((loader, 'AutoTokenizer')))}",
         f'model = {loader}.from_pretrained("model")  # this folder',
         'tokenizer = AutoTokenizer.from_pretrained("model")',
     ]
 
 
-def _asked(sparsity: str) -> str:
-    return sparsity if ":" in sparsity else f"{f'{100 * float(sparsity):.4f}'.rstrip('0').rstrip('.')} %"
+def _done(asked: Target) -> str:
+    return " and ".join(word for word, part in (("pruned", asked.pattern), ("quantized", asked.width)) if part)
 
 
-def _what(masks: Mapping[str, Any], base: str, method: str, asked: str) -> str:
-    weights = (
-        "The method changed weights that it kept, too."
-        if masks["weights_updated"]
-        else "All other weights are as they were."
+def _tags(asked: Target, form: str) -> list[str]:
+    pruned = ["pruned", "sparse"] if asked.pattern else []
+    quantized = ["quantized", f"{asked.width.bits}-bit"] if asked.width else []
+    return [*pruned, *quantized, *([METHOD] if form == METHOD else [])]
+
+
+def _what(masks: Mapping[str, Any], base: str, asked: Target) -> str:
+    method = words_of(str(masks["method"]))
+    said = [f"{words_of(base)} (sha256 `{masks['model_sha256']}`), {_done(asked)} by {method}"]
+    if asked.pattern:
+        achieved = f"{100 * masks['achieved_sparsity']:.2f} % achieved"
+        share = Target(asked.pattern).label
+        said.append(f"Weights of its decoder's linear layers are set to zero: {share} asked, {achieved}")
+    if asked.width:
+        found = masks["quantized"]
+        columns = f"each {found['group']} columns of a row" if found["group"] else "each row"
+        zero = "a scale" if found["symmetric"] else "a scale and a zero"
+        said.append(
+            f"{len(found['codes'])} of those layers have weights of {found['bits']} bits, with {zero} for {columns}"
+        )
+    if masks.get("rescaled"):
+        said.append(f"{len(masks['rescaled'])} norms before them were changed to go with them")
+    elif not asked.width:
+        said.append(
+            "The method changed weights that it kept, too"
+            if masks["weights_updated"]
+            else "All other weights are as they were"
+        )
+    return " ".join(f"{each}." for each in said)
+
+
+def _stored(asked: Target, form: str) -> str:
+    if form == METHOD:
+        return (
+            f"The quantized layers are stored as codes, in the format {FORMAT} of {METHOD}. Transformers loads it "
+            f"where the package {METHOD} is installed, and computes the weights of the codes in the model's own number "
+            "format. vLLM reads the same format; those who wrote this program did not run that."
+        )
+    codes = (
+        f" `calibrant apply --format {METHOD}` stores the codes in place of the weights."
+        if asked.width and not asked.pattern
+        else ""
     )
+    saved = "zeros save" if asked.width is None else "fewer bits save"
     return (
-        f"{words_of(base)} (sha256 `{masks['model_sha256']}`) with weights of its decoder's linear layers set to zero: "
-        f"{_asked(asked)} asked, {100 * masks['achieved_sparsity']:.2f} % achieved, by {words_of(method)}. {weights} "
-        "The checkpoint has the shape and the names of its base, so that whatever loads that loads this; zeros save "
-        "memory or time only where the program that runs it knows of them."
+        "The checkpoint has the shape, the names and the number format of its base, so that whatever loads that loads "
+        f"this; {saved} memory or time only where the program that runs it knows of them.{codes}"
     )
 
 
@@ -168,24 +215,26 @@ def _measured(measured: Sequence[Measured]) -> str:
         ]
         for each in measured
     ]
-    return table(("measure", "dense", "pruned", "how sure"), rows)
+    return table(("measure", "dense", "this model", "how sure"), rows)
 
 
-def _recorded(masks: Mapping[str, Any]) -> dict[str, str]:
+def _recorded(masks: Mapping[str, Any], asked: Target) -> dict[str, str]:
     """The settings of a method as options; patterns N:M have no groups to choose."""
     found = {key: value for key, value in (masks.get("settings") or {}).items() if value is not None}
-    if ":" in str(masks["sparsity"]):
+    if isinstance(asked.pattern, NM):
         found.pop("group", None)
     return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in found.items()}
 
 
-def _commands(masks: Mapping[str, Any], base: str, method: str, asked: str, options: Mapping[str, str]) -> list[str]:
+def _commands(masks: Mapping[str, Any], base: str, asked: Target, options: Mapping[str, str], form: str) -> list[str]:
     reads = [] if masks.get("calibration_sha256") is None else ["--calibration", "set.parquet"]
     given = [word for key, value in sorted(options.items()) for word in ("--option", f"{key}={value}")]
     dtype = ["--dtype", str(masks["dtype"])] if "dtype" in masks else []
     output = ["--output", "masks.safetensors"]
-    how = ["--method", method, "--sparsity", asked]
+    how = ["--method", str(masks["method"]), *asked.arguments]
+    formed = [] if form == "hf" else ["--format", form]
+    applied = ["--model", base, "--masks", "masks.safetensors", *formed, "--output", "model"]
     return [
         shlex.join(["calibrant", "prune", "--model", base, *reads, *how, *given, *dtype, *output]),
-        shlex.join(["calibrant", "apply", "--model", base, "--masks", "masks.safetensors", "--output", "model"]),
+        shlex.join(["calibrant", "apply", *applied]),
     ]

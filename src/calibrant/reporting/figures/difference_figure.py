@@ -10,12 +10,12 @@ from matplotlib.lines import Line2D
 
 from calibrant.reporting.figures import style
 from calibrant.reporting.figures.figure_files import Drawing
-from calibrant.reporting.figures.panel_grid import grid
+from calibrant.reporting.figures.panel_grid import grid, lines_of_targets
 from calibrant.reporting.inference.contrasts import Contrast
 from calibrant.reporting.inference.generated_claims import gain, gains
 from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.inference.statistics import Estimate
-from calibrant.reporting.results.cells import run_label, sparsity_label
+from calibrant.reporting.results.cells import run_label, target_label
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
 
@@ -29,26 +29,26 @@ SCHEMA: dict[str, Any] = {
 Lines = dict[str | None, Contrast]  # by source; None: these sources together
 
 
-def lines_of(data: StudyResults, measure: Measure, sparsity: str, method: str) -> Lines:
+def lines_of(data: StudyResults, measure: Measure, target: str, method: str) -> Lines:
     """The contrasts of a panel: each source, then these sources together."""
     scope = Scope(data, measure)
-    found: Lines = {source: c for source, c in gains(scope, sparsity, method).items()}  # noqa: C416
-    over = gain(scope, sparsity, methods=[method]) if len(found) > 1 else None
+    found: Lines = {source: c for source, c in gains(scope, target, method).items()}  # noqa: C416
+    over = gain(scope, target, methods=[method]) if len(found) > 1 else None
     return found | ({} if over is None else {None: over})
 
 
 def difference_drawing(name: str, data: StudyResults) -> Drawing:
     """The figure with its data and words."""
     panels = {
-        (measure, sparsity, method): lines
+        (measure, target, method): lines
         for measure in data.outcomes
-        for sparsity, method in data.combinations()
-        if (lines := lines_of(data, measure, sparsity, method))
+        for target, method in data.combinations()
+        if (lines := lines_of(data, measure, target, method))
     }
     rows = [
-        {"measure": m.key, "method": method, "sparsity": sparsity, "source": source, "unit": c.unit,
+        {"measure": m.key, "method": method, "sparsity": target, "source": source, "unit": c.unit,
          "difference": c.estimate.mean, **{k: getattr(c.estimate, k) for k in ("sd", "low", "high", "p", "n")}}
-        for (m, sparsity, method), lines in panels.items()
+        for (m, target, method), lines in panels.items()
         for source, c in lines.items()
     ]  # fmt: skip
     return Drawing(
@@ -65,22 +65,25 @@ def difference_drawing(name: str, data: StudyResults) -> Drawing:
 
 
 def difference_figure(data: StudyResults, panels: dict[tuple[Measure, str, str], Lines]) -> Figure:
-    """Draw a panel per outcome, method and sparsity."""
-    columns = [s for s in data.sparsities if any(sparsity == s for _, sparsity, _ in panels)]
-    rows = list(dict.fromkeys((measure, method) for measure, _, method in panels))
+    """Draw a panel per outcome, method and target."""
+    targets = lines_of_targets([t for t in data.targets if any(target == t for _, target, _ in panels)])
+    by_method = dict.fromkeys((measure, method) for measure, _, method in panels)
+    rows = [(*key, line) for key in by_method for line in targets if any((key[0], t, key[1]) in panels for t in line)]
+    columns = range(max(map(len, targets)))
     height = 0.95 + 0.31 * max(map(len, panels.values()))
 
-    def draw(axes: Axes, row: tuple[Measure, str], sparsity: str, number: int) -> None:
-        measure, method = row
-        lines = panels.get((measure, sparsity, method))
+    def draw(axes: Axes, row: tuple[Measure, str, list[str]], column: int, number: int) -> None:
+        measure, method, beside = row
+        target = beside[column] if column < len(beside) else ""
+        lines = panels.get((measure, target, method))
         if not lines:
             axes.set_visible(False)
             return
         _panel(axes, data, lines)
         title = measure.label if measure.kind == "average" else measure.name[:1].upper() + measure.name[1:]
-        place = run_label(method, sparsity) if len(data.methods) > 1 else sparsity_label(sparsity)
+        place = run_label(method, target) if len(data.methods) > 1 else target_label(target)
         axes.set_title(f"{title}, {place}", fontsize=8.5)
-        if number % len(columns):
+        if any((measure, before, method) in panels for before in beside[:column]):
             axes.set_yticklabels([])
 
     size = max(6.4, 1.6 + 3.6 * len(columns)), 0.4 + height * len(rows)

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from calibrant.reporting.figures import style
 from calibrant.reporting.inference.cell_estimates import cell_estimate
 from calibrant.reporting.inference.statistics import Estimate
-from calibrant.reporting.results.cells import Cell
+from calibrant.reporting.results.cells import baseline_cell, baselines, method_label, target_label
 from calibrant.reporting.results.measures import Measure, in_sentence
 from calibrant.reporting.results.study_results import StudyResults
 
@@ -27,7 +27,7 @@ DASHES: tuple[Any, ...] = (
     (0, (3, 1, 1, 1, 1, 1)),
 )
 GREYS = (style.INK, "#7a828c", "#4a4f57", "#a3abb5")
-MAGNITUDE = (0, (5, 2))  # the dashes of the line for magnitude pruning
+BASELINE = (0, (5, 2))  # the dashes of the line for the method that reads no text
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def heading(measure: Measure) -> str:
     """A measure as a panel's title."""
     if measure.kind == "perplexity":
         return f"Perplexity on {in_sentence(measure.label)}"
+    if measure.kind == "divergence":
+        return f"Divergence from the dense model on {in_sentence(measure.label)}"
     return measure.label if measure.kind == "average" else f"Accuracy on {measure.label}"
 
 
@@ -69,6 +71,11 @@ def axis_label(measure: Measure) -> str:
     """A measure as the label of an axis: quantity, unit, direction; in lines that fit a panel's height."""
     text = f"{heading(measure)} ↓" if measure.kind == "perplexity" else f"{heading(measure)}, % ↑"
     return textwrap.fill(text, 24)
+
+
+def tick(target: str) -> str:
+    """A target below an axis, in lines: `4 bits` above `group 64`."""
+    return target_label(target).replace(" and ", "\n").replace(", ", "\n")
 
 
 def letter(number: int) -> str:
@@ -136,21 +143,22 @@ def value_axis(axes: Axes, shown: Sequence[float], *, log: bool, room: float = 0
     axes.spines["left"].set_visible(False)
 
 
-def against_magnitude(axes: Axes, data: StudyResults, sparsity: str, measure: Measure, shown: list[float]) -> None:
-    """The axis of `shown`, with magnitude pruning at that sparsity.
+def against_baseline(axes: Axes, data: StudyResults, target: str, measure: Measure, shown: list[float]) -> None:
+    """The axis of `shown`, with the method that reads no text at that target.
 
     It is a dashed line where it lies near them, else a note at the edge that says where it lies.
     """
-    magnitude = cell_estimate(data, Cell("magnitude", sparsity), measure)
-    if magnitude is not None and shown:
-        low, high, value = min(shown), max(shown), magnitude.mean
+    cell = baseline_cell(target)
+    plain = cell_estimate(data, cell, measure)
+    if plain is not None and shown:
+        low, high, value = min(shown), max(shown), plain.mean
         width = max(high - low, 1e-3 * max(1.0, abs(high)))
         if low - 1.2 * width <= value <= high + 1.2 * width:
-            axes.axhline(value, color=style.MUTED, linewidth=1, linestyle=MAGNITUDE, zorder=1)
+            axes.axhline(value, color=style.MUTED, linewidth=1, linestyle=BASELINE, zorder=1)
             shown = [*shown, value]
         else:
             axes.annotate(
-                f"magnitude {style.plain(value)} {'↑' if value > high else '↓'}",
+                f"{in_sentence(method_label(cell.method))} {style.plain(value)} {'↑' if value > high else '↓'}",
                 (1.0, 1.0),  # above the panel in either case: within it are the points
                 xycoords="axes fraction",
                 xytext=(0, 2),
@@ -164,10 +172,11 @@ def against_magnitude(axes: Axes, data: StudyResults, sparsity: str, measure: Me
 
 
 def source_handles(data: StudyResults, more: Sequence[Any] = ()) -> list[Any]:
-    """Entries of the sources, of what else there is, and of magnitude pruning where it was run."""
+    """Entries of the sources, of what else there is, and of the method that reads no text where it was run."""
     marks = marks_of(data)
-    magnitude = [MAGNITUDE_HANDLE] if any(cell.method == "magnitude" for cell in data.cells) else []
-    return [*(handle(marks[s], data.source_label(s)) for s in data.sources), *more, *magnitude]
+    plain = dict.fromkeys(in_sentence(method_label(m)) for m in baselines(data.cells))
+    line = [baseline_handle(f"{' or '.join(plain)}, no data")] if plain else []
+    return [*(handle(marks[s], data.source_label(s)) for s in data.sources), *more, *line]
 
 
 def handle(mark: Mark, label: str, *, line: bool = False, hollow: bool = False, **look: Any) -> Line2D:
@@ -184,4 +193,6 @@ def handle(mark: Mark, label: str, *, line: bool = False, hollow: bool = False, 
     )
 
 
-MAGNITUDE_HANDLE = Line2D([], [], color=style.MUTED, linewidth=1, linestyle=MAGNITUDE, label="magnitude, no data")
+def baseline_handle(label: str) -> Line2D:
+    """The entry of the dashed line."""
+    return Line2D([], [], color=style.MUTED, linewidth=1, linestyle=BASELINE, label=label)

@@ -29,5 +29,5 @@ def estimates_frame(data: StudyResults, measures: Sequence[Measure], cells: Iter
             if found is not None:
                 spread = {name: getattr(found, name) for name in ("mean", "sd", "low", "high", "n")}
                 values = " ".join(f"{v:.6g}" for v in data.values(cell, measure).values())
-                rows.append({"measure": measure.key, **cell._asdict(), **spread, "values": values})
+                rows.append({"measure": measure.key, **cell.columns, **spread, "values": values})
     return pl.DataFrame(rows, schema=ESTIMATES)

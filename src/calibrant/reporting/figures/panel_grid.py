@@ -9,7 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from calibrant.reporting.figures import drawing, style
+from calibrant.reporting.results.cells import sparsity_of
 from calibrant.reporting.results.measures import Measure
+
+WIDEST = 4  # panels of targets side by side
 
 Line = TypeVar("Line")
 Column = TypeVar("Column")
@@ -29,6 +32,16 @@ def legend(figure: Figure, handles: Sequence[Any], columns: int = 5, pads: tuple
         handletextpad=pads[0],
         columnspacing=pads[1],
     )
+
+
+def lines_of_targets(targets: Sequence[str]) -> list[list[str]]:
+    """The columns of a page-wide figure, in lines: sparsities, then targets with a width, at most `WIDEST` in each."""
+    kinds = ([t for t in targets if sparsity_of(t)], [t for t in targets if not sparsity_of(t)])
+    found = []
+    for kind in kinds:
+        each = math.ceil(len(kind) / max(1, math.ceil(len(kind) / WIDEST)))
+        found += [kind[i : i + each] for i in range(0, len(kind), max(1, each))]
+    return found
 
 
 def grid(

@@ -1,4 +1,4 @@
-"""Figure: performance by source and origin, a column per sparsity, a row per outcome."""
+"""Figure: performance by source and origin, a column per target, a row per outcome."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from calibrant.reporting.figures import drawing, style
 from calibrant.reporting.figures.figure_files import Drawing
 from calibrant.reporting.figures.frames import estimates_frame
-from calibrant.reporting.figures.panel_grid import grid
+from calibrant.reporting.figures.panel_grid import grid, lines_of_targets
 from calibrant.reporting.inference.cell_estimates import cell_estimate
-from calibrant.reporting.results.cells import DENSE, Cell, method_label, sparsity_label
+from calibrant.reporting.results.cells import DENSE, baseline_cell, baseline_words, kind_of, method_label, target_label
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
 
@@ -24,41 +24,56 @@ OFFSETS = {"real": -0.16, "synthetic": 0.16}  # real above self-generated, on an
 def performance_figure(data: StudyResults) -> Figure | None:
     """Draw it. Points are means over seeds, bars one standard deviation, small ticks the single seeds.
 
-    Dense and magnitude are vertical lines; where one is far outside the points, an arrow at the edge
-    says where it lies, so that it does not squeeze what the figure is about.
+    The dense model and the method without data are vertical lines; where one is far outside the points, an arrow at the
+    edge says where it lies, so that it does not squeeze what the figure is about.
     """
     if not data.sources or not data.outcomes:
         return None
-    lines, _ = _rows(data)
-    measures, sparsities = data.outcomes, [s for s in data.sparsities if any(c == s for c, _ in data.combinations())]
-    height = 0.95 + 0.34 * len(lines) + 0.28 * (len(data.methods) > 1) * len(data.methods)
+    targets = lines_of_targets([t for t in data.targets if any(c == t for c, _ in data.combinations())])
+    lines = [(measure, line) for measure in data.outcomes for line in targets]
+    columns = range(max(map(len, targets)))
+    heights = [_height(data, line) for _, line in lines]
 
-    def draw(axes: Axes, measure: Measure, sparsity: str, number: int) -> None:
-        first = number % len(sparsities) == 0
-        _panel(axes, data, measure, sparsity, named=first)
-        axes.set_title(f"{drawing.heading(measure)}, {sparsity_label(sparsity)}")
-        if not first:
+    def draw(axes: Axes, line: tuple[Measure, list[str]], column: int, number: int) -> None:
+        measure, shown = line
+        if column >= len(shown):
+            axes.set_visible(False)
+            return
+        _panel(axes, data, measure, shown, column)
+        axes.set_title(f"{drawing.heading(measure)}, {target_label(shown[column])}")
+        if column:
             axes.set_yticklabels([])
 
-    size = max(6.4, 1.5 + 3.7 * len(sparsities)), 0.4 + height * len(measures)
-    return grid(measures, sparsities, size, draw, _handles(data), pads=(2.2, 1.6), legend_pads=(0.5, 1.8))
+    size = max(6.4, 1.5 + 3.7 * len(columns)), 0.4 + sum(heights)
+    more = {"gridspec_kw": {"height_ratios": heights}} if len(targets) > 1 else {}
+    return grid(lines, columns, size, draw, _handles(data), pads=(2.2, 1.6), legend_pads=(0.5, 1.8), **more)
 
 
-def _panel(axes: Axes, data: StudyResults, measure: Measure, sparsity: str, *, named: bool) -> None:
+def _height(data: StudyResults, targets: Sequence[str]) -> float:
+    """Of a line of panels, in inches."""
+    positions, _ = _rows(data, targets)
+    methods = len({method for method, _ in positions})
+    return 0.95 + 0.34 * len(positions) + 0.28 * (methods > 1) * methods
+
+
+def _panel(axes: Axes, data: StudyResults, measure: Measure, targets: Sequence[str], column: int) -> None:
+    """A target's panel; the rows are those of all panels beside it."""
     colours = style.colours(data.sources)
-    positions, labels = _rows(data)
+    target, named = targets[column], column == 0
+    positions, labels = _rows(data, targets)
     shown: list[float] = []
     for (method, source), y in positions.items():
         for origin in data.origins:
-            values = list(data.values(data.at(method, sparsity, source, origin), measure).values())
+            values = list(data.values(data.at(method, target, source, origin), measure).values())
             if values:
                 shown += _point(axes, values, y + OFFSETS[origin], colours[source], origin)
     axes.set_yticks(list(positions.values()), labels)
     axes.tick_params(axis="y", labelcolor=style.INK)
     last = max(positions.values(), default=0)
     axes.set_ylim(last + 0.6, -0.95)
+    methods = list(dict.fromkeys(m for m, _ in positions))
     if named and len(data.methods) > 1:
-        for method in dict.fromkeys(m for m, _ in positions):
+        for method in methods:
             first = min(y for (m, _), y in positions.items() if m == method)
             axes.text(
                 -0.01,
@@ -73,14 +88,15 @@ def _panel(axes: Axes, data: StudyResults, measure: Measure, sparsity: str, *, n
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     if shown:
-        _limits(axes, data, measure, sparsity, shown)
+        _limits(axes, data, measure, target, shown)
     axes.set_xlabel("perplexity, log scale (lower is better)" if measure.lower_is_better else "% (higher is better)")
 
 
-def _rows(data: StudyResults) -> tuple[dict[tuple[str, str], float], list[str]]:
-    run = {(cell.method, cell.source) for cell in data.main_cells}
+def _rows(data: StudyResults, targets: Sequence[str]) -> tuple[dict[tuple[str, str], float], list[str]]:
+    run = {(cell.method, cell.source) for cell in data.main_cells if cell.target in targets and cell.source}
+    methods = [m for m in data.methods if any(m == method for method, _ in run)]
     positions, labels, y = {}, [], 0.0
-    for number, method in enumerate(data.methods):
+    for number, method in enumerate(methods):
         if number:
             y += 0.9
         for source in (s for s in data.sources if (method, s) in run):
@@ -106,7 +122,7 @@ def _point(axes: Axes, values: Sequence[float], y: float, colour: str, origin: s
     return extent
 
 
-def _limits(axes: Axes, data: StudyResults, measure: Measure, sparsity: str, shown: Sequence[float]) -> None:
+def _limits(axes: Axes, data: StudyResults, measure: Measure, target: str, shown: Sequence[float]) -> None:
     """Limits around the points; references inside or near them are lines, farther ones arrows at the edge."""
     log = measure.lower_is_better
     forward, back = (math.log, math.exp) if log else (float, float)
@@ -114,7 +130,7 @@ def _limits(axes: Axes, data: StudyResults, measure: Measure, sparsity: str, sho
     low, high = min(spread), max(spread)
     width = max(high - low, 0.08 if log else 1.0)
     references = {}
-    for cell in (DENSE, Cell("magnitude", sparsity)):
+    for cell in (DENSE, baseline_cell(target)):
         found = cell_estimate(data, cell, measure)
         if found is not None:
             references[cell.method] = forward(found.mean)
@@ -127,10 +143,11 @@ def _limits(axes: Axes, data: StudyResults, measure: Measure, sparsity: str, sho
     else:
         style.linear_ticks(axes)
     axes.set_xlim(back(low), back(high))
+    digits = style.digits(back(low), back(high)) if log else 3
     for name, x in references.items():
-        text = f"{method_label(name)} {style.plain(back(x))}"
+        text = f"{method_label(name)} {style.plain(back(x), digits)}"
         if name in near:
-            linestyle = (0, (5, 2)) if name == "magnitude" else (0, (1, 1.2))
+            linestyle = (0, (5, 2)) if name != DENSE.method else (0, (1, 1.2))
             axes.axvline(back(x), color=style.MUTED, linewidth=1, linestyle=linestyle, zorder=1)
             align = "left" if x < low + 0.25 * (high - low) else "right" if x > high - 0.25 * (high - low) else "center"
             box = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.8}
@@ -162,9 +179,9 @@ def performance_drawing(name: str, data: StudyResults) -> Drawing:
         performance_figure(data),
         estimates_frame(data, data.outcomes, data.main_cells),
         "Performance by source and origin of the calibration text",
-        "Hollow circles: calibrated on real text. Filled diamonds: on text that the model wrote itself. Bars are "
-        "one standard deviation over seeds, small ticks the single seeds. Dense model and magnitude pruning, which "
-        "use no calibration text, are lines, or arrows where they lie outside the panel.",
+        "Hollow circles: calibrated on real text. Filled diamonds: on text that the model wrote itself. Bars are one "
+        f"standard deviation over seeds, small ticks the single seeds. {baseline_words(data.cells, 'Dense model')}, "
+        "which use no calibration text, are lines, or arrows where they lie outside the panel.",
         f"Dot plot of {' and '.join(m.name for m in data.outcomes)} for each source, real and self-generated, one "
-        "column of panels per sparsity. The table of performance holds the same numbers.",
+        f"column of panels per {kind_of(data.targets)}. The table of performance holds the same numbers.",
     )

@@ -1,4 +1,4 @@
-"""Figure 2: what the choice of source moves, by sparsity."""
+"""Figure 2: what the choice of source moves, by sparsity, and by width where a study has some."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from calibrant.reporting.figures.panel_grid import measure_grid
 from calibrant.reporting.inference.effects import source_range
 from calibrant.reporting.inference.ranges import Range
 from calibrant.reporting.inference.words import ranged
-from calibrant.reporting.results.cells import in_order, method_label, share, sparsity_label
+from calibrant.reporting.results.cells import is_ratio, kind_of, method_label, sparsity_of, target_label
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.numbers import listed
 from calibrant.reporting.results.study_results import StudyResults
@@ -25,26 +25,26 @@ RANGE_SCHEMA: dict[str, Any] = {
 }
 
 
-Ranges = dict[tuple[Measure, str, str], Range]  # by outcome, method and sparsity
+Ranges = dict[tuple[Measure, str, str], Range]  # by outcome, method and target
 
 
 def ranges_of(data: StudyResults, methods: Sequence[str]) -> Ranges:
     """The ranges over sources, of two or more."""
     return {
-        (measure, method, sparsity): found
+        (measure, method, target): found
         for measure in data.headline
         for method in methods
-        for sparsity in data.sparsities
-        if (found := source_range(data, method, sparsity, measure)) is not None
+        for target in data.targets
+        if (found := source_range(data, method, target, measure)) is not None
     }
 
 
 def range_data(found: Ranges) -> pl.DataFrame:
-    """The numbers of Figure 2: a row for each outcome, method and sparsity."""
+    """The numbers of Figure 2: a row for each outcome, method and target."""
     rows = [
-        {"measure": measure.key, "method": method, "sparsity": sparsity, "lowest": r.lowest, "highest": r.highest,
+        {"measure": measure.key, "method": method, "sparsity": target, "lowest": r.lowest, "highest": r.highest,
          "sources": r.groups, "range": r.value, "low": r.low, "high": r.high}
-        for (measure, method, sparsity), r in found.items()
+        for (measure, method, target), r in found.items()
     ]  # fmt: skip
     return pl.DataFrame(rows, schema=RANGE_SCHEMA)
 
@@ -52,33 +52,35 @@ def range_data(found: Ranges) -> pl.DataFrame:
 def range_figure(data: StudyResults, methods: Sequence[str], found: Ranges) -> Figure | None:
     """Figure 2: the range over sources against (a) the sparsity ratio and (b) the type of sparsity at one half.
 
-    A row of panels per outcome, a grey line per method, bars from low to high of the range's interval; None without
-    two sources anywhere.
+    Targets with a width, which are on no axis of sparsity, have a panel of their own. A row of panels per outcome, a
+    grey line per method, bars from low to high of the range's interval; None without two sources anywhere.
     """
     if not found:
         return None
-    run = {sparsity for _, _, sparsity in found}
-    ratios = [s for s in data.sparsities if s in run and ":" not in s]
-    types = [s for s in data.sparsities if s in run and share(s) == 0.5]
-    panels = [*([ratios] if ratios else []), *([types] if any(":" in s for s in types) else [])]
-    panels = panels or [in_order(list(run))]
+    run = {target for _, _, target in found}
+    pruned = {t: pattern.sparsity for t in data.targets if t in run and (pattern := sparsity_of(t))}
+    ratios = [t for t in pruned if is_ratio(t)]
+    types = [t for t, share in pruned.items() if share == 0.5]
+    other = [t for t in data.targets if t in run and t not in pruned]
+    panels = [*([ratios] if ratios else []), *([types] if any(not is_ratio(t) for t in types) else [])]
+    panels = [*(panels or ([list(pruned)] if pruned else [])), *([other] if other else [])]
     marks = drawing.method_marks(methods)
 
-    def draw(axes: Axes, measure: Measure, sparsities: list[str]) -> str:
-        by_ratio = sparsities is ratios
+    def draw(axes: Axes, measure: Measure, targets: list[str]) -> str:
+        by_ratio = targets is ratios
         for number, method in enumerate(methods):
-            here = [(s, found[measure, method, s]) for s in sparsities if (measure, method, s) in found]
+            here = [(s, found[measure, method, s]) for s in targets if (measure, method, s) in found]
             shift = (number - (len(methods) - 1) / 2) * (0.6 if by_ratio else 0.12)
-            xs = [(100 * share(s) if by_ratio else sparsities.index(s)) + shift for s, _ in here]
+            xs = [(100 * pruned[t] if by_ratio else targets.index(t)) + shift for t, _ in here]
             _ranges(axes, xs, [r for _, r in here], marks[method], joined=by_ratio)
         if by_ratio:
-            axes.set_xticks([100 * share(s) for s in sparsities])
+            axes.set_xticks([100 * pruned[t] for t in targets])
             axes.set_xlabel("pruned weights, %")
         else:
-            names = [s if ":" in s else f"unstructured\n{sparsity_label(s)}" for s in sparsities]
-            axes.set_xticks(range(len(sparsities)), names)
-            axes.set_xlim(-0.5, len(sparsities) - 0.5)
-            axes.set_xlabel("type of sparsity")
+            names = [f"unstructured\n{target_label(t)}" if t in ratios else drawing.tick(t) for t in targets]
+            axes.set_xticks(range(len(targets)), names)
+            axes.set_xlim(-0.5, len(targets) - 0.5)
+            axes.set_xlabel("width" if targets is other else "type of sparsity")
         axes.grid(axis="y")
         axes.spines["left"].set_visible(False)
         tops = [r.high or r.value for (m, _, _), r in found.items() if m == measure]
@@ -113,7 +115,7 @@ def range_caption(data: StudyResults, methods: Sequence[str], ranges: Ranges) ->
             picked = known if len(known) < 3 else [known[0], known[-1]]
             if len(known) > 2:
                 picked.insert(1, max(known[1:-1], key=lambda pair: pair[1].value))
-            parts = [f"{ranged(r, measure.unit_of_scores)} at {sparsity_label(s)}" for s, r in picked]
+            parts = [f"{ranged(r, measure.unit_of_scores)} at {target_label(s)}" for s, r in picked]
             sentences.append(
                 f"{method_label(method)}, {measure.name}: over {known[0][1].groups} sources {listed(parts)}."
             )
@@ -130,7 +132,7 @@ def range_drawing(name: str, data: StudyResults, methods: Sequence[str]) -> Draw
         name,
         range_figure(data, methods, found),
         range_data(found),
-        "What the choice of source moves, by sparsity",
+        f"What the choice of source moves, by {kind_of(data.targets)}",
         range_caption(data, methods, found),
         "Line of the range of the sources' means against the share of pruned weights, and points for the types of "
         "sparsity at one half, each with its interval.",

@@ -33,7 +33,7 @@ MARKER = drawing.MARKERS[0]  # one for all sources, so that the legend holds: a 
 
 
 def amount_panels(data: StudyResults) -> list[Panel]:
-    """A panel per sparsity, method and origin, a line per source."""
+    """A panel per target, method and origin, a line per source."""
     return panels_of(data, "samples", [(origin, data.sources) for origin in data.origins])
 
 
@@ -62,7 +62,7 @@ def amount_figure(data: StudyResults) -> Figure | None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
         drawing.value_axis(axes, limits, log=measure.lower_is_better)
         axes.set_xlabel("calibration samples, log scale")
-        return run_label(panel.method, panel.sparsity) + (", self-generated" if panel.origin == "synthetic" else "")
+        return run_label(panel.method, panel.target) + (", self-generated" if panel.origin == "synthetic" else "")
 
     size = max(4.4, 0.3 + 3.5 * len(panels)), 0.3 + 2.6 * len(measures)
     handles = [drawing.handle(marks[s], data.source_label(s), line=True) for s in data.sources]
@@ -76,8 +76,8 @@ def amount_caption(data: StudyResults, decisions: Decisions) -> str:
         lines = {source: line for source, line in panel.texts.items() if len(line) > 1}
         for measure in data.headline if lines else []:
             scope = Scope(data, measure)
-            change = trend(scope, panel.models, lines, panel.sparsity)
-            spread = deviation_contrast(scope, panel.models, lines, panel.sparsity)
+            change = trend(scope, panel.models, lines, panel.target)
+            spread = deviation_contrast(scope, panel.models, lines, panel.target)
             few, many = (f(n for each in lines.values() for n in each) for f in (min, max))
             over = f"the mean over {len(lines)} sources" if len(lines) > 1 else "the mean"
             parts = []
@@ -90,7 +90,7 @@ def amount_caption(data: StudyResults, decisions: Decisions) -> str:
                 parts.append(f"the deviation between sets is multiplied by {factor}, {words}")
             if parts:
                 written = " on self-generated text" if panel.origin == "synthetic" else ""
-                place = f"{run_label(panel.method, panel.sparsity)}{written}, {measure.name}"
+                place = f"{run_label(panel.method, panel.target)}{written}, {measure.name}"
                 sentences.append(f"{place}: {'; '.join(parts)}.")
     return " ".join(sentences)
 
@@ -120,7 +120,7 @@ def amount_drawing(name: str, data: StudyResults, decisions: Decisions, *, there
 
 
 def prefix_panels(data: StudyResults) -> list[Panel]:
-    """A panel per sparsity, method and source, with its self-generated text."""
+    """A panel per target, method and source, with its self-generated text."""
     return panels_of(data, "prefix_length", [("synthetic", [source]) for source in data.sources])
 
 
@@ -130,7 +130,7 @@ def place(prefix: float) -> float:
 
 
 def prefix_figure(data: StudyResults) -> Figure | None:
-    """Draw it: a panel per outcome, method, sparsity and source; None without self-generated text."""
+    """Draw it: a panel per outcome, method, target and source; None without self-generated text."""
     panels, measures = prefix_panels(data), data.headline
     if not panels:
         return None
@@ -147,7 +147,7 @@ def prefix_figure(data: StudyResults) -> Figure | None:
                 drawing.band(axes, [x for x, _ in part], [e for _, e in part], solid)
             if len(part) == 1 and part[0][1].sd is not None:
                 drawing.point(axes, *part[0], solid, size=5)
-        real = cell_estimate(data, data.at(panel.method, panel.sparsity, source, "real"), measure)
+        real = cell_estimate(data, data.at(panel.method, panel.target, source, "real"), measure)
         if real is not None:
             axes.axhline(real.mean, color=colour, linestyle=drawing.DASHES[1], linewidth=1.2, zorder=2)
             if real.sd is not None:
@@ -159,7 +159,7 @@ def prefix_figure(data: StudyResults) -> Figure | None:
         if len(line) > 9:
             axes.tick_params(axis="x", labelsize=7.5)
         axes.set_xlabel("prefix length, tokens (log scale from 1)")
-        return f"{data.source_label(source)}, {run_label(panel.method, panel.sparsity)}"
+        return f"{data.source_label(source)}, {run_label(panel.method, panel.target)}"
 
     width = max(3.1, 0.9 + 0.3 * max(len(panel.values) for panel in panels))
     size = max(4.8, 0.3 + width * len(panels)), 0.3 + 2.6 * len(measures)
@@ -180,7 +180,7 @@ def prefix_caption(data: StudyResults, decisions: Decisions) -> str:
     for measure, panel in itertools.product(data.headline, prefix_panels(data)):
         ((source, line),) = panel.texts.items()
         scope, models, lines = Scope(data, measure), panel.models, {source: {float(p): t for p, t in line.items()}}
-        against = {p: against_real(scope, models, lines, p, f"prefix of {p}", panel.sparsity) for p in line}
+        against = {p: against_real(scope, models, lines, p, f"prefix of {p}", panel.target) for p in line}
         parts = []
         if decided := decisions.family(against):
             better, worse, undecided = counted(decided.values())
@@ -197,7 +197,7 @@ def prefix_caption(data: StudyResults, decisions: Decisions) -> str:
             ends = f"prefixes of {min(short):.0f} to {max(short):.0f} tokens minus longer ones"
             parts.append(f"{ends}: {shown(contrast)}, {side}")
         if parts:
-            where = f"{data.source_label(source)}, {run_label(panel.method, panel.sparsity)}, {measure.name}"
+            where = f"{data.source_label(source)}, {run_label(panel.method, panel.target)}, {measure.name}"
             sentences.append(f"{where}: {'; '.join(parts)}.")
     return " ".join(sentences)
 
@@ -207,7 +207,7 @@ def prefix_drawing(name: str, data: StudyResults, decisions: Decisions, *, there
     panels, cells = prefix_panels(data) if there else [], []
     for panel in panels:
         for source, line in panel.lines.items():
-            cells += [data.at(panel.method, panel.sparsity, source, "real"), *line.values()]
+            cells += [data.at(panel.method, panel.target, source, "real"), *line.values()]
     return Drawing(
         name,
         prefix_figure(data) if panels else None,

@@ -14,7 +14,7 @@ from calibrant.reporting.results.study_results import StudyResults
 class Panel(NamedTuple):
     """What a panel is about: the cells of each source by the value of the setting, smallest first."""
 
-    sparsity: str
+    target: str
     method: str
     origin: str
     lines: dict[str, dict[int, Cell]]
@@ -32,21 +32,21 @@ class Panel(NamedTuple):
     @property
     def models(self) -> dict[tuple[str, str], float]:
         """Its models, as contrasts take them."""
-        return {(self.method, self.sparsity): 1.0}
+        return {(self.method, self.target): 1.0}
 
 
 def panels_of(data: StudyResults, setting: Setting, groups: Iterable[tuple[str, Sequence[str]]]) -> list[Panel]:
-    """The panels with runs, mildest sparsity first; those that vary, where some do.
+    """The panels with runs, mildest target first; those that vary, where some do.
 
     Args:
         data: the study.
         setting: what varies.
-        groups: origin and sources of the panels of each method and sparsity.
+        groups: origin and sources of the panels of each method and target.
     """
     found = []
-    for (sparsity, method), (origin, sources) in itertools.product(data.combinations(anywhere=True), list(groups)):
-        lines = {s: _line(data, setting, data.at(method, sparsity, s, origin)) for s in sources}
-        found.append(Panel(sparsity, method, origin, {source: line for source, line in lines.items() if line}))
+    for (target, method), (origin, sources) in itertools.product(data.combinations(anywhere=True), list(groups)):
+        lines = {s: _line(data, setting, data.at(method, target, s, origin)) for s in sources}
+        found.append(Panel(target, method, origin, {source: line for source, line in lines.items() if line}))
     known = [panel for panel in found if panel.lines]
     return [panel for panel in known if len(panel.values) > 1] or known
 

@@ -141,13 +141,19 @@ def log_ticks(axes: Axes, low: float, high: float) -> None:
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value, digits(low, high))))
 
 
-def plain(value: float) -> str:
-    """Three significant digits below 1000, grouped thousands above, a true minus sign."""
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+def plain(value: float, digits: int = 3) -> str:
+    """Three significant digits below 1000, or more that were asked for, grouped thousands above, a true minus sign."""
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
     return text.replace("-", "−")
+
+
+def digits(low: float, high: float) -> int:
+    """How many significant digits tell the values of an axis apart: three, and more where it is narrow."""
+    narrow = high / max(high - low, 1e-9 * high)
+    return max(3, math.ceil(math.log10(narrow)) + (1 if narrow <= 100 else 2))
 
 
 def linear_ticks(axes: Axes) -> None:

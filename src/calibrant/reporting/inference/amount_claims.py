@@ -8,7 +8,7 @@ from calibrant.reporting.inference.answers import Answer, alike, every, without
 from calibrant.reporting.inference.contrasts import Contrast, Model, Question, repeatability, set_values
 from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.inference.source_claims import beforehand
-from calibrant.reporting.results.cells import Text, sparsity_label
+from calibrant.reporting.results.cells import Text, target_label
 
 PLATEAU = 128  # samples
 LOG_RATIO = "log ratio"  # unit of a trend of deviations
@@ -26,9 +26,7 @@ def does_not_matter(scope: Scope) -> Answer:
     return alike([trend(scope, models, lines, sparsity)], margin)
 
 
-def trend(
-    scope: Scope, models: dict[Model, float], lines: dict[str, dict[int, Text]], sparsity: str
-) -> Contrast | None:
+def trend(scope: Scope, models: dict[Model, float], lines: dict[str, dict[int, Text]], target: str) -> Contrast | None:
     """The change of the mean over sources along a line over ln(samples), from the fewest to the most."""
     weights: dict[Text, float] = {}
     amounts = sorted({n for line in lines.values() for n in line})
@@ -38,7 +36,7 @@ def trend(
         step = math.log(max(line) / min(line))
         weights |= {text: step * (math.log(n) - centre) / squares / len(lines) for n, text in line.items()}
     weights = {text: weight for text, weight in weights.items() if abs(weight) > 1e-12}
-    return scope.contrast(models, weights, f"{amounts[-1]} against {amounts[0]} samples, {sparsity_label(sparsity)}")
+    return scope.contrast(models, weights, f"{amounts[-1]} against {amounts[0]} samples, {target_label(target)}")
 
 
 def does_not_close_gaps(scope: Scope) -> Answer:
@@ -58,7 +56,7 @@ def does_not_close_gaps(scope: Scope) -> Answer:
         return without(f"no gap between sources is established with {PLATEAU} samples that could be closed")
     margin = repeatability(scope.data, scope.outcome, models, list(first.values()))
     change = {**ends[1], **{text: -weight for text, weight in starts[1].items()}}
-    label = f"change of the gap ({starts[0]}), {sparsity_label(sparsity)}"
+    label = f"change of the gap ({starts[0]}), {target_label(sparsity)}"
     answer = every([scope.contrast(models, change, label)], margin)
     if answer.p is None:
         return answer
@@ -76,7 +74,7 @@ def deviation_falls(scope: Scope) -> Answer:
 
 
 def deviation_contrast(
-    scope: Scope, models: dict[Model, float], lines: dict[str, dict[int, Text]], sparsity: str
+    scope: Scope, models: dict[Model, float], lines: dict[str, dict[int, Text]], target: str
 ) -> Contrast | None:
     """Minus the trend of the log deviation, over all doublings from the fewest to the most samples."""
     groups, texts = [], []
@@ -90,9 +88,9 @@ def deviation_contrast(
     step = max(x for x, _ in groups) - min(x for x, _ in groups)
     turned = replace(found, mean=-found.mean * step, low=-found.high * step, high=-found.low * step)
     few, many = (round(math.exp(f(x for x, _ in groups))) for f in (min, max))
-    label = f"{few} against {many} samples, {sparsity_label(sparsity)}"
+    label = f"{few} against {many} samples, {target_label(target)}"
     cells = tuple(text.cell(*model) for text in texts for model in models)
-    question = Question(scope.outcome.key, ((("deviation", sparsity), 1.0),), tuple((text, 1.0) for text in texts))
+    question = Question(scope.outcome.key, ((("deviation", target), 1.0),), tuple((text, 1.0) for text in texts))
     sets = min(len(values) for _, values in groups)
     told = f"trend of log deviations, {len(groups)} texts"
     return Contrast(

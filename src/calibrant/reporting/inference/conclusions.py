@@ -16,7 +16,7 @@ from calibrant.reporting.inference.claims import CLAIMS, Claim
 from calibrant.reporting.inference.power import POWER, power, sets_needed
 from calibrant.reporting.inference.scope import Scope, effect_of, to_training
 from calibrant.reporting.inference.statistics import ALPHA
-from calibrant.reporting.results.cells import method_label, sparsity_label
+from calibrant.reporting.results.cells import method_label, target_label
 from calibrant.reporting.results.numbers import number
 from calibrant.reporting.results.outcome import choose_outcome
 from calibrant.reporting.results.study_results import StudyResults
@@ -113,25 +113,25 @@ def judge_study(
 def own_comparisons(scope: Scope) -> list[Claim]:
     """Real texts among each other, self-generated against real text on each outcome, methods against the baseline."""
     found = []
-    if (main := scope.sparsity("0.6")) is not None:
-        statement = f"Real texts are alike at {sparsity_label(main)}, in {scope.outcome.name}"
+    if (main := scope.target("0.6")) is not None:
+        statement = f"Real texts are alike at {target_label(main)}, in {scope.outcome.name}"
         found.append(_own("alike real", statement, lambda _: source.pairs_alike(scope, main, "real")))
     for measure in scope.data.outcomes:
         here = Scope(scope.data, measure)
-        for sparsity in reversed(here.sparsities):
-            where = f"at {sparsity_label(sparsity)}, in {measure.name}"
-            found.append(_own(f"gain {measure.key} {sparsity}", f"Self-generated text beats real text {where}",
-                              lambda _, h=here, s=sparsity: every([generated.gain(h, s)])))  # fmt: skip
+        for target in reversed(here.targets):
+            where = f"at {target_label(target)}, in {measure.name}"
+            found.append(_own(f"gain {measure.key} {target}", f"Self-generated text beats real text {where}",
+                              lambda _, h=here, s=target: every([generated.gain(h, s)])))  # fmt: skip
     here = Scope(scope.data, scope.data.outcomes[0] if scope.data.outcomes else scope.outcome)
-    for sparsity in reversed(here.sparsities):
-        methods = here.methods_at(sparsity)
+    for target in reversed(here.targets):
+        methods = here.methods_at(target)
         baseline = BASELINE if BASELINE in methods else next(iter(methods), "")
         for method in methods:
             if method != baseline:
-                name = f"method {here.outcome.key} {sparsity} {method}"
+                name = f"method {here.outcome.key} {target} {method}"
                 beats = f"{method_label(method)} beats {method_label(baseline)}"
-                statement = f"{beats} at {sparsity_label(sparsity)}, in {here.outcome.name}"
-                found.append(_own(name, statement, lambda _, h=here, s=sparsity, m=method, b=baseline: every(
+                statement = f"{beats} at {target_label(target)}, in {here.outcome.name}"
+                found.append(_own(name, statement, lambda _, h=here, s=target, m=method, b=baseline: every(
                     [source.against_baseline(h, s, m, b)])))  # fmt: skip
     return found
 

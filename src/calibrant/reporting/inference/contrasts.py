@@ -1,7 +1,7 @@
 """A contrast: one difference that the runs of a study measure, on the scale of scores, with what makes it a question.
 
 Every caption, sentence, mark and verdict shows one of these. Its value is a weighted sum over models of one set
-(methods, sparsities) and over texts. Methods on one set are paired: their scores are combined first, and a set gives
+(methods, targets) and over texts. Methods on one set are paired: their scores are combined first, and a set gives
 one value. Sets of different texts share nothing and are independent groups, unless they are cut from the same rows
 (the same text at other filter rates or numbers of samples): those are paired by seed.
 """
@@ -16,7 +16,7 @@ from calibrant.reporting.results.cells import Cell, Text
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import Seeds, StudyResults
 
-Model = tuple[str, str]  # method, sparsity
+Model = tuple[str, str]  # method, target
 Models = Mapping[Model, float]
 Texts = Mapping[Text, float]
 FEWEST_SOURCES = 3  # from fewer nothing is said of sources in general
@@ -65,9 +65,9 @@ class Contrast:
     turned: bool = False
 
 
-def over_methods(methods: Sequence[str], sparsity: str) -> dict[Model, float]:
-    """The mean of the methods at a sparsity."""
-    return {(method, sparsity): 1 / len(methods) for method in methods}
+def over_methods(methods: Sequence[str], target: str) -> dict[Model, float]:
+    """The mean of the methods at a target."""
+    return {(method, target): 1 / len(methods) for method in methods}
 
 
 def mean_of(texts: Sequence[Text], sign: float = 1.0) -> dict[Text, float]:
@@ -97,7 +97,7 @@ def contrast(
     Args:
         data: the study.
         measure: what scores measure.
-        models: weights of (method, sparsity).
+        models: weights of (method, target).
         texts: weights of texts.
         label: what is compared with what.
         offset: added to the estimate, such as the score of a model without data.

@@ -16,22 +16,22 @@ class Effects:
     method: Range | None
 
 
-def source_range(data: StudyResults, method: str, sparsity: str, measure: Measure) -> Range | None:
-    """The range over the real sources of a method's mean scores at a sparsity."""
-    models = {(method, sparsity): 1.0}
+def source_range(data: StudyResults, method: str, target: str, measure: Measure) -> Range | None:
+    """The range over the real sources of a method's mean scores at a target."""
+    models = {(method, target): 1.0}
     texts = {s: data.text(s, "real") for s in data.sources}
     values = {s: list(set_values(data, measure, models, text).values()) for s, text in texts.items()}
     return value_range({s: found for s, found in values.items() if found})
 
 
-def effects(data: StudyResults, sparsity: str, measure: Measure) -> Effects:
+def effects(data: StudyResults, target: str, measure: Measure) -> Effects:
     """Ranges of the sources' means (over methods) and of the methods' means (over sources), on real text.
 
     Only sources that every method was run on count, and seeds that all of these share, so that each mean is over
     the same runs.
     """
-    methods = [m for s, m in data.combinations() if s == sparsity]
-    values = {(m, s): data.scores(data.at(m, sparsity, s, "real"), measure) for m in methods for s in data.sources}
+    methods = [m for s, m in data.combinations() if s == target]
+    values = {(m, s): data.scores(data.at(m, target, s, "real"), measure) for m in methods for s in data.sources}
     sources = [s for s in data.sources if all(values[m, s] for m in methods)]
     if not methods or not sources:
         return Effects(None, None)

@@ -55,13 +55,13 @@ def _contrast(scope: Scope, label: str, found: Estimate, told: str, sets: int, c
 
 
 def texts_against_methods(
-    scope: Scope, methods: Sequence[str], sparsity: str, texts: Mapping[str, Text], label: str
+    scope: Scope, methods: Sequence[str], target: str, texts: Mapping[str, Text], label: str
 ) -> Contrast | None:
     """The range of the texts, each the mean of the methods, minus that of the methods, each the mean of the texts.
 
     None where a text has fewer than two sets on which every method was calibrated.
     """
-    kinds = [{(m, sparsity): 1.0} for m in methods]
+    kinds = [{(m, target): 1.0} for m in methods]
     sets = []
     for text in texts.values():
         by_method = [set_values(scope.data, scope.outcome, models, text) for models in kinds]
@@ -74,7 +74,7 @@ def texts_against_methods(
     found, widest = larger_range(sets, across, along)
     fewest = min(map(len, sets))
     told = f"t of each pair of texts against each pair of methods, over {fewest} sets of each text"
-    models = over_methods(methods, sparsity)
+    models = over_methods(methods, target)
     cells = [text.cell(*model) for model in models for text in texts.values()]
     corrected = max(len(across), len(along))
     return replace(_contrast(scope, label, found, told, fewest, cells), widest=(widest, corrected))

@@ -7,31 +7,31 @@ from calibrant.reporting.inference.contrasts import Contrast, Question, mean_of,
 from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.inference.source_claims import pairs_alike
 from calibrant.reporting.inference.superiority import COLUMN, Array, score_groups, superiority
-from calibrant.reporting.results.cells import Text, run_label, sparsity_label
+from calibrant.reporting.results.cells import Text, run_label, target_label
 
 MIN_K_UNIT = "% of pairs, above 50"
 PATTERNS = ("4:8", "2:4")
 NONE = "no real and generated text of one source at that sparsity"
 
 
-def gain(scope: Scope, sparsity: str, *, methods: Sequence[str] = (), **other: float) -> Contrast | None:
+def gain(scope: Scope, target: str, *, methods: Sequence[str] = (), **other: float) -> Contrast | None:
     """Generated minus real text, mean of these methods (or those with generated text) and of the sources with both."""
-    models = over_methods(methods, sparsity) if methods else scope.models(sparsity, "synthetic")
+    models = over_methods(methods, target) if methods else scope.models(target, "synthetic")
     real, written = scope.texts(models, "real"), scope.texts(models, "synthetic", **other)
     both = [s for s in written if s in real]
     if not both:
         return None
     weights = {**mean_of([written[s] for s in both]), **mean_of([real[s] for s in both], -1.0)}
-    return scope.contrast(models, weights, f"generated minus real, {sparsity_label(sparsity)}")
+    return scope.contrast(models, weights, f"generated minus real, {target_label(target)}")
 
 
-def gains(scope: Scope, sparsity: str, method: str) -> dict[str, Contrast]:
+def gains(scope: Scope, target: str, method: str) -> dict[str, Contrast]:
     """Generated minus real text of each source that has both, for one method."""
-    models = {(method, sparsity): 1.0}
+    models = {(method, target): 1.0}
     real, written = scope.texts(models, "real"), scope.texts(models, "synthetic")
     found = {}
     for source in written:
-        label = f"{scope.data.source_label(source)}, {run_label(method, sparsity)}"
+        label = f"{scope.data.source_label(source)}, {run_label(method, target)}"
         one = scope.contrast(models, {written[source]: 1.0, real[source]: -1.0}, label) if source in real else None
         if one is not None:
             found[source] = one
@@ -60,15 +60,15 @@ def beats_training_data(scope: Scope) -> Answer:
     return every([found], missing="no generated text and real training data at that sparsity")
 
 
-def over_training(scope: Scope, sparsity: str) -> Contrast | None:
-    """Generated text of all sources minus real training data, at a sparsity."""
-    models = scope.models(sparsity, "synthetic")
+def over_training(scope: Scope, target: str) -> Contrast | None:
+    """Generated text of all sources minus real training data, at a target."""
+    models = scope.models(target, "synthetic")
     written = scope.texts(models, "synthetic")
     training = [text for s, text in scope.texts(models, "real").items() if s in scope.training]
     if not written or not training:
         return None
     weights = {**mean_of(list(written.values())), **mean_of(training, -1.0)}
-    return scope.contrast(models, weights, f"generated minus real training data, {sparsity_label(sparsity)}")
+    return scope.contrast(models, weights, f"generated minus real training data, {target_label(target)}")
 
 
 def matches_training_data(scope: Scope) -> Answer:
@@ -93,7 +93,7 @@ def from_wikipedia_beats_c4(scope: Scope) -> Answer:
     written, real = scope.texts(models, "synthetic"), scope.texts(models, "real")
     if sparsity is None or "wikipedia" not in written or "c4" not in real:
         return without("no generated text from Wikipedia and real C4 at that sparsity")
-    label = f"generated from Wikipedia minus real C4, {sparsity_label(sparsity)}"
+    label = f"generated from Wikipedia minus real C4, {target_label(sparsity)}"
     return every([scope.contrast(models, {written["wikipedia"]: 1.0, real["c4"]: -1.0}, label)])
 
 

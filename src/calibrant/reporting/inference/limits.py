@@ -2,13 +2,14 @@
 
 import math
 
+from calibrant.reporting.results.cells import done_to
 from calibrant.reporting.results.numbers import number
 from calibrant.reporting.results.study_results import StudyResults
 
 
 def limitations(data: StudyResults) -> list[str]:
     """What no reader should take the numbers for."""
-    said = ["One model was pruned; other models, larger ones above all, may behave differently."]
+    said = [f"One model was {done_to(data.targets)}; other models, larger ones above all, may behave differently."]
     if not any(len(data.items(c, m)) > 1 for c in data.cells if c.source is not None for m in data.outcomes):
         said.append("One set of each text: no interval can be given, and any difference may be the luck of the draw.")
     said.append(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from calibrant.reporting.results.cells import DENSE, Cell, method_label, sparsity_label
+from calibrant.reporting.results.cells import DENSE, baseline_cell, baseline_words, done_to, method_label, targets_told
 from calibrant.reporting.results.numbers import number
 from calibrant.reporting.results.samples import median
 from calibrant.reporting.results.study_results import StudyResults
@@ -19,24 +19,24 @@ class Statement:
     hedge: str = ""
 
 
-def against_magnitude(data: StudyResults, sparsity: str) -> Statement | None:
-    """How many calibrated models, of which methods, did better than pruning without data: counts, no test."""
+def against_baseline(data: StudyResults, target: str) -> Statement | None:
+    """How many calibrated models, of which methods, did better than the method without data: counts, no test."""
     measure = next(iter(data.outcomes), None)
-    reference = list(data.scores(Cell("magnitude", sparsity), measure).values()) if measure else []
+    plain = baseline_cell(target)
+    reference = list(data.scores(plain, measure).values()) if measure else []
     if measure is None or not reference:
         return None
     means: dict[str, list[bool]] = {}
     for cell in data.main_cells:
         scores = list(data.scores(cell, measure).values())
-        if cell.sparsity == sparsity and cell.source is not None and scores:
+        if cell.target == target and cell.source is not None and scores:
             means.setdefault(cell.method, []).append(sum(scores) / len(scores) > reference[0])
     if not means:
         return None
     counts = ", ".join(f"{sum(won)} of {len(won)} texts with {method_label(m)}" for m, won in means.items())
-    level = number(next(iter(data.values(Cell("magnitude", sparsity), measure).values())), measure.decimals)
+    level = number(next(iter(data.values(plain, measure).values())), measure.decimals)
     return Statement(
-        f"At {sparsity_label(sparsity)} sparsity the mean {measure.name} is better than that of magnitude pruning, "
-        "which "
+        f"At {targets_told([target])} the mean {measure.name} is better than that of {baseline_words([plain])}, which "
         f"uses no text ({level}), for {counts}."
     )
 
@@ -77,15 +77,15 @@ def at_chance(data: StudyResults) -> Statement | None:
 
 
 def pruned_at_chance(data: StudyResults) -> list[Statement]:
-    """Per sparsity, tasks above chance for the dense model on which most pruned models only guess."""
+    """Per target, tasks above chance for the dense model on which most pruned models only guess."""
     said = []
-    for sparsity in data.sparsities:
-        labels = [m.label for m in data.accuracies if m not in data.at_chance and data.mostly_guessing(sparsity, m)]
+    for target in data.targets:
+        labels = [m.label for m in data.accuracies if m not in data.at_chance and data.mostly_guessing(target, m)]
         if labels:
             said.append(
                 Statement(
-                    f"At {sparsity_label(sparsity)} sparsity most pruned models are not above chance by more than two "
-                    f"standard errors on {', '.join(labels)}.",
+                    f"At {targets_told([target])} most {done_to([target])} models are not above chance by more than "
+                    f"two standard errors on {', '.join(labels)}.",
                     "No differences are read there; the tables show them.",
                 )
             )

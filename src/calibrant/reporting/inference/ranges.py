@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -21,6 +21,9 @@ class Range:
         groups: number of groups.
         low, high: simultaneous 95 % interval of the true range; None where no group has two values or nothing
             varies within the groups.
+        deviation: between values of one group, pooled over the groups; None likewise.
+        error: of a group's mean, as the interval has it; None likewise.
+        df: degrees of freedom of both.
     """
 
     value: float
@@ -29,6 +32,19 @@ class Range:
     groups: int
     low: float | None = None
     high: float | None = None
+    deviation: float | None = None
+    error: float | None = None
+    df: int = 0
+
+    @property
+    def p(self) -> float | None:
+        """Of no true difference between any two groups: below 0.05 where the interval lies above zero.
+
+        It is Tukey's, so that having picked the largest and the smallest mean is allowed for; None without an interval.
+        """
+        if self.error is None:
+            return None
+        return float(stats.studentized_range.sf(self.value / self.error, self.groups, self.df))
 
 
 def value_range(values: Mapping[str, Sequence[float]]) -> Range | None:
@@ -51,8 +67,11 @@ def value_range(values: Mapping[str, Sequence[float]]) -> Range | None:
     squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups.values())
     if df == 0 or math.sqrt(squares / df) <= 1e-12 * max(1.0, *(abs(mean) for mean in means.values())):
         return found
-    half = _quantile(len(groups), df) * math.sqrt(squares / df / min(len(group) for group in groups.values()))
-    return Range(found.value, lowest, highest, len(groups), max(0.0, found.value - half), found.value + half)
+    deviation = math.sqrt(squares / df)
+    error = deviation / math.sqrt(min(len(group) for group in groups.values()))
+    half = _quantile(len(groups), df) * error
+    low, high = max(0.0, found.value - half), found.value + half
+    return replace(found, low=low, high=high, deviation=deviation, error=error, df=df)
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""What a study's conclusions are read from: one outcome, the methods and sparsities that stand for it, its texts."""
+"""What a study's conclusions are read from: one outcome, the methods and targets that stand for it, its texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from calibrant.reporting.inference.contrasts import Contrast, Models, Texts, contrast, over_methods
-from calibrant.reporting.results.cells import Text
+from calibrant.reporting.results.cells import Text, is_ratio, sparsity_of
 from calibrant.reporting.results.measures import EFFECT, Measure
 from calibrant.reporting.results.samples import SCORES
 from calibrant.reporting.results.study_results import StudyResults
@@ -40,11 +40,11 @@ class Scope:
 
     @cached_property
     def sets(self) -> dict[tuple[str, str], int]:
-        """The largest number of sets of a text, for each method and sparsity that use data."""
+        """The largest number of sets of a text, for each method and target that use data."""
         found: dict[tuple[str, str], int] = {}
         for cell in self.data.cells:
             if cell.source is not None and (n := len(self.data.items(cell, self.outcome))):
-                key = (cell.method, cell.sparsity)
+                key = (cell.method, cell.target)
                 found[key] = max(n, found.get(key, 0))
         return found
 
@@ -58,32 +58,43 @@ class Scope:
         return [m for m in run if any(n > 1 for (method, _), n in self.sets.items() if method == m)] or run
 
     @cached_property
+    def targets(self) -> list[str]:
+        """Targets at which methods with data were run, in the order of `cells.in_order`."""
+        return [t for t in self.data.targets if any(target == t for _, target in self.sets)]
+
+    @property
     def sparsities(self) -> list[str]:
-        """Sparsities at which methods with data were run, in the order of `cells.in_order`."""
-        return [s for s in self.data.sparsities if any(sparsity == s for _, sparsity in self.sets)]
+        """Those of them that only prune: the paper's conclusions are about these."""
+        return [t for t in self.targets if sparsity_of(t)]
+
+    def target(self, *preferred: str) -> str | None:
+        """The study's main target: a sparsity where there is one (`sparsity`), else the harshest of the others."""
+        return self._main(self.targets, preferred)
 
     def sparsity(self, *preferred: str) -> str | None:
         """The first of these that was run, else the harshest ratio, else the strictest pattern.
 
         Sparsities that were run with two seeds or more come before those that were not.
         """
-        run = self.sparsities
-        ratios = [s for s in run if ":" not in s]
-        order = [s for s in (*preferred, *reversed(ratios), *reversed(run)) if s in run]
-        repeated = {sparsity for (_, sparsity), n in self.sets.items() if n > 1}
-        return next((s for s in order if s in repeated), order[0] if order else None)
+        return self._main(self.sparsities, preferred)
 
-    def methods_at(self, *sparsities: str) -> list[str]:
-        """The methods that were run at all of these sparsities."""
-        return [m for m in self.methods if all((m, s) in self.sets for s in sparsities)]
+    def _main(self, run: list[str], preferred: Sequence[str]) -> str | None:
+        ratios, pruned = [t for t in run if is_ratio(t)], [t for t in run if sparsity_of(t)]
+        order = [t for t in (*preferred, *reversed(ratios), *reversed(pruned), *reversed(run)) if t in run]
+        repeated = {target for (_, target), n in self.sets.items() if n > 1}
+        return next((t for t in order if t in repeated), order[0] if order else None)
 
-    def models(self, sparsity: str, origin: str = "real") -> dict[tuple[str, str], float]:
-        """The mean of the methods at a sparsity that were run on texts of this origin, in the main setting.
+    def methods_at(self, *targets: str) -> list[str]:
+        """The methods that were run at all of these targets."""
+        return [m for m in self.methods if all((m, t) in self.sets for t in targets)]
+
+    def models(self, target: str, origin: str = "real") -> dict[tuple[str, str], float]:
+        """The mean of the methods at a target that were run on texts of this origin, in the main setting.
 
         A study may run generated text with fewer methods than real text, as the paper's Table 3 does.
         """
-        run = [m for m in self.methods_at(sparsity) if self.texts({(m, sparsity): 1.0}, origin)]
-        return over_methods(run, sparsity)
+        run = [m for m in self.methods_at(target) if self.texts({(m, target): 1.0}, origin)]
+        return over_methods(run, target)
 
     def texts(self, models: Models, origin: str, **other: Any) -> dict[str, Text]:
         """The texts, by source, on which all these models were calibrated."""

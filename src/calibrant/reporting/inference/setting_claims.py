@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from calibrant.reporting.inference.answers import Answer, alike, every, without
 from calibrant.reporting.inference.contrasts import Contrast, Models, mean_of, repeatability
 from calibrant.reporting.inference.scope import Scope
-from calibrant.reporting.results.cells import Setting, Text, sparsity_label
+from calibrant.reporting.results.cells import Setting, Text, target_label
 
 SHORT = (1, 4)  # tokens of the best prefixes
 MODEST = (0.1, 0.2)  # best share of samples to drop
@@ -31,7 +31,7 @@ def any_prefix_beats_real(scope: Scope) -> Answer:
 
 
 def against_real(
-    scope: Scope, models: Models, lines: dict[str, Line], value: float, words: str, sparsity: str
+    scope: Scope, models: Models, lines: dict[str, Line], value: float, words: str, target: str
 ) -> Contrast | None:
     """Generated text at a value of a setting minus real text, over the sources that have both."""
     real = scope.texts(models, "real")
@@ -39,7 +39,7 @@ def against_real(
     if not both:
         return None
     weights = {**mean_of([lines[s][value] for s in both]), **mean_of([real[s] for s in both], -1.0)}
-    return scope.contrast(models, weights, f"{words} minus real, {sparsity_label(sparsity)}")
+    return scope.contrast(models, weights, f"{words} minus real, {target_label(target)}")
 
 
 def short_prefixes_beat_long(scope: Scope) -> Answer:
@@ -48,9 +48,7 @@ def short_prefixes_beat_long(scope: Scope) -> Answer:
     short, long = split(lines, SHORT)
     if not short or not long:
         return without("no runs with prefixes of 1 to 4 tokens and longer")
-    return every(
-        [first_minus_second(scope, models, lines, short, long, f"short minus long, {sparsity_label(sparsity)}")]
-    )
+    return every([first_minus_second(scope, models, lines, short, long, f"short minus long, {target_label(sparsity)}")])
 
 
 def unfiltered_beats_real(scope: Scope) -> Answer:
@@ -66,7 +64,7 @@ def modest_filtering_helps(scope: Scope) -> Answer:
     modest, _ = split(lines, MODEST)
     if not modest or not all(0 in line for line in lines.values()):
         return without("no runs with 10 to 20 % dropped and nothing")
-    label = f"10 to 20 % minus nothing dropped, {sparsity_label(sparsity)}"
+    label = f"10 to 20 % minus nothing dropped, {target_label(sparsity)}"
     return every([first_minus_second(scope, models, lines, modest, [0.0], label)])
 
 
@@ -76,7 +74,7 @@ def more_filtering_hurts(scope: Scope) -> Answer:
     modest, more = split(lines, MODEST)
     if not modest or not more:
         return without("no runs with 10 to 20 % dropped and more")
-    label = f"10 to 20 % minus more dropped, {sparsity_label(sparsity)}"
+    label = f"10 to 20 % minus more dropped, {target_label(sparsity)}"
     return every([first_minus_second(scope, models, lines, modest, more, label)])
 
 
@@ -88,7 +86,7 @@ def heavy_filtering_falls_back(scope: Scope) -> Answer:
         return without("no runs with more than 20 % dropped and nothing")
     heavy = max(more)
     margin = repeatability(scope.data, scope.outcome, models, [line[0.0] for line in lines.values()])
-    label = f"{100 * heavy:.4g} % minus nothing dropped, {sparsity_label(sparsity)}"
+    label = f"{100 * heavy:.4g} % minus nothing dropped, {target_label(sparsity)}"
     return alike([first_minus_second(scope, models, lines, [heavy], [0.0], label)], margin)
 
 

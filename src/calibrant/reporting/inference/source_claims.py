@@ -9,7 +9,7 @@ from calibrant.reporting.inference.answers import Answer, alike, every, some, wi
 from calibrant.reporting.inference.contrasts import Contrast, Models, mean_of, repeatability
 from calibrant.reporting.inference.gaps import gap_contrast, texts_against_methods
 from calibrant.reporting.inference.scope import HIGH_QUALITY, Scope
-from calibrant.reporting.results.cells import Cell, Text, method_label, run_label, share, sparsity_label
+from calibrant.reporting.results.cells import Cell, Text, is_ratio, method_label, run_label, target_label, target_of_run
 from calibrant.reporting.results.numbers import listed
 
 FEW = "too few seeds: best and worst are chosen on one half and measured on the other"
@@ -17,20 +17,18 @@ FEW = "too few seeds: best and worst are chosen on one half and measured on the 
 
 def small_below_half(scope: Scope) -> Answer:
     """Section 3.2: below 50 % sparsity real sources differ by less than the draw of the set: each pair."""
-    mild = [s for s in scope.sparsities if ":" not in s and share(s) < 0.5]
+    mild = [s for s in scope.sparsities if is_ratio(s) and target_of_run(s).sparsity < 0.5]
     answers = [pairs_alike(scope, sparsity, "real") for sparsity in mild]
     return together(answers)
 
 
-def pairs_alike(scope: Scope, sparsity: str, origin: str) -> Answer:
-    """Whether the texts of all sources are alike at a sparsity: each pair of them, which all must be."""
-    models = scope.models(sparsity, origin)
+def pairs_alike(scope: Scope, target: str, origin: str) -> Answer:
+    """Whether the texts of all sources are alike at a target: each pair of them, which all must be."""
+    models = scope.models(target, origin)
     texts = scope.texts(models, origin)
     label = scope.data.source_label
     contrasts = [
-        scope.contrast(
-            models, {texts[b]: 1.0, texts[a]: -1.0}, f"{label(b)} minus {label(a)}, {sparsity_label(sparsity)}"
-        )
+        scope.contrast(models, {texts[b]: 1.0, texts[a]: -1.0}, f"{label(b)} minus {label(a)}, {target_label(target)}")
         for a, b in combinations(texts, 2)
     ]
     return alike(contrasts, repeatability(scope.data, scope.outcome, models, list(texts.values())))
@@ -52,12 +50,12 @@ def together(answers: Sequence[Answer]) -> Answer:
 
 def grows_with_sparsity(scope: Scope) -> Answer:
     """Section 3.2, Figure 2a: sources differ more at the harshest ratio than at the mildest."""
-    return _growth(scope, [s for s in scope.sparsities if ":" not in s])
+    return _growth(scope, [s for s in scope.sparsities if is_ratio(s)])
 
 
 def grows_with_structure(scope: Scope) -> Answer:
     """Section 3.2, Figure 2b: sources differ more in the strictest pattern than in the freest, at 50 %."""
-    return _growth(scope, [s for s in scope.sparsities if share(s) == 0.5])
+    return _growth(scope, [s for s in scope.sparsities if target_of_run(s).sparsity == 0.5])
 
 
 def _growth(scope: Scope, sparsities: Sequence[str]) -> Answer:
@@ -69,7 +67,7 @@ def _growth(scope: Scope, sparsities: Sequence[str]) -> Answer:
         return without("no method at both sparsities")
     models = {(m, s): w / len(methods) for m in methods for s, w in ((run[-1], 1.0), (run[0], -1.0))}
     texts = scope.texts(models, "real")
-    where = f"{sparsity_label(run[-1])} against {sparsity_label(run[0])}"
+    where = f"{target_label(run[-1])} against {target_label(run[0])}"
     if (chosen := beforehand(scope, texts)) is not None:
         words, weights = chosen
         both = {model: abs(weight) for model, weight in models.items()}
@@ -134,14 +132,14 @@ def data_outweighs_method(scope: Scope) -> Answer:
     return found or without("fewer than two methods, or fewer than two texts that every method was calibrated on")
 
 
-def data_against_method(scope: Scope, sparsity: str) -> Answer | None:
-    """At one sparsity: the range of texts (mean of methods) minus the range of methods (mean of texts)."""
-    methods = scope.methods_at(sparsity)
-    texts = scope.texts(scope.models(sparsity), "real")
+def data_against_method(scope: Scope, target: str) -> Answer | None:
+    """At one target: the range of texts (mean of methods) minus the range of methods (mean of texts)."""
+    methods = scope.methods_at(target)
+    texts = scope.texts(scope.models(target), "real")
     if len(methods) < 2 or len(texts) < 2:
         return None
-    label = f"texts against methods, {sparsity_label(sparsity)}"
-    found = texts_against_methods(scope, methods, sparsity, texts, label)
+    label = f"texts against methods, {target_label(target)}"
+    found = texts_against_methods(scope, methods, target, texts, label)
     return every([found]) if found else without("too few seeds: one set of a text gives no interval")
 
 
@@ -161,7 +159,7 @@ def similarity_ranks(scope: Scope) -> Answer:
     centre = sum(ranks.values()) / len(ranks)
     squares = sum((rank - centre) ** 2 for rank in ranks.values())
     weights = {text: (rank - centre) / squares for text, rank in ranks.items()}
-    return every([scope.contrast(models, weights, f"each rank of similarity, {sparsity_label(sparsity)}")])
+    return every([scope.contrast(models, weights, f"each rank of similarity, {target_label(sparsity)}")])
 
 
 def quality_does_not_rank(scope: Scope) -> Answer:
@@ -171,12 +169,12 @@ def quality_does_not_rank(scope: Scope) -> Answer:
     chosen = beforehand(scope, scope.texts(models, "real"))
     if sparsity is None or chosen is None:
         return without(f"no source that is taken for text of high quality ({', '.join(HIGH_QUALITY)}) and another")
-    return every([scope.contrast(models, chosen[1], f"{chosen[0]}, {sparsity_label(sparsity)}")])
+    return every([scope.contrast(models, chosen[1], f"{chosen[0]}, {target_label(sparsity)}")])
 
 
-def against_baseline(scope: Scope, sparsity: str, method: str, baseline: str) -> Contrast | None:
+def against_baseline(scope: Scope, target: str, method: str, baseline: str) -> Contrast | None:
     """A method minus another on the same sets, real and generated; each source is one observation."""
-    models = {(method, sparsity): 1.0, (baseline, sparsity): -1.0}
+    models = {(method, target): 1.0, (baseline, target): -1.0}
     texts = [text for origin in scope.data.origins for text in scope.texts(models, origin).values()]
-    label = f"{method_label(method)} minus {method_label(baseline)}, {sparsity_label(sparsity)}"
+    label = f"{method_label(method)} minus {method_label(baseline)}, {target_label(target)}"
     return scope.contrast(models, mean_of(texts), label, cluster=True) if texts else None

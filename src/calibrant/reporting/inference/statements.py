@@ -8,14 +8,14 @@ from calibrant.reporting.inference.contrasts import set_values
 from calibrant.reporting.inference.generated_claims import gains
 from calibrant.reporting.inference.observations import (
     Statement,
-    against_magnitude,
+    against_baseline,
     at_chance,
     predictability,
     pruned_at_chance,
 )
 from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.inference.words import interval, of_measure, shown, with_unit
-from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
+from calibrant.reporting.results.cells import Cell, method_label, targets_told
 from calibrant.reporting.results.numbers import listed, p_told
 
 
@@ -28,11 +28,11 @@ def found(judged: Judged) -> list[Statement]:
         tested = first.answer.shown is not None
         said.append(generated_or_real(judged.scope, first) if tested else not_tested(first))
     said += [which_text(judged.scope, j) for j in judged.own if j.claim.name.startswith("alike real")][:1]
-    methods = methods_by_sparsity(judged)
-    main = judged.scope.sparsity("0.6")
+    methods = methods_by_target(judged)
+    main = judged.scope.target("0.6")
     if main in methods:
         said.append(methods_compared(judged.scope, methods[main]))
-    elif main is not None and (counted := against_magnitude(judged.scope.data, main)) is not None:
+    elif main is not None and (counted := against_baseline(judged.scope.data, main)) is not None:
         said.append(counted)
     return said
 
@@ -45,12 +45,12 @@ def not_tested(judgement: Judgement) -> Statement:
     )
 
 
-def methods_by_sparsity(judged: Judged) -> dict[str | None, list[Judgement]]:
-    """The comparisons of methods, by sparsity."""
+def methods_by_target(judged: Judged) -> dict[str | None, list[Judgement]]:
+    """The comparisons of methods, by target."""
     found_: dict[str | None, list[Judgement]] = {}
     for j in judged.own:
         if j.claim.name.startswith("method") and j.answer.shown:
-            found_.setdefault(j.answer.shown.cells[0].sparsity, []).append(j)
+            found_.setdefault(j.answer.shown.cells[0].target, []).append(j)
     return found_
 
 
@@ -60,11 +60,11 @@ def further(judged: Judged, scores: pl.DataFrame) -> list[Statement]:
     said = [
         generated_or_real(judged.scope, j) for j in judged.own if j.claim.name.startswith("gain") and j.answer.shown
     ]
-    main, methods = judged.scope.sparsity("0.6"), methods_by_sparsity(judged)
+    main, methods = judged.scope.target("0.6"), methods_by_target(judged)
     said += [methods_compared(judged.scope, js) for s, js in methods.items() if s != main]
-    # Where no methods are compared at the main sparsity, `found` has its count already.
-    rest = [s for s in reversed(data.sparsities) if s != main or main in methods]
-    said += [counted for s in rest if (counted := against_magnitude(data, s))]
+    # Where no methods are compared at the main target, `found` has its count already.
+    rest = [s for s in reversed(data.targets) if s != main or main in methods]
+    said += [counted for s in rest if (counted := against_baseline(data, s))]
     said += [s for s in (predictability(data, scores), at_chance(data)) if s]
     return said + pruned_at_chance(data)
 
@@ -72,8 +72,7 @@ def further(judged: Judged, scores: pl.DataFrame) -> list[Statement]:
 def where(cells: tuple[Cell, ...]) -> str:
     """`At 60 % sparsity (Wanda and OWL)`."""
     methods = listed([method_label(m) for m in dict.fromkeys(c.method for c in cells)])
-    sparsities = listed([sparsity_label(s) for s in dict.fromkeys(c.sparsity for c in cells)])
-    return f"At {sparsities} sparsity ({methods})"
+    return f"At {targets_told(list(dict.fromkeys(c.target for c in cells)))} ({methods})"
 
 
 def generated_or_real(scope: Scope, judgement: Judgement) -> Statement:
@@ -100,7 +99,7 @@ def generated_or_real(scope: Scope, judgement: Judgement) -> Statement:
     said = [f"Difference, {over} (positive: self-generated is better): {shown(contrast)}{p}."]
     here = Scope(scope.data, measure)
     methods = dict.fromkeys(c.method for c in contrast.cells)
-    pairs = [c for m in methods for c in gains(here, contrast.cells[0].sparsity, m).values()]
+    pairs = [c for m in methods for c in gains(here, contrast.cells[0].target, m).values()]
     if len(pairs) > 1:
         better = sum(c.estimate.mean > 0 for c in pairs)
         noun = "sources" if len(methods) == 1 else "pairs of source and method"
@@ -126,8 +125,8 @@ def which_text(scope: Scope, judgement: Judgement) -> Statement:
     if shown_one is None:
         return Statement(f"Whether it matters which real text is taken was not tested: {judgement.reason}.")
     data = scope.data
-    sparsity = shown_one.cells[0].sparsity
-    models = scope.models(sparsity)
+    target = shown_one.cells[0].target
+    models = scope.models(target)
     texts = scope.texts(models, "real")
     means = {
         s: (lambda v: sum(v) / len(v))(list(set_values(data, scope.outcome, models, t).values()))
@@ -157,7 +156,7 @@ def which_text(scope: Scope, judgement: Judgement) -> Statement:
 
 
 def methods_compared(scope: Scope, judgements: list[Judgement]) -> Statement:
-    """Each method against the baseline at one sparsity, on the same sets, sources as the observations."""
+    """Each method against the baseline at one target, on the same sets, sources as the observations."""
     contrasts = [(j, j.answer.shown) for j in judgements if j.answer.shown]
     first = contrasts[0][1]
     baseline = method_label(first.cells[1].method)
@@ -165,7 +164,7 @@ def methods_compared(scope: Scope, judgements: list[Judgement]) -> Statement:
     parts = [f"{method_label(c.cells[0].method)} is {words[j.verdict]} {baseline}" for j, c in contrasts]
     details = "; ".join(f"{method_label(c.cells[0].method)} {shown(c)}{_after(j)}" for j, c in contrasts)
     return Statement(
-        f"At {sparsity_label(first.cells[0].sparsity)} sparsity, on the same calibration sets, {listed(parts)}, in "
+        f"At {targets_told([first.cells[0].target])}, on the same calibration sets, {listed(parts)}, in "
         f"{scope.measure_of(first).name}.",
         f"Minus {baseline}: {details}. Each source is one observation, since sets of one source go together.",
     )

@@ -12,8 +12,9 @@ from calibrant.artefacts.atomic import read_json
 from calibrant.calibration.shared_rows import shared_share
 from calibrant.errors import InputError
 from calibrant.reporting.inference.decisions import Decisions
-from calibrant.reporting.results.cells import Cell, Text
+from calibrant.reporting.results.cells import COLUMNS_OF_CELL, Text
 from calibrant.reporting.results.index import Index, Run, Study
+from calibrant.reporting.results.model_bits import FileBits, bits_of_file
 from calibrant.reporting.results.published.published_tables import published_for
 from calibrant.reporting.results.readable import default_label
 from calibrant.reporting.results.records import Record, brief
@@ -60,7 +61,7 @@ class Inputs:
     @property
     def evaluations(self) -> int:
         """How many models were evaluated."""
-        return self.frame.select("model", *Cell._fields, "seed").n_unique()
+        return self.frame.select("model", *COLUMNS_OF_CELL, "seed").n_unique()
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -82,6 +83,12 @@ class Inputs:
     def records(self) -> list[Record]:
         """The sidecars in brief."""
         return [brief(kind, name, content) for (kind, name), content in self.sidecars.items()]
+
+    @property
+    def file_bits(self) -> FileBits | None:
+        """The bits of the quantized file that the model was made of, where it was."""
+        record = next((content for (kind, _), content in self.sidecars.items() if kind == "model"), {})
+        return bits_of_file(record, self.study.model_id, self.study.model_note)
 
     @property
     def documents(self) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ from calibrant.reporting.tables.found_items import contamination_table
 from calibrant.reporting.tables.min_k_table import min_k_table
 from calibrant.reporting.tables.pair_tables import pairs_tables
 from calibrant.reporting.tables.similarity_table import similarity_table
-from calibrant.reporting.tables.source_tables import by_measure, by_method, by_sparsity
+from calibrant.reporting.tables.source_tables import by_measure, by_method, by_target
 from calibrant.reporting.tables.table import Table
 
 
@@ -55,7 +55,7 @@ def _figure(draw: Callable[[Inputs], Drawing], *parameters: str) -> Layout:
 
 
 def _by_source(name: str, method: str) -> Layout:
-    """Figures 6, 7 and 8: the sources at each sparsity, for one method (parameter `method`)."""
+    """Figures 6, 7 and 8: the sources at each target, for one method (parameter `method`)."""
     return _figure(lambda i: sources_drawing(name, i.data, str(i.parameters.get("method", method))), "method")
 
 
@@ -95,7 +95,7 @@ def _similarity(inputs: Inputs) -> Products:
 LAYOUTS: dict[str, Layout] = {
     "table1": _table("table1", lambda i: by_method(i.data, i.decisions, i.published)),
     "table2": _table("table2", lambda i: pairs_tables(i.data, i.decisions, i.published)),
-    "table3": _table("table3", lambda i: by_sparsity(i.data, i.decisions, i.published), "syn_source"),
+    "table3": _table("table3", lambda i: by_target(i.data, i.decisions, i.published), "syn_source"),
     "table4": _table("table4", lambda i: filter_table(i.data, i.decisions)),
     "table5": _table("table5", lambda i: pairs_tables(i.data, i.decisions, i.published)),
     "table6": _table("table6", lambda i: by_measure(i.data, i.decisions, i.published), "syn_source"),

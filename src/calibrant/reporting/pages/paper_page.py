@@ -15,7 +15,7 @@ from calibrant.reporting.pages.report import Report
 from calibrant.reporting.pages.sections import Block, Folded, Page, Paragraph, Section, Statements, tables
 from calibrant.reporting.pages.study_page import varied_note
 from calibrant.reporting.pages.target_page import NOTHING, chosen_layout, facts
-from calibrant.reporting.results.index import Index, Target
+from calibrant.reporting.results.index import Index, TargetReport
 from calibrant.reporting.tables.claims_table import claims_table, untested, verdicts
 from calibrant.reporting.tables.result_tables import items_table
 from calibrant.reporting.tables.table import Table
@@ -27,7 +27,7 @@ QUESTION = (
 )
 
 
-def paper_report(inputs: Inputs, parts: Mapping[Target, Index], *, real_text: bool, rows: int) -> Report:
+def paper_report(inputs: Inputs, parts: Mapping[TargetReport, Index], *, real_text: bool, rows: int) -> Report:
     """Conclusions, and what the layout of each target makes.
 
     Args:
@@ -90,7 +90,9 @@ def paper_report(inputs: Inputs, parts: Mapping[Target, Index], *, real_text: bo
     return Report(made, figures, page)
 
 
-def _part(target: Target, index: Index, figures: Sequence[Drawing], found: Mapping[str, Sequence[Table]]) -> Section:
+def _part(
+    target: TargetReport, index: Index, figures: Sequence[Drawing], found: Mapping[str, Sequence[Table]]
+) -> Section:
     shown: list[Block] = drawn([figure for figure in figures if figure.figure])
     shown += tables([table for each in found.values() for table in each])
     title = Paragraph(index.study.title or target.name, link=(target.page, "Its own page"))

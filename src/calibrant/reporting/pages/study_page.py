@@ -1,5 +1,6 @@
 """The page of a study: what was found, figures, tables, the text, and the paper's conclusions that it did not test."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from calibrant.reporting.figures.difference_figure import difference_drawing
@@ -9,11 +10,14 @@ from calibrant.reporting.figures.layer_figure import layer_drawing
 from calibrant.reporting.figures.overlap_figure import overlap_drawing
 from calibrant.reporting.figures.performance_figure import performance_drawing
 from calibrant.reporting.figures.setting_figure import amount_drawing, prefix_drawing
+from calibrant.reporting.figures.text_effects_figure import TITLE, text_effects_drawing
 from calibrant.reporting.inference.conclusions import judge_study
 from calibrant.reporting.inference.decisions import Decisions
 from calibrant.reporting.inference.limits import limitations
 from calibrant.reporting.inference.observations import Statement
 from calibrant.reporting.inference.statements import found, further
+from calibrant.reporting.inference.text_effects import TextEffects, text_effects
+from calibrant.reporting.inference.text_findings import by_target
 from calibrant.reporting.pages.common_sections import asked, browser, calibration_text, closing, drawn, text_tables
 from calibrant.reporting.pages.inputs import Inputs
 from calibrant.reporting.pages.report import Report
@@ -26,21 +30,23 @@ from calibrant.reporting.pages.sections import (
     Statements,
     tables,
 )
-from calibrant.reporting.results.cells import method_label, run_label, sparsity_label
+from calibrant.reporting.results.cells import done_to, kind_of, method_label, run_label, target_label
 from calibrant.reporting.results.expert_counts import read_expert_counts
 from calibrant.reporting.results.formats import mixture
 from calibrant.reporting.results.inspections import read_layers, read_overlaps
 from calibrant.reporting.results.numbers import listed
 from calibrant.reporting.results.published.published_tables import published_similarity
+from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables.claims_table import claims_table, untested
 from calibrant.reporting.tables.experts_table import expert_table, layer_experts_table
 from calibrant.reporting.tables.filter_table import filter_table
 from calibrant.reporting.tables.found_items import contamination_table
 from calibrant.reporting.tables.result_tables import difference_tables, items_table, performance_tables
 from calibrant.reporting.tables.similarity_table import similarity_table
+from calibrant.reporting.tables.text_effects_table import text_effects_table
 
 QUESTION = (
-    "Pruning after training needs a little text to calibrate on. Does it matter which text, and does text that the "
+    "{} after training needs a little text to calibrate on. Does it matter which text, and does text that the "
     "model writes itself serve as well as, or better than, the real text that it continues?"
 )
 NOTHING = "These runs have nothing that could be compared."
@@ -75,12 +81,15 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
         "filtering": filter_table(data, decisions) if "drop" in data.varied else [],
         "differences_by_task": difference_tables(data, decisions, [m for m in data.measures if m not in primary]),
         "items": items_table(data),
+        "text_by_target": text_effects_table(data, effects := text_effects(data, decisions), inputs.file_bits),
         "experts": expert_table(experts, data),
         "experts_by_layer": layer_experts_table(experts, data),
         **text,
         **other_text,
     }
     said = found(judged) if judged else []
+    if effects and kind_of(data.targets) != "sparsity":  # what such a study is about
+        said.insert(0, Statement(by_target(effects).text))
     more_said = further(judged, inputs.scores) if judged else []
     not_tested = untested(judged)
     by_task = made["differences_by_task"]
@@ -90,9 +99,21 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
     inside = tables(made["experts"])
     if by_layer := tables(made["experts_by_layer"]):
         inside.append(Folded("The same for each decoder layer", by_layer, only_page=True))
-    figures = drawings(inputs, labels)
+    figures = drawings(inputs, labels, effects)
     sections = [
         Section("figures", "Figures", "Performance by text", drawn(figures["figures"])),
+        Section(
+            "targets",
+            "By target",
+            TITLE,
+            [
+                Statements([by_target(effects, inputs.file_bits)]),
+                *drawn(figures["targets"]),
+                *tables(made["text_by_target"]),
+            ]
+            if effects
+            else [],
+        ),
         Section(
             "varied",
             "What else varies",
@@ -120,9 +141,14 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
             ],
         ),
         calibration_text(inputs, {**text, **other_text}, figures["data"]),
-        Section("inside", "Inside the model", "Inside the pruned model", [*drawn(figures["inside"]), *inside]),
+        Section(
+            "inside",
+            "Inside the model",
+            f"Inside the {done_to(data.targets)} model",
+            [*drawn(figures["inside"]), *inside],
+        ),
         browser(inputs, labels, real_text=real_text, rows=rows),
-        asked(inputs, QUESTION),
+        asked(inputs, question(data)),
         *closing(inputs, [*mixture(inputs.index.runs), *limitations(data)]),
         Section(
             "untested",
@@ -136,12 +162,13 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
     return Report(made, [figure for each in figures.values() for figure in each], page)
 
 
-def drawings(inputs: Inputs, labels: dict[str, str]) -> dict[str, list[Drawing]]:
+def drawings(inputs: Inputs, labels: dict[str, str], effects: TextEffects | None = None) -> dict[str, list[Drawing]]:
     """The figures of a study by the section that they stand in, and by the names of their files."""
     data, inspections = inputs.data, inputs.index.inspections
-    what = run_label(inspections.method, inspections.sparsity).replace(",", " at") if inspections else ""
+    what = run_label(inspections.method, inspections.target).replace(",", " at") if inspections else ""
     return {
         "figures": [performance_drawing("performance", data), difference_drawing("differences", data)],
+        "targets": [text_effects_drawing("text_by_target", data, effects, inputs.file_bits)],
         "data": [
             distribution_drawing("perplexity", inputs.scores, "perplexity", labels),
             distribution_drawing("min_k", inputs.scores, "min_k_plus_plus", labels),
@@ -157,6 +184,11 @@ def drawings(inputs: Inputs, labels: dict[str, str]) -> dict[str, list[Drawing]]
     }
 
 
+def question(data: StudyResults) -> str:
+    """What a study asks that does not say it itself."""
+    return QUESTION.format("Pruning" if kind_of(data.targets) == "sparsity" else "Compression")
+
+
 def facts(inputs: Inputs) -> list[tuple[str, str]]:
     """The strip below the headline."""
     data = inputs.data
@@ -165,11 +197,16 @@ def facts(inputs: Inputs) -> list[tuple[str, str]]:
         ("Model", inputs.study.model_id),
         ("Sources", ", ".join(data.source_label(s) for s in data.sources)),
         ("Methods", ", ".join(method_label(m) for m in data.methods)),
-        ("Sparsity", ", ".join(sparsity_label(s) for s in data.sparsities)),
+        (kind_of(data.targets).capitalize(), _listed([target_label(t) for t in data.targets])),
         ("Seeds a source", " to ".join(str(s) for s in dict.fromkeys([*seeds[:1], *seeds[-1:]]))),
         ("Evaluations", str(inputs.evaluations)),
     ]
     return [(name, value) for name, value in found if value]
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """Labels side by side, told apart where they have commas of their own."""
+    return ("; " if any("," in label for label in labels) else ", ").join(labels)
 
 
 def varied_note(inputs: Inputs) -> Inputs:

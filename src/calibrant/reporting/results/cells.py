@@ -1,23 +1,29 @@
-"""What was run, but for the seed: one cell with every setting, one order of compression targets, and their names."""
+"""What was run, but for the seed: one cell with every setting, and the names of methods and targets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from calibrant.reporting.results.index import DENSE_TARGET
+from calibrant.reporting.results.numbers import listed
 from calibrant.reporting.results.published.published_tables import settings as published_settings
 from calibrant.reporting.results.readable import short_label
+from calibrant.settings.method_targets import baseline
+from calibrant.settings.sparsity import Pattern, Unstructured
+from calibrant.settings.target import Target, parse_target
 
 Setting = Literal["samples", "prefix_length", "drop"]
 SETTINGS: tuple[Setting, ...] = ("samples", "prefix_length", "drop")
 
 
 class Cell(NamedTuple):
-    """A method at a sparsity, calibrated on a source's real or generated text (None: no data), at a setting.
+    """A method at a target, calibrated on a source's real or generated text (None: no data), at a setting.
 
     Real text has no prefix length and no filter rate.
     """
 
     method: str
-    sparsity: str
+    target: str
     source: str | None = None
     origin: str | None = None
     samples: int | None = None
@@ -31,8 +37,15 @@ class Cell(NamedTuple):
             raise ValueError(f"{self.method} uses no calibration text")
         return Text(self.source, self.origin, self.samples, self.prefix_length, self.drop)
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The cell by the columns of result frames and files."""
+        return dict(zip(COLUMNS_OF_CELL, self, strict=True))
 
-DENSE = Cell("dense", "0")
+
+# Files call a target by the name that it had when there were no widths.
+COLUMNS_OF_CELL = tuple("sparsity" if name == "target" else name for name in Cell._fields)
+DENSE = Cell("dense", DENSE_TARGET)
 
 
 class Text(NamedTuple):
@@ -44,9 +57,9 @@ class Text(NamedTuple):
     prefix_length: int | None = None
     drop: float | None = None
 
-    def cell(self, method: str, sparsity: str) -> Cell:
+    def cell(self, method: str, target: str) -> Cell:
         """The cell of a model that was calibrated on it."""
-        return Cell(method, sparsity, *self)
+        return Cell(method, target, *self)
 
 
 class MainSetting(NamedTuple):
@@ -95,28 +108,70 @@ def _commonest(sets: Mapping[Cell, int], name: str, wanted: float) -> Any:
     return min(known, key=lambda v: (-counts[v], abs(v - wanted)), default=None)
 
 
-def share(sparsity: str) -> float:
-    """Share of the weights that are pruned: 0.6 of `0.6`, 0.75 of `1:4` (one kept of four)."""
-    if ":" in sparsity:
-        kept, group = sparsity.split(":")
-        return 1 - int(kept) / int(group)
-    return float(sparsity)
+@cache
+def target_of_run(target: str) -> Target:
+    """The target of a run that is not the dense model's."""
+    return parse_target(target)
 
 
-def in_order(sparsities: Sequence[str]) -> list[str]:
-    """Ratios first, mildest first, then patterns; of equal shares the freer pattern (4:8) before the stricter (2:4)."""
-
-    def key(sparsity: str) -> tuple[bool, float, int, str]:
-        return (":" in sparsity, share(sparsity), -int(sparsity.partition(":")[2] or 0), sparsity)
-
-    return sorted(set(sparsities), key=key)
+def in_order(targets: Iterable[str]) -> list[str]:
+    """Each target once, in the order of `Target.order`: sparsities, widths, both; mildest first."""
+    return sorted(set(targets), key=lambda target: target_of_run(target).order)
 
 
-def sparsity_label(sparsity: str) -> str:
-    """`60 %`, `2:4`, `dense`."""
-    if sparsity == "0":
-        return "dense"
-    return sparsity if ":" in sparsity else f"{100 * share(sparsity):.4g} %"
+def sparsity_of(target: str) -> Pattern | None:
+    """What a target prunes; None of one that has a width, which stands on no axis of sparsity."""
+    found = target_of_run(target)
+    return None if found.width else found.pattern
+
+
+def is_ratio(target: str) -> bool:
+    """Whether a target is a share of weights alone, which has its place on the axis of shares."""
+    return isinstance(sparsity_of(target), Unstructured)
+
+
+def prunes(target: str) -> bool:
+    """Whether a target has a sparsity, alone or with a width."""
+    return target_of_run(target).pattern is not None
+
+
+def target_label(target: str) -> str:
+    """`60 %`, `2:4`, `4 bits, group 64`, `dense`."""
+    return "dense" if target == DENSE_TARGET else target_of_run(target).label
+
+
+def targets_told(targets: Sequence[str]) -> str:
+    """Targets within a sentence: `50 % and 2:4 sparsity`; without that word where one has a width."""
+    words = listed([target_label(target) for target in targets])
+    return f"{words} sparsity" if kind_of(targets) == "sparsity" else words
+
+
+def kind_of(targets: Iterable[str]) -> str:
+    """What readers call these together: `sparsity` where none has a width, else `target`."""
+    return "sparsity" if all(sparsity_of(target) for target in targets) else "target"
+
+
+def done_to(targets: Iterable[str]) -> str:
+    """What was done to models at these targets: `pruned`, or `compressed` where one has a width."""
+    return "pruned" if kind_of(targets) == "sparsity" else "compressed"
+
+
+def baseline_cell(target: str) -> Cell:
+    """The method that reads no text, beside which a target is shown: magnitude pruning, or rounding to nearest."""
+    return Cell(baseline(target_of_run(target)), target)
+
+
+BASELINE_WORDS = {"magnitude": "magnitude pruning", "rtn": "rounding to nearest"}
+
+
+def baselines(cells: Iterable[Cell]) -> list[str]:
+    """The methods among these cells that read no text, beside which others are shown."""
+    return list(dict.fromkeys(c.method for c in cells if c.method in BASELINE_WORDS))
+
+
+def baseline_words(cells: Iterable[Cell], *before: str) -> str:
+    """`magnitude pruning` and `rounding to nearest`, those of these cells, after other words; else the first."""
+    return listed([*before, *([BASELINE_WORDS[m] for m in baselines(cells)] or [BASELINE_WORDS["magnitude"]])])
 
 
 METHOD_LABELS = {
@@ -127,6 +182,10 @@ METHOD_LABELS = {
     "sparsegpt": "SparseGPT",
     "dsnot": "DSnoT",
     "owl": "OWL",
+    "rtn": "RTN",
+    "wrtn": "Weighted RTN",
+    "gptq": "GPTQ",
+    "awq": "AWQ",
 }
 
 
@@ -135,9 +194,9 @@ def method_label(method: str) -> str:
     return METHOD_LABELS.get(method, short_label(method))
 
 
-def run_label(method: str, sparsity: str) -> str:
+def run_label(method: str, target: str) -> str:
     """`Wanda, 60 %`."""
-    return f"{method_label(method)}, {sparsity_label(sparsity)}"
+    return f"{method_label(method)}, {target_label(target)}"
 
 
 ORIGINS = {"real": "real", "synthetic": "self-generated"}

@@ -15,7 +15,7 @@ Figures = Mapping[str, float]  # least and median tokens of an expert; unreached
 class SetExperts:
     """How one calibration set reaches the experts.
 
-    method, sparsity: of the masks that they were counted for.
+    method, target: of the masks that they were counted for.
     experts: how many there are in the whole model.
     whole: the figures of all of them.
     layers: by decoder layer.
@@ -23,7 +23,7 @@ class SetExperts:
 
     text: Text
     method: str
-    sparsity: str
+    target: str
     experts: int
     whole: Figures
     layers: Mapping[str, Figures]
@@ -46,7 +46,7 @@ def read_expert_counts(runs: Sequence[Run]) -> list[SetExperts]:
             counted = {layer["name"]: experts_of([layer]) for layer in layers}
             by_layer = {name: _figures(of_layer) for name, of_layer in counted.items() if of_layer is not None}
             found[text, run.seed] = SetExperts(
-                text, run.method, run.sparsity, len(experts.tokens), _figures(experts), by_layer
+                text, run.method, run.target, len(experts.tokens), _figures(experts), by_layer
             )
     return list(found.values())
 

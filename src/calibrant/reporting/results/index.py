@@ -7,11 +7,13 @@ from typing import Any
 from calibrant.artefacts.atomic import read_json
 from calibrant.errors import InputError
 from calibrant.reporting.results.readable import default_label, own_label, readable, readable_pairs
-from calibrant.study.grid import WITHOUT_DATA, normal_sparsity
+from calibrant.settings.method_targets import WITHOUT_DATA
+from calibrant.settings.target import parse_target
 from calibrant.study.validation import validate
 from calibrant.study.yaml_mappings import read_yaml
 
 SCHEMA = Path(__file__).with_name("index.schema.yaml")
+DENSE_TARGET = "0"  # what stands for a target where nothing is compressed
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Run:
     evaluation: str
     model: str
     method: str
-    sparsity: str
+    target: str
     source: str | None = None
     origin: str | None = None
     seed: int | None = None
@@ -35,12 +37,12 @@ class Run:
     def key(self) -> tuple[Any, ...]:
         """What distinguishes one run from another."""
         settings = (self.samples, self.prefix_length, self.drop)
-        return (self.model, self.source, self.origin, self.method, self.sparsity, self.seed, *settings)
+        return (self.model, self.source, self.origin, self.method, self.target, self.seed, *settings)
 
     @property
     def label(self) -> str:
         """The run in words, for messages and metadata: `wanda 0.6 web synthetic seed 1`."""
-        words = [part for part in (self.method, self.sparsity, self.source, self.origin) if part is not None]
+        words = [part for part in (self.method, self.target, self.source, self.origin) if part is not None]
         extra = [(name, getattr(self, name)) for name in ("seed", "samples", "prefix_length", "drop")]
         return " ".join([*words, *(f"{name} {value}" for name, value in extra if value is not None)])
 
@@ -103,7 +105,7 @@ class LayoutChoice:
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetReport:
     """A report that the page of all targets shows: its index, and its own page relative to that one."""
 
     name: str
@@ -134,10 +136,10 @@ class LayerFile:
 
 @dataclass(frozen=True)
 class Inspections:
-    """Masks of one method and sparsity that were looked into, and a table of what they have in common."""
+    """Masks of one method and target that were looked into, and a table of what they have in common."""
 
     method: str
-    sparsity: str
+    target: str
     layers: tuple[LayerFile, ...] = ()
     overlap: str | None = None
     masks: tuple[MaskText, ...] = ()  # those that the table compares
@@ -156,7 +158,7 @@ class Index:
     contamination: str | None = None
     layout: LayoutChoice | None = None
     inspections: Inspections | None = None
-    targets: tuple[Target, ...] = ()
+    targets: tuple[TargetReport, ...] = ()
 
 
 def read_index(path: str | Path) -> Index:
@@ -189,7 +191,7 @@ def parse_index(raw: dict[str, Any], name: str = "index") -> Index:
         contamination=raw.get("contamination"),
         layout=LayoutChoice(**raw["layout"]) if "layout" in raw else None,
         inspections=_inspections(raw["inspections"], runs, name) if "inspections" in raw else None,
-        targets=tuple(Target(**entry) for entry in raw.get("targets", ())),
+        targets=tuple(TargetReport(**entry) for entry in raw.get("targets", ())),
     )
 
 
@@ -203,12 +205,23 @@ def _inspections(raw: dict[str, Any], runs: tuple[Run, ...], name: str) -> Inspe
     for source, origin in [*((x.source, x.origin) for x in layers), *((x.source, x.origin) for x in masks)]:
         if (source, origin) not in texts:
             raise InputError(f"{name}: inspections: no run is calibrated on {origin} text of {source}")
-    return Inspections(raw["method"], raw["sparsity"], layers, raw.get("overlap", {}).get("path"), masks)
+    target = _target(raw["sparsity"], f"{name}: inspections.sparsity")
+    return Inspections(raw["method"], target, layers, raw.get("overlap", {}).get("path"), masks)
 
 
 def _run(entry: dict[str, Any], where: str) -> Run:
-    sparsity = entry["sparsity"]
-    return Run(**{**entry, "sparsity": sparsity if sparsity == "0" else normal_sparsity(sparsity, where)})
+    """A run; its key `sparsity` is a target, which had that name when there were no widths."""
+    named = {key: value for key, value in entry.items() if key != "sparsity"}
+    return Run(**named, target=_target(entry["sparsity"], where))
+
+
+def _target(given: str, where: str) -> str:
+    if given == DENSE_TARGET:
+        return given
+    try:
+        return str(parse_target(given))
+    except InputError as error:
+        raise InputError(f"{where}: {str(error).removeprefix('sparsity ')}") from None
 
 
 def _study(raw: dict[str, Any]) -> Study:
@@ -241,9 +254,9 @@ def _check_runs(runs: tuple[Run, ...], name: str) -> None:
             raise InputError(
                 f"{where} is of model {run.model!r} and runs.0 of {runs[0].model!r}; a report is about one model"
             )
-        if (run.method == "dense") != (run.sparsity == "0"):
+        if (run.method == "dense") != (run.target == DENSE_TARGET):
             raise InputError(f"{where}: method dense goes with sparsity 0, and every other method with another one")
-        needs_text = run.method not in WITHOUT_DATA
+        needs_text = run.method not in ("dense", *WITHOUT_DATA)
         if (run.source is not None) + (run.origin is not None) != 2 * needs_text:
             rule = "needs both a source and an origin" if needs_text else "has neither source nor origin"
             raise InputError(f"{where}: source is {run.source!r} and origin {run.origin!r}; {run.method} {rule}")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -47,7 +47,8 @@ class Measure:
     Attributes:
         task, metric: as in the results; averages have metric `mean`.
         label: what to call it.
-        kind: `perplexity` (lower is better), `accuracy` (shown in %) or `average` (of accuracies, in %).
+        kind: `perplexity` (lower is better), `divergence` from the dense model (lower is better, in nats), `accuracy`
+            (shown in %) or `average` (of accuracies, in %).
         decimals: decimal places of a shown value.
         chance: accuracy of guessing, between 0 and 1, where it is known.
         members: for averages, the (task, metric) pairs that enter.
@@ -71,30 +72,30 @@ class Measure:
     @property
     def scale(self) -> float:
         """What a stored value is multiplied with to be shown."""
-        return 1.0 if self.kind == "perplexity" else 100.0
+        return 1.0 if self.lower_is_better else 100.0
 
     @property
     def lower_is_better(self) -> bool:
         """Whether a smaller value is a better model."""
-        return self.kind == "perplexity"
+        return self.kind in ("perplexity", "divergence")
 
     @property
     def unit(self) -> str:
-        """`ppl` for perplexities, `%` for accuracies."""
-        return "ppl" if self.kind == "perplexity" else "%"
+        """`ppl` for perplexities, `nats` for divergences, `%` for accuracies."""
+        return {"perplexity": "ppl", "divergence": "nats"}.get(self.kind, "%")
 
     def score(self, value: float) -> float:
-        """A stored value as a score: an accuracy in per cent, or -100 ln(perplexity).
+        """A stored value as a score: an accuracy in per cent, or -100 ln(perplexity), likewise of a divergence.
 
         Of two scores the higher is the better model; a difference of 1 is one percentage point, or one per cent of the
         perplexity. The logarithm makes perplexities of different levels (50 % and 60 % sparsity) comparable.
         """
-        return -100 * math.log(value) if self.kind == "perplexity" else 100 * value
+        return -100 * math.log(value) if self.lower_is_better else 100 * value
 
     @property
     def unit_of_scores(self) -> str:
         """Unit of a difference of scores."""
-        return "% of perplexity" if self.kind == "perplexity" else "points"
+        return f"% of {self.kind}" if self.lower_is_better else "points"
 
     @property
     def name(self) -> str:
@@ -102,6 +103,7 @@ class Measure:
         label = in_sentence(self.label)
         return {
             "perplexity": f"perplexity on {label}",
+            "divergence": f"divergence from the dense model on {label}",
             "accuracy": f"accuracy on {self.label}",
             "average": label.replace(",", " on"),
         }[self.kind]
@@ -150,6 +152,11 @@ def find_measures(frame: pl.DataFrame, tasks: Sequence[Task] = ()) -> tuple[list
         [m for m in all_measures if m.kind == "perplexity"],
         [m for m in all_measures if m.kind == "accuracy"],
     )
+
+
+def divergence_beside(text: Measure) -> Measure:
+    """The Kullback-Leibler divergence from the dense model on a text, nats a token (`evaluate --dense`)."""
+    return replace(text, metric="kl", kind="divergence", decimals=4)
 
 
 def in_sentence(label: str) -> str:

@@ -1,5 +1,7 @@
 """How numbers are written: true minus signs, grouped thousands, p-values, and the dash of what is missing."""
 
+import math
+
 DASH = "–"  # what is missing, never a zero
 
 
@@ -9,6 +11,11 @@ def number(value: float, decimals: int, signed: bool = False) -> str:
     text = f"{abs(rounded):,.{decimals}f}"
     sign = "−" if rounded < 0 else "+" if signed and rounded > 0 else ""
     return sign + text
+
+
+def two_digits(value: float) -> int:
+    """The decimal places that show two digits of a positive value: 3 of 0.012, 0 of 12."""
+    return max(0, 1 - math.floor(math.log10(value)))
 
 
 def p_value(p: float) -> str:

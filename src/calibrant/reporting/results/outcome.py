@@ -1,9 +1,9 @@
-"""The one measure that a study's conclusions are read from."""
+"""The one measure that a study's conclusions are read from, and the one by which targets are compared."""
 
 from dataclasses import replace
 
 from calibrant.errors import InputError
-from calibrant.reporting.results.measures import Measure
+from calibrant.reporting.results.measures import Measure, divergence_beside
 from calibrant.reporting.results.study_results import StudyResults
 
 
@@ -32,6 +32,19 @@ def choose_outcome(data: StudyResults, name: str | None = None) -> Measure | Non
         known = [*(["average"] if average else []), *(m.task for m in [*data.perplexities, *data.accuracies])]
         raise InputError(f"outcome {name}: the study has no such measure; it has {', '.join(known)}")
     return found
+
+
+def text_measure(data: StudyResults) -> Measure | None:
+    """How far models are from the dense one, on the first text: their divergence where all of them have it.
+
+    Else their perplexity; None where no text was evaluated. Both are on a scale that targets of all kinds share.
+    """
+    text = next(iter(data.perplexities), None)
+    if text is None:
+        return None
+    divergence = divergence_beside(text)
+    calibrated = [cell for cell in data.main_cells if cell.source is not None and data.items(cell, text)]
+    return divergence if calibrated and all(data.items(cell, divergence) for cell in calibrated) else text
 
 
 def _average(data: StudyResults, members: list[Measure]) -> Measure:

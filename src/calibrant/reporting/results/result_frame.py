@@ -1,4 +1,4 @@
-"""From evaluation files to one tidy table: a row for each model, calibration set, method, sparsity, task and metric."""
+"""From evaluation files to one tidy table: a row for each model, calibration set, method, target, task and metric."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ COLUMNS: dict[str, Any] = {
     "source": pl.String,  # null: a method without data
     "origin": pl.String,  # real | synthetic | null
     "method": pl.String,
-    "sparsity": pl.String,  # requested: 0.6, 2:4, 0 for dense
+    "sparsity": pl.String,  # the target: 0.6, 2:4, w4g64, 0.5+w4g64; 0 for dense
     "seed": pl.Int64,
     "task": pl.String,
     "metric": pl.String,
@@ -36,7 +36,7 @@ COLUMNS: dict[str, Any] = {
     "split": pl.String,
     "chance": pl.Float64,  # accuracy of the best constant answer to the same items; null where not recorded
 }
-RUN = ("model", "source", "origin", "method", "sparsity", "seed", "samples", "prefix_length", "drop")
+RUN = ("model", "source", "origin", "method", "target", "seed", "samples", "prefix_length", "drop")
 
 
 def collect(runs: Iterable[Run]) -> pl.DataFrame:
@@ -47,7 +47,8 @@ def collect(runs: Iterable[Run]) -> pl.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for run in runs:
-        fixed = {name: getattr(run, name) for name in RUN} | {"achieved_sparsity": achieved_sparsity(run)}
+        fixed = {name if name != "target" else "sparsity": getattr(run, name) for name in RUN}
+        fixed["achieved_sparsity"] = achieved_sparsity(run)
         rows += [{**fixed, **row} for row in read_evaluation(run.evaluation)]
     return pl.DataFrame(rows, schema=COLUMNS)
 

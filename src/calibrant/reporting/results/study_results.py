@@ -8,7 +8,16 @@ from typing import Any
 
 import polars as pl
 
-from calibrant.reporting.results.cells import DENSE, SETTINGS, Cell, Setting, Text, in_order, main_setting
+from calibrant.reporting.results.cells import (
+    COLUMNS_OF_CELL,
+    DENSE,
+    SETTINGS,
+    Cell,
+    Setting,
+    Text,
+    in_order,
+    main_setting,
+)
 from calibrant.reporting.results.index import Study
 from calibrant.reporting.results.measures import (
     AVERAGE,
@@ -47,7 +56,7 @@ class StudyResults:
         cells: all cells, in the order of the study.
         main: the setting of most runs.
         methods: methods that use data, in order of appearance.
-        sparsities: sparsities other than 0, in the order of `cells.in_order`.
+        targets: what the model was compressed to, in the order of `cells.in_order`.
         sources: sources in the order of the report.
         origins: of real and synthetic, those that were run.
         perplexities, accuracies: measures of texts and of tasks.
@@ -65,7 +74,7 @@ class StudyResults:
         achieved: dict[Cell, set[float | None]] = {}
         seeds: dict[Cell, set[int | None]] = {}
         for row in frame.iter_rows(named=True):
-            cell = Cell(*(row[name] for name in Cell._fields))
+            cell = Cell(*(row[name] for name in COLUMNS_OF_CELL))
             values = self._items.setdefault((cell, row["task"], row["metric"]), {})
             values[row["seed"]] = Item(row["value"], row["stderr"], row["n"])
             achieved.setdefault(cell, set()).add(row["achieved_sparsity"])
@@ -82,7 +91,7 @@ class StudyResults:
         self.main = main_setting({cell: len(found) for cell, found in seeds.items()})
         self.labels = dict(study.sources)
         self.methods = list(dict.fromkeys(c.method for c in self.cells if c.source is not None))
-        self.sparsities = in_order([c.sparsity for c in self.cells if c.method != "dense"])
+        self.targets = in_order([c.target for c in self.cells if c.method != "dense"])
         named = dict.fromkeys(c.source for c in self.cells if c.source is not None)
         self.sources = [s for s in self.labels if s in named] + [s for s in named if s not in self.labels]
         self.origins = [o for o in ("real", "synthetic") if any(c.origin == o for c in self.cells)]
@@ -124,20 +133,20 @@ class StudyResults:
 
     # Which cells.
 
-    def at(self, method: str, sparsity: str, source: str | None, origin: str | None, **other: Any) -> Cell:
+    def at(self, method: str, target: str, source: str | None, origin: str | None, **other: Any) -> Cell:
         """The cell of a text in the main setting, but for `samples`, `prefix_length` or `drop` if given.
 
         In a study that varies none of them for one text, the cell of that text, whatever its setting.
         """
         if source is None:
-            return Cell(method, sparsity)
-        only = self._only.get((method, sparsity, source, origin))
-        return (only or self.in_main_setting(method, sparsity, source, origin))._replace(**other)
+            return Cell(method, target)
+        only = self._only.get((method, target, source, origin))
+        return (only or self.in_main_setting(method, target, source, origin))._replace(**other)
 
-    def in_main_setting(self, method: str, sparsity: str, source: str, origin: str | None) -> Cell:
+    def in_main_setting(self, method: str, target: str, source: str, origin: str | None) -> Cell:
         """The cell of a text in exactly the main setting, run or not."""
         prefix, drop = (None, None) if origin == "real" else (self.main.prefix_length, self.main.drop)
-        return Cell(method, sparsity, source, origin, self.main.samples, prefix, drop)
+        return Cell(method, target, source, origin, self.main.samples, prefix, drop)
 
     @cached_property
     def _only(self) -> dict[tuple[Any, ...], Cell]:
@@ -152,11 +161,11 @@ class StudyResults:
     @cached_property
     def main_cells(self) -> list[Cell]:
         """The cells of the main setting, and those without data."""
-        return [c for c in self.cells if c == self.at(c.method, c.sparsity, c.source, c.origin)]
+        return [c for c in self.cells if c == self.at(c.method, c.target, c.source, c.origin)]
 
     @cached_property
     def varied(self) -> list[Setting]:
-        """Settings that differ between runs of one method, sparsity, source and origin."""
+        """Settings that differ between runs of one method, target, source and origin."""
         found: dict[tuple[Any, ...], list[Cell]] = {}
         for cell in self.cells:
             found.setdefault(cell[:4], []).append(cell)
@@ -172,9 +181,7 @@ class StudyResults:
         return self._settings[setting]
 
     def _like(self, cell: Cell, setting: Setting) -> Cell:
-        return self.at(cell.method, cell.sparsity, cell.source, cell.origin)._replace(
-            **{setting: getattr(cell, setting)}
-        )
+        return self.at(cell.method, cell.target, cell.source, cell.origin)._replace(**{setting: getattr(cell, setting)})
 
     @cached_property
     def _known(self) -> set[Cell]:
@@ -185,10 +192,10 @@ class StudyResults:
         return cell in self._known
 
     def combinations(self, *, anywhere: bool = False) -> list[tuple[str, str]]:
-        """(sparsity, method) of the runs with data in the main setting (`anywhere`: in any), mildest sparsity first."""
+        """(target, method) of the runs with data in the main setting (`anywhere`: in any), mildest target first."""
         cells = self.cells if anywhere else self.main_cells
-        run = {(c.sparsity, c.method) for c in cells if c.source is not None}
-        return [(s, m) for s in self.sparsities for m in self.methods if (s, m) in run]
+        run = {(c.target, c.method) for c in cells if c.source is not None}
+        return [(s, m) for s in self.targets for m in self.methods if (s, m) in run]
 
     def source_label(self, source: str) -> str:
         """What to call a source."""
@@ -239,9 +246,9 @@ class StudyResults:
         """Whether even the dense model only guesses: no side is named on such a measure."""
         return self.is_at_chance(DENSE, measure)
 
-    def mostly_guessing(self, sparsity: str, measure: Measure) -> bool:
+    def mostly_guessing(self, target: str, measure: Measure) -> bool:
         """Whether most models that data pruned so far are at chance: a difference among them is one of guesses."""
-        cells = [c for c in self.main_cells if c.sparsity == sparsity and c.source is not None]
+        cells = [c for c in self.main_cells if c.target == target and c.source is not None]
         return 2 * sum(self.is_at_chance(cell, measure) for cell in cells) > len(cells)
 
 

@@ -5,28 +5,26 @@ from calibrant.reporting.inference.effects import effects
 from calibrant.reporting.inference.ranges import Range
 from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.inference.source_claims import data_against_method
-from calibrant.reporting.results.cells import sparsity_label
+from calibrant.reporting.results.cells import kind_of, target_label
 from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables.table import Column, Row, Section, Table
 
 
 def effects_table(data: StudyResults, decisions: Decisions) -> list[Table]:
-    """The ranges in numbers: a section per outcome, a row per sparsity."""
+    """The ranges in numbers: a section per outcome, a row per target."""
     sections = []
     for measure in data.headline:
         shown = []
-        for sparsity in data.sparsities:
-            found = effects(data, sparsity, measure)
+        for target in data.targets:
+            found = effects(data, target, measure)
             if found.text is None and found.method is None:
                 continue
-            answer = data_against_method(Scope(data, measure), sparsity)
+            answer = data_against_method(Scope(data, measure), target)
             contrast = answer.contrasts[0] if answer and answer.contrasts else None
             side = decisions.single(contrast).side if contrast else 0
             moves = {1: "text", -1: "method", 0: "undecided"}[side]
             difference = [None, None] if contrast is None else [contrast.estimate.mean, contrast.estimate]
-            shown.append(
-                Row(sparsity_label(sparsity), [*_cells(found.text), *_cells(found.method), *difference, moves])
-            )
+            shown.append(Row(target_label(target), [*_cells(found.text), *_cells(found.method), *difference, moves]))
         if shown:
             sections.append(Section(f"{measure.label}, {measure.unit_of_scores}", shown))
     if not sections:
@@ -53,7 +51,7 @@ def effects_table(data: StudyResults, decisions: Decisions) -> list[Table]:
         "texts with each pair of methods and allows for their number. 'Moves more' names one only where p is below "
         "0.05."
     )
-    return [Table("Calibration text against method", caption, "Sparsity", columns, sections)]
+    return [Table("Calibration text against method", caption, kind_of(data.targets).capitalize(), columns, sections)]
 
 
 def _cells(found: Range | None) -> list[float | int | None]:

@@ -33,7 +33,7 @@ def expert_table(sets: Sequence[SetExperts], data: StudyResults) -> list[Table]:
     if not sets:
         return []
     shown = [_row(_label(text, data), text, [s.whole for s in found]) for text, found in _by_text(sets).items()]
-    runs = "; ".join(dict.fromkeys(run_label(found.method, found.sparsity) for found in sets))
+    runs = "; ".join(dict.fromkeys(run_label(found.method, found.target) for found in sets))
     words = rows.caption(
         f"{sets[0].experts:,} experts in {len(sets[0].layers)} decoder layers, counted for {runs}.", FEW, SPREAD
     )

@@ -8,18 +8,18 @@ from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables import rows
 from calibrant.reporting.tables.table import Section, Table
 
-Key = tuple[str, str, str]  # sparsity, method, source
+Key = tuple[str, str, str]  # target, method, source
 
 
 def filter_table(data: StudyResults, decisions: Decisions) -> list[Table]:
-    """A section per source, method and sparsity: real text, then self-generated text at each filter rate.
+    """A section per source, method and target: real text, then self-generated text at each filter rate.
 
     Δ is that rate minus real text.
     """
     measures, changed = data.measures, data.headline
     combinations = data.combinations(anywhere=True)
     found = {(*key, s): len(rates_of(data, (*key, s))) for key in combinations for s in data.sources}
-    # Methods and sparsities of which the study has one rate only stand in the tables of performance.
+    # Methods and targets of which the study has one rate only stand in the tables of performance.
     keys = [key for key, count in found.items() if count > 1] or [key for key, count in found.items() if count]
     if not keys:
         return []
@@ -33,15 +33,15 @@ def filter_table(data: StudyResults, decisions: Decisions) -> list[Table]:
     )
     sections = []
     for key in keys:
-        sparsity, method, source = key
-        real = data.at(method, sparsity, source, "real")
+        target, method, source = key
+        real = data.at(method, target, source, "real")
         blanks = [None] * len(changed)
         shown = [rows.cell_row(data, real, "Real text", measures, blanks)] if data.has(real) else []
         for rate, text in rates_of(data, key).items():
             deltas = [decided.get((m, key, rate)) for m in changed]
-            cell = text.cell(method, sparsity)
+            cell = text.cell(method, target)
             shown.append(rows.cell_row(data, cell, f"{100 * rate:.4g} % dropped", measures, deltas))
-        sections.append(Section(f"{data.source_label(source)}, {run_label(method, sparsity)}", shown))
+        sections.append(Section(f"{data.source_label(source)}, {run_label(method, target)}", shown))
     columns = [rows.SEEDS, *rows.measure_columns(measures), *rows.delta_columns(changed)]
     words = rows.caption(
         rows.SPREAD,
@@ -54,15 +54,13 @@ def filter_table(data: StudyResults, decisions: Decisions) -> list[Table]:
 
 def rates_of(data: StudyResults, key: Key) -> dict[float, Text]:
     """The self-generated texts of a source by filter rate, lowest first."""
-    sparsity, method, source = key
+    target, method, source = key
     texts = {rate: data.text(source, "synthetic", drop=rate) for rate in data.values_of("drop")}
-    return {rate: text for rate, text in texts.items() if data.has(text.cell(method, sparsity))}
+    return {rate: text for rate, text in texts.items() if data.has(text.cell(method, target))}
 
 
 def against_real(data: StudyResults, measure: Measure, key: Key, text: Text) -> Contrast | None:
-    """A text minus the real text of its source, for one method and sparsity; None without real text."""
-    sparsity, method, source = key
+    """A text minus the real text of its source, for one method and target; None without real text."""
+    target, method, source = key
     texts = {text: 1.0, data.text(source, "real"): -1.0}
-    return contrast(
-        data, measure, {(method, sparsity): 1.0}, texts, f"{data.source_label(source)}, generated minus real"
-    )
+    return contrast(data, measure, {(method, target): 1.0}, texts, f"{data.source_label(source)}, generated minus real")

@@ -5,7 +5,7 @@ import polars as pl
 from calibrant.reporting.inference.decisions import Decided, Decisions, counted
 from calibrant.reporting.inference.generated_claims import gains
 from calibrant.reporting.inference.scope import Scope
-from calibrant.reporting.results.cells import method_label, sparsity_label
+from calibrant.reporting.results.cells import method_label, targets_told
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables import rows
@@ -16,28 +16,28 @@ Key = tuple[str, str, Measure]  # method, source, measure
 
 
 def pairs_tables(data: StudyResults, decisions: Decisions, published: pl.DataFrame | None = None) -> list[Table]:
-    """One table per sparsity; a row per source for real text and one, `w/ Syn`, for the text that the model wrote.
+    """One table per target; a row per source for real text and one, `w/ Syn`, for the text that the model wrote.
 
     Args:
         data: the study; its main setting is shown.
         decisions: of the page.
         published: the paper's numbers for this model (`published_rows`).
     """
-    run = {sparsity for sparsity, _ in data.combinations()}
-    return [_table(data, decisions, s, published) for s in data.sparsities if s in run]
+    run = {target for target, _ in data.combinations()}
+    return [_table(data, decisions, s, published) for s in data.targets if s in run]
 
 
-def _table(data: StudyResults, decisions: Decisions, sparsity: str, published: pl.DataFrame | None) -> Table:
-    methods = [m for s, m in data.combinations() if s == sparsity]
+def _table(data: StudyResults, decisions: Decisions, target: str, published: pl.DataFrame | None) -> Table:
+    methods = [m for s, m in data.combinations() if s == target]
     changed = data.headline
     decided = decisions.families({
         (method, source, measure): contrast
         for measure in changed
         for method in methods
-        for source, contrast in gains(Scope(data, measure), sparsity, method).items()
+        for source, contrast in gains(Scope(data, measure), target, method).items()
     })  # fmt: skip
-    sections = [Section(method_label(m), _rows(data, sparsity, m, decided, published)) for m in methods]
-    reference = rows.references(data, sparsity, data.measures, 2 * len(changed))
+    sections = [Section(method_label(m), _rows(data, target, m, decided, published)) for m in methods]
+    reference = rows.references(data, target, data.measures, 2 * len(changed))
     trained = [data.source_label(s) for s in data.sources if s in data.study.trained_on]
     columns = [
         Column("pretrain", "Pretrain", "training data", kind="text"),
@@ -46,7 +46,7 @@ def _table(data: StudyResults, decisions: Decisions, sparsity: str, published: p
         *rows.delta_columns(changed),
     ]
     return Table(
-        f"Real and self-generated calibration text at {sparsity_label(sparsity)} sparsity",
+        f"Real and self-generated calibration text at {targets_told([target])}",
         rows.caption(
             rows.SPREAD,
             f"w/ Syn: text that the model wrote from prefixes of the source above. Δ: w/ Syn minus real; {rows.DELTA}.",
@@ -66,18 +66,18 @@ def _widened(section: Section) -> Section:
 
 
 def _rows(
-    data: StudyResults, sparsity: str, method: str, decided: dict[Key, Decided], published: pl.DataFrame | None
+    data: StudyResults, target: str, method: str, decided: dict[Key, Decided], published: pl.DataFrame | None
 ) -> list[Row]:
     found: list[Row] = []
     changed = data.headline
     for source in data.sources:
         for origin in data.origins:
-            cell = data.at(method, sparsity, source, origin)
+            cell = data.at(method, target, source, origin)
             if not data.has(cell):
                 continue
             written = origin == "synthetic"
             deltas = [decided.get((method, source, m)) if written else None for m in changed]
-            alone = written and not data.has(data.at(method, sparsity, source, "real"))
+            alone = written and not data.has(data.at(method, target, source, "real"))
             label = data.source_label(source) if not written else "w/ Syn"
             label = f"{data.source_label(source)} w/ Syn" if alone else label
             row = rows.cell_row(data, cell, label, data.measures, deltas)

@@ -31,7 +31,7 @@ def published_value(published: pl.DataFrame, cell: Cell, measure: Measure) -> Es
         same_task &= (pl.col("metric") == measure.metric) | pl.col("metric").is_null()
     found = published.filter(
         (pl.col("method") == cell.method) | pl.col("method").is_null(),
-        pl.col("sparsity") == cell.sparsity,
+        pl.col("sparsity") == cell.target,
         pl.col("source").eq_missing(pl.lit(cell.source)),
         pl.col("origin").eq_missing(pl.lit(cell.origin)),
         same_task,

@@ -10,7 +10,19 @@ from calibrant.reporting.inference.decisions import Decided, Decisions
 from calibrant.reporting.inference.generated_claims import gain, gains
 from calibrant.reporting.inference.scope import Scope
 from calibrant.reporting.inference.statistics import Estimate
-from calibrant.reporting.results.cells import DENSE, ORIGINS, Cell, method_label, run_label, sparsity_label
+from calibrant.reporting.results.cells import (
+    DENSE,
+    ORIGINS,
+    Cell,
+    baseline_cell,
+    done_to,
+    kind_of,
+    method_label,
+    prunes,
+    run_label,
+    target_label,
+    targets_told,
+)
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables import rows
@@ -20,24 +32,22 @@ TOGETHER, REACH = "These sources together", "Mean of sources like these"
 
 
 def performance_tables(data: StudyResults) -> list[Table]:
-    """One table per sparsity: dense and magnitude as reference rows, then a section per method, a row per text."""
-    columns = [
-        rows.SEEDS,
-        *rows.measure_columns(data.measures),
-        Column("achieved_sparsity", "Sparsity", "achieved, %", 2),
-    ]
-    return [_performance(data, sparsity, columns) for sparsity in data.sparsities]
+    """One table per target: references (dense, and no data), then a section per method, a row per text."""
+    columns = [rows.SEEDS, *rows.measure_columns(data.measures)]
+    if any(map(prunes, data.targets)):
+        columns.append(Column("achieved_sparsity", "Sparsity", "achieved, %", 2))
+    return [_performance(data, target, columns) for target in data.targets]
 
 
-def _performance(data: StudyResults, sparsity: str, columns: Sequence[Column]) -> Table:
+def _performance(data: StudyResults, target: str, columns: Sequence[Column]) -> Table:
     references = [
-        _row(data, cell, method_label(cell.method), cell.method)
-        for cell in (DENSE, Cell("magnitude", sparsity))
+        _row(data, cell, method_label(cell.method), "dense" if cell == DENSE else "baseline")
+        for cell in (DENSE, baseline_cell(target))
         if data.has(cell)
     ]
     sections = [Section("", references)] if references else []
     for method in data.methods:
-        cells = [data.at(method, sparsity, source, origin) for source in data.sources for origin in data.origins]
+        cells = [data.at(method, target, source, origin) for source in data.sources for origin in data.origins]
         shown = [
             _row(data, cell, f"{data.source_label(str(cell.source))}, {ORIGINS[str(cell.origin)]}", str(cell.origin))
             for cell in cells
@@ -49,15 +59,16 @@ def _performance(data: StudyResults, sparsity: str, columns: Sequence[Column]) -
         rows.SPREAD, "A dash marks what was not measured. See the next tables for differences.",
         rows.notes(data),
     )  # fmt: skip
-    return Table(f"Performance at {sparsity_label(sparsity)} sparsity", words, "Calibration data", columns, sections)
+    return Table(f"Performance at {targets_told([target])}", words, "Calibration data", columns, sections)
 
 
 def _row(data: StudyResults, cell: Cell, label: str, role: str) -> Row:
     estimates = [cell_estimate(data, cell, m) for m in data.measures]
     seeds = rows.seeds_of(estimates)
-    achieved = data.achieved.get(cell)
+    achieved = data.achieved.get(cell) if cell == DENSE or prunes(cell.target) else None
     shown = seeds if cell.source is not None else None
-    return Row(label, [shown, *estimates, None if achieved is None else 100 * achieved], role, seeds)
+    pruned = [None if achieved is None else 100 * achieved] if any(map(prunes, data.targets)) else []
+    return Row(label, [shown, *estimates, *pruned], role, seeds)
 
 
 def difference_tables(data: StudyResults, decisions: Decisions, measures: Sequence[Measure]) -> list[Table]:
@@ -111,7 +122,7 @@ def _differences(data: StudyResults, decisions: Decisions, measure: Measure) -> 
 def _over_sources(
     scope: Scope, key: tuple[str, str], sources: Mapping[tuple[tuple[str, str], str], Contrast]
 ) -> Contrast | None:
-    """The contrast over the sources of a method and sparsity; None for a single one."""
+    """The contrast over the sources of a method and target; None for a single one."""
     return gain(scope, key[0], methods=[key[1]]) if sum(k == key for k, _ in sources) > 1 else None
 
 
@@ -129,25 +140,27 @@ def side(decided: Decided) -> str:
 
 def items_table(data: StudyResults) -> list[Table]:
     """One table: each task's error over items beside the spread between seeds, which are different things."""
+    done = done_to(data.targets)
     columns = [
         Column("items", "Items", "or tokens", 0),
         Column("chance", "Chance", "%", 1),
         Column("dense", "Dense", "", 2),
         Column("dense_error", "± items", "SE", 2),
         Column("above_chance", "Above chance", "dense", kind="text"),
-        Column("pruned_error", "Error over items", "pruned, SE", 2),
-        Column("seed_sd", "Spread over seeds", "pruned, SD", 2),
+        Column("pruned_error", "Error over items", f"{done}, SE", 2),
+        Column("seed_sd", "Spread over seeds", f"{done}, SD", 2),
     ]
     sections = [
-        Section(sparsity_label(s), [_item_row(data, s, m) for m in [*data.perplexities, *data.accuracies]])
-        for s in data.sparsities
+        Section(target_label(s), [_item_row(data, s, m) for m in [*data.perplexities, *data.accuracies]])
+        for s in data.targets
     ]
     words = (
         "The error over items says how well these items (or windows of text) stand for the task; it is shared by all "
         "models, which answer the same items, and does not shrink with more seeds. The spread over seeds says how much "
         "another draw of the calibration set changes the result; only it enters the intervals of the other tables. "
-        "Pruned: averages over all calibration sets at that sparsity. Chance: what the best constant answer scores. A "
-        "task is above chance when the dense model exceeds it by more than two standard errors."
+        f"{done.capitalize()}: averages over all calibration sets at that {kind_of(data.targets)}. Chance: what the "
+        "best constant answer scores. A task is above chance when the dense model exceeds it by more than two standard "
+        "errors."
     )
     definitions = [f"{m.label}: {m.definition}." for m in data.perplexities if m.definition]
     return [
@@ -155,9 +168,9 @@ def items_table(data: StudyResults) -> list[Table]:
     ]
 
 
-def _item_row(data: StudyResults, sparsity: str, measure: Measure) -> Row:
+def _item_row(data: StudyResults, target: str, measure: Measure) -> Row:
     dense = next(iter(data.items(DENSE, measure).values()), None)
-    cells = [c for c in data.main_cells if c.sparsity == sparsity and c.source is not None]
+    cells = [c for c in data.main_cells if c.target == target and c.source is not None]
     found = [list(data.items(cell, measure).values()) for cell in cells]
     errors = [i.stderr * measure.scale for group in found for i in group if i.stderr is not None]
     groups = [[i.value * measure.scale for i in group] for group in found if group]

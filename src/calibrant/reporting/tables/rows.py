@@ -8,7 +8,16 @@ from calibrant.reporting.inference.contrasts import Contrast, contrast
 from calibrant.reporting.inference.decisions import Decided, Decisions
 from calibrant.reporting.inference.limits import shared_note
 from calibrant.reporting.inference.statistics import Estimate
-from calibrant.reporting.results.cells import DENSE, Cell, method_label, share, sparsity_label
+from calibrant.reporting.results.cells import (
+    DENSE,
+    Cell,
+    baseline_cell,
+    method_label,
+    prunes,
+    run_label,
+    target_label,
+    target_of_run,
+)
 from calibrant.reporting.results.measures import AVERAGE, Measure
 from calibrant.reporting.results.numbers import number
 from calibrant.reporting.results.study_results import StudyResults
@@ -40,8 +49,8 @@ def short(measure: Measure) -> str:
 
 
 def direction(measure: Measure) -> str:
-    """Unit and direction: `ppl ↓`, `% ↑`."""
-    return "ppl ↓" if measure.lower_is_better else "% ↑"
+    """Unit and direction: `ppl ↓`, `nats ↓`, `% ↑`."""
+    return f"{measure.unit} {'↓' if measure.lower_is_better else '↑'}"
 
 
 def notes(data: StudyResults) -> str:
@@ -54,11 +63,13 @@ def notes(data: StudyResults) -> str:
 def sparsity_note(data: StudyResults) -> str:
     """A sentence on methods that pruned more or less than was asked, by over half a point; empty without any."""
     found = []
-    for sparsity, method in data.combinations():
-        achieved = [v for cell, v in data.achieved.items() if (cell.method, cell.sparsity) == (method, sparsity)]
-        if achieved and max(abs(value - share(sparsity)) for value in achieved) > DRIFT:
+    for target, method in data.combinations():
+        if not prunes(target):
+            continue
+        achieved = [v for cell, v in data.achieved.items() if (cell.method, cell.target) == (method, target)]
+        if achieved and max(abs(value - target_of_run(target).sparsity) for value in achieved) > DRIFT:
             pruned = " to ".join(dict.fromkeys(number(100 * end, 1) for end in (min(achieved), max(achieved))))
-            found.append(f"{method_label(method)} {pruned} % for {sparsity_label(sparsity)}")
+            found.append(f"{method_label(method)} {pruned} % for {target_label(target)}")
     return f"Pruned otherwise than asked, which helps or harms by itself: {', '.join(found)}." if found else ""
 
 
@@ -67,13 +78,13 @@ def caption(*sentences: str) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def references(data: StudyResults, sparsity: str, measures: Sequence[Measure], blanks: int = 0) -> list[Row]:
-    """Rows of the dense model and of magnitude pruning, where they were run."""
-    cells = (DENSE, Cell("magnitude", sparsity))
-    labels = (method_label("dense"), f"Magnitude, {sparsity_label(sparsity)}")
+def references(data: StudyResults, target: str, measures: Sequence[Measure], blanks: int = 0) -> list[Row]:
+    """Rows of the dense model and of the method without data at this target, where they were run."""
+    plain = baseline_cell(target)
+    kinds = ((DENSE, method_label(DENSE.method), "dense"), (plain, run_label(*plain[:2]), "baseline"))
     return [
-        Row(label, [None, *(cell_estimate(data, cell, m) for m in measures), *[None] * blanks], cell.method)
-        for cell, label in zip(cells, labels, strict=True)
+        Row(label, [None, *(cell_estimate(data, cell, m) for m in measures), *[None] * blanks], role)
+        for cell, label, role in kinds
         if data.has(cell)
     ]
 
@@ -105,7 +116,7 @@ def best_cells(
 
 def _pair(data: StudyResults, measure: Measure, first: Cell, second: Cell) -> Contrast | None:
     texts = {first.text: 1.0, second.text: -1.0}
-    return contrast(data, measure, {(first.method, first.sparsity): 1.0}, texts, "")
+    return contrast(data, measure, {(first.method, first.target): 1.0}, texts, "")
 
 
 def cell_row(

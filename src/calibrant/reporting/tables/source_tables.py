@@ -6,7 +6,7 @@ import polars as pl
 
 from calibrant.reporting.inference.cell_estimates import cell_estimate
 from calibrant.reporting.inference.decisions import Decisions
-from calibrant.reporting.results.cells import Cell, method_label, sparsity_label
+from calibrant.reporting.results.cells import Cell, baseline_cell, kind_of, method_label, target_label, targets_told
 from calibrant.reporting.results.measures import Measure
 from calibrant.reporting.results.study_results import StudyResults
 from calibrant.reporting.tables import rows
@@ -15,20 +15,19 @@ from calibrant.reporting.tables.table import Column, Row, Section, Table
 
 SYN = "Syn"
 Place = tuple[Cell | None, Measure]  # what a cell of the table shows; None: there is no such text
-Kinds = list[tuple[str, Cell]]  # labels and cells of the texts of one method and sparsity
+Kinds = list[tuple[str, Cell]]  # labels and cells of the texts of one method and target
 
 
-def kinds(data: StudyResults, method: str, sparsity: str) -> Kinds:
-    """The kinds of text of one method and sparsity with their labels: every real source, then the self-generated.
+def kinds(data: StudyResults, method: str, target: str) -> Kinds:
+    """The kinds of text of one method and target with their labels: every real source, then the self-generated.
 
     A single self-generated text is called `Syn`, as in the paper; several are told apart by their source.
     """
-    real = [(data.source_label(s), data.at(method, sparsity, s, "real")) for s in data.sources]
-    written = [s for s in data.sources if data.at(method, sparsity, s, "synthetic") in data.cells]
+    real = [(data.source_label(s), data.at(method, target, s, "real")) for s in data.sources]
+    written = [s for s in data.sources if data.at(method, target, s, "synthetic") in data.cells]
     single = len(written) == 1
     return [(label, cell) for label, cell in real if cell in data.cells] + [
-        (SYN if single else f"{data.source_label(s)} w/ Syn", data.at(method, sparsity, s, "synthetic"))
-        for s in written
+        (SYN if single else f"{data.source_label(s)} w/ Syn", data.at(method, target, s, "synthetic")) for s in written
     ]
 
 
@@ -41,10 +40,10 @@ def syn_note(data: StudyResults) -> str:
 
 
 def by_method(data: StudyResults, decisions: Decisions, published: pl.DataFrame | None = None) -> list[Table]:
-    """Table 1: a row per method, a column per kind of text; a table for each sparsity and outcome."""
+    """Table 1: a row per method, a column per kind of text; a table for each target and outcome."""
     tables = []
     note = rows.BEST.replace("in that column", "in its row").replace("of the column", "of the table")
-    for sparsity, lines in _lines(data).items():
+    for target, lines in _lines(data).items():
         labels = list(dict.fromkeys(label for found in lines.values() for label, _ in found))
         for measure in data.headline:
             best = rows.best_cells(data, decisions, _cells(lines), [measure])
@@ -54,7 +53,7 @@ def by_method(data: StudyResults, decisions: Decisions, published: pl.DataFrame 
                 places: list[Place] = [(cells.get(label), measure) for label in labels]
                 shown.append(_row(data, method_label(method), "plain", places, best))
                 shown += published_row(published, places, label=LABEL)
-            title = f"{_capital(measure.name)} at {sparsity_label(sparsity)} by method and calibration text"
+            title = f"{_capital(measure.name)} at {target_label(target)} by method and calibration text"
             columns = [_column(label, label, measure) for label in labels]
             tables.append(_table(data, title, "Method", columns, [Section("", shown)], note))
     return tables
@@ -63,7 +62,7 @@ def by_method(data: StudyResults, decisions: Decisions, published: pl.DataFrame 
 def by_measure(
     data: StudyResults, decisions: Decisions, published: pl.DataFrame | None = None, *, perplexity: bool = True
 ) -> list[Table]:
-    """Tables 6 and 7: a section per method, a row per kind of text, a column per measure; a table per sparsity.
+    """Tables 6 and 7: a section per method, a row per kind of text, a column per measure; a table per target.
 
     Args:
         data: the study; its main setting is shown.
@@ -73,9 +72,9 @@ def by_measure(
     """
     measures = [m for m in data.measures if perplexity or not data.accuracies or m.kind != "perplexity"]
     tables = []
-    for sparsity, lines in _lines(data).items():
+    for target, lines in _lines(data).items():
         best = rows.best_cells(data, decisions, _cells(lines), measures)
-        reference = rows.references(data, sparsity, measures)
+        reference = rows.references(data, target, measures)
         sections = [Section("", reference)] if reference else []
         for method, found in lines.items():
             shown: list[Row] = []
@@ -83,29 +82,33 @@ def by_measure(
                 shown.append(_row(data, label, str(cell.origin), [(cell, m) for m in measures], best))
                 shown += published_row(published, [(_as_published(cell, label), m) for m in measures])
             sections.append(Section(method_label(method), shown))
-        title = f"Kinds of calibration text at {sparsity_label(sparsity)} sparsity"
+        title = f"Kinds of calibration text at {targets_told([target])}"
         tables.append(_table(data, title, "Calibration data", rows.measure_columns(measures), sections))
     return tables
 
 
-def by_sparsity(data: StudyResults, decisions: Decisions, published: pl.DataFrame | None = None) -> list[Table]:
-    """Table 3: a row per kind of text, a column per sparsity, a section per method; a table per outcome."""
+def by_target(data: StudyResults, decisions: Decisions, published: pl.DataFrame | None = None) -> list[Table]:
+    """Table 3: a row per kind of text, a column per target, a section per method; a table per outcome."""
     lines = _lines(data)
-    return [_by_sparsity(data, decisions, lines, measure, published) for measure in data.headline if lines]
+    return [_by_target(data, decisions, lines, measure, published) for measure in data.headline if lines]
 
 
-def _by_sparsity(
+def _by_target(
     data: StudyResults,
     decisions: Decisions,
     lines: dict[str, dict[str, Kinds]],
     measure: Measure,
     published: pl.DataFrame | None,
 ) -> Table:
-    # A column is a sparsity: each has its own family of tests.
+    # A column is a target: each has its own family of tests.
     best = {place for found in lines.values() for place in rows.best_cells(data, decisions, _cells(found), [measure])}
-    magnitude = [cell_estimate(data, Cell("magnitude", s), measure) for s in lines]
-    known = any(value is not None for value in magnitude)
-    sections = [Section("", [Row("Magnitude", [None, *magnitude], "magnitude")])] if known else []
+    references: list[Row] = []
+    for plain in dict.fromkeys(baseline_cell(target).method for target in lines):
+        means = [
+            cell_estimate(data, Cell(plain, t), measure) if baseline_cell(t).method == plain else None for t in lines
+        ]
+        references += [Row(method_label(plain), [None, *means], "baseline")] if any(means) else []
+    sections = [Section("", references)] if references else []
     for method in data.methods:
         by_label = {s: dict(found.get(method, ())) for s, found in lines.items()}
         shown: list[Row] = []
@@ -116,16 +119,16 @@ def _by_sparsity(
             )
             shown += published_row(published, [(_as_published(c, label), measure) for c in cells], label=LABEL)
         sections.append(Section(method_label(method), shown))
-    title = f"{_capital(measure.name)} by sparsity and calibration text"
-    columns = [_column(s, sparsity_label(s), measure) for s in lines]
+    title = f"{_capital(measure.name)} by {kind_of(data.targets)} and calibration text"
+    columns = [_column(s, target_label(s), measure) for s in lines]
     return _table(data, title, "Calibration data", columns, sections)
 
 
 def _lines(data: StudyResults) -> dict[str, dict[str, Kinds]]:
-    """The kinds of text by sparsity and method, of what was run."""
+    """The kinds of text by target and method, of what was run."""
     found: dict[str, dict[str, Kinds]] = {}
-    for sparsity, method in data.combinations():
-        found.setdefault(sparsity, {})[method] = kinds(data, method, sparsity)
+    for target, method in data.combinations():
+        found.setdefault(target, {})[method] = kinds(data, method, target)
     return found
 
 
@@ -142,7 +145,7 @@ def _row(data: StudyResults, label: str, role: str, places: Sequence[Place], bes
 
 
 def _as_published(cell: Cell | None, label: str) -> Cell | None:
-    return Cell(cell.method, cell.sparsity, None, "synthetic") if cell is not None and label == SYN else cell
+    return Cell(cell.method, cell.target, None, "synthetic") if cell is not None and label == SYN else cell
 
 
 def _table(

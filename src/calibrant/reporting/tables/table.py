@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from calibrant.reporting.inference.statistics import Estimate
-from calibrant.reporting.results.numbers import DASH, number, p_value
+from calibrant.reporting.results.numbers import DASH, number, p_value, two_digits
 
 WORDS = ("text", "below")  # kinds of columns that hold words
 
@@ -24,6 +24,7 @@ class Column:
         signed: whether positive numbers carry a sign.
         kind: `spread` (mean ± sd), `number`, `interval`, `p`, `text` or `below`: a text too long for a column, which
             pages show on a line of its own below the row.
+        by_spread: whether a mean has as many decimals as two digits of its deviation; for means of many magnitudes.
     """
 
     key: str
@@ -32,6 +33,11 @@ class Column:
     decimals: int = 2
     signed: bool = False
     kind: str = "number"
+    by_spread: bool = False
+
+    def places(self, value: Estimate) -> int:
+        """The decimal places of a mean and its deviation."""
+        return two_digits(value.sd) if self.by_spread and value.sd else self.decimals
 
     @property
     def heading(self) -> str:
@@ -44,7 +50,7 @@ Value = Estimate | float | int | str | None
 
 @dataclass(frozen=True)
 class Row:
-    """A labelled row; `role` styles it: dense, magnitude, real, synthetic, difference, pooled, published or plain."""
+    """A labelled row; `role` styles it: dense, baseline, real, synthetic, difference, pooled, published or plain."""
 
     label: str
     cells: Sequence[Value]
@@ -103,10 +109,11 @@ def parts(value: Value, column: Column, seeds: int | None = None) -> tuple[str, 
                 return DASH, ""
             low, high = (number(x, column.decimals, column.signed) for x in (value.low, value.high))
             return f"{low} to {high}", ""
-        addition = "" if value.sd is None else f"± {number(value.sd, column.decimals)}"
+        places = column.places(value)
+        addition = "" if value.sd is None else f"± {number(value.sd, places)}"
         if seeds is not None and value.n < seeds:
             addition = f"{addition} (n = {value.n})".strip()
-        return number(value.mean, column.decimals, column.signed), addition
+        return number(value.mean, places, column.signed), addition
     if column.kind == "p":
         return p_value(float(value)), ""
     if isinstance(value, int):

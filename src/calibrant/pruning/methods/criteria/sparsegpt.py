@@ -48,7 +48,8 @@ def solve(
         symmetric = bool(settings["symmetric"])
         columns = QuantizedColumns(W, given, width, symmetric=symmetric, static_groups=False, order=None)
     choice = PrunedColumns(W, pattern, columns)
-    settle_columns(W, factor, block, choice, as_published=as_published)
+    together = pattern.m if isinstance(pattern, NM) else 1
+    settle_columns(W, factor, block, choice, as_published=as_published, together=together)
     return Solved(choice.keep.T.contiguous(), W.T.contiguous(), columns.quantized() if columns else None)
 
 

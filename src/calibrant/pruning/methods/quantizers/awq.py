@@ -24,11 +24,13 @@ def input_scales(
     As published they are the inputs' mean magnitudes to a power between 0 and 1, divided by the root of the largest
     times the smallest, and the power is the one with the smallest error. The published error is that of the block's
     output; here it is the mean square error of the linears' own outputs over all calibration tokens, tr(Δ H Δᵀ), which
-    takes the Hessian and no further forward pass.
+    takes the Hessian and no further forward pass, for at most `awq.rows` rows of each linear, evenly spread.
     """
     assert statistics.hessian is not None
     assert statistics.magnitudes is not None
     candidates = int(number(settings, "awq.candidates"))
+    rows = int(number(settings, "awq.rows"))
+    looked_at = [weight[:: -(-len(weight) // rows)].to(torch.float32) for weight in weights.values()]
     symmetric = bool(settings["symmetric"])
     magnitude = statistics.magnitudes.clamp_min(SMALLEST)
     best, least = torch.ones_like(magnitude), torch.inf
@@ -36,8 +38,7 @@ def input_scales(
         scales = magnitude.pow(step / candidates)
         scales = scales / (scales.max() * scales.min()).sqrt()
         error = 0.0
-        for weight in weights.values():
-            given = weight.to(torch.float32)
+        for given in looked_at:
             grouped = in_groups(given * scales, width)
             scale, zero = levels_of_range(grouped, width.bits, symmetric)
             codes = codes_of(grouped, scale[..., None], zero[..., None], width.bits)

@@ -24,7 +24,7 @@ def quantize(weight: Tensor, statistics: Statistics, width: Width, settings: Met
         InputError: the Hessian cannot be factored.
     """
     assert statistics.hessian is not None
-    as_published = weight.dtype == torch.float32
+    as_published = weight.dtype == torch.float32 and bool(settings["gptq.published"])
     diagonal = statistics.hessian.diag()
     alive = torch.where(diagonal == 0, 1, diagonal)  # as the factor has them
     order = alive.argsort(descending=True, stable=True) if settings["gptq.act_order"] else None

@@ -18,8 +18,7 @@ InputScales = Callable[[Mapping[str, Tensor], Statistics, Width, MethodSettings]
 class Quantizer:
     """A way to quantize.
 
-    quantize: (weight [rows, cols], statistics of its inputs, width, settings) -> codes, scales and zeros. Weights that
-    are zero stay zero.
+    quantize: (weight [rows, cols], statistics of its inputs, width, settings) -> codes, scales and zeros.
     needs: the statistics that it reads; empty when it needs no calibration data.
     input_scales: ({linear: weight [rows, cols]} of all linears with one input, statistics of the input, width,
     settings) -> factors [cols] by which the weights are multiplied before they are quantized, and by which what makes
