@@ -7,9 +7,7 @@ share of weights that differ stands beside the share that another batch size mak
 """
 
 import argparse
-import json
 import math
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +17,7 @@ import published
 import pyarrow as pa
 import torch
 from common import CPU, ROOT, Comparison, arguments, compare, parse, report
+from llmcompressor_process import Compressor
 from torch import Tensor, nn
 
 from calibrant.artefacts.parquet import write_table
@@ -75,7 +74,7 @@ class Bench:
         few = self.text[None, :WARM_UP]  # what a first call costs, such as imports, is no part of a time
         self.ours("wanda", few, self.dtype)
         if self.compressor:
-            self.compressor.run(model, few, folder, self.dtype)
+            self.compressor.run(model, few, folder, self.dtype, sparsity=RATIO)
 
     def run(self, method: str, length: str) -> tuple[Comparison, dict[str, str]]:
         """One table, the published loop first; and what comparing the masks says."""
@@ -92,7 +91,9 @@ class Bench:
         if method == "wanda":
             if self.compressor:
                 compressor = self.compressor
-                cases[compressor.name] = lambda: compressor.run(self.model, ids, self.folder, self.dtype)
+                cases[compressor.name] = lambda: compressor.run(
+                    self.model, ids, self.folder, self.dtype, sparsity=RATIO
+                )
             else:
                 notes["llm-compressor"] = "left out; give --llmcompressor PYTHON (make bench-llmcompressor makes one)"
             dense = {"PyTorch's attention": self.network("sdpa")}
@@ -150,8 +151,7 @@ class Bench:
     def ours(self, method: str, ids: Tensor, dtype: str, plain: bool = False) -> Masks:
         name = "wanda" if method == "sublayer" else method
         options = {"sequential": "sublayer"} if method == "sublayer" else {}
-        calibration, output = self.folder / "calibration.parquet", self.folder / "masks.safetensors"
-        write_table(calibration, pa.table({"input_ids": pa.array(ids.tolist(), pa.list_(pa.int32()))}), {})
+        calibration, output = write_set(self.folder, ids), self.folder / "masks.safetensors"
         kernels = {"attention": "sdpa", "products": "plain"} if plain else {}
         settings = PruneSettings(method=name, sparsity=str(RATIO), option=options, dtype=dtype, device="cpu", **kernels)
         prune(self.model, calibration, output, settings, progress=False)
@@ -159,39 +159,24 @@ class Bench:
 
     def perplexity(self, masks: Masks) -> float:
         network = self.load(self.dtype)
-        ids = self.text[-HELD_OUT:].reshape(-1, 512)
         with torch.no_grad():
             for name, mask in masks.items():
                 network.get_submodule(name).weight.mul_(mask)  # type: ignore[operator, union-attr]
-            losses = [network(input_ids=row[None], labels=row[None]).loss.item() for row in ids]
-        return math.exp(sum(losses) / len(losses))
+        return perplexity(network, self.text[-HELD_OUT:].reshape(-1, 512))
 
 
-class Compressor:
-    """llm-compressor in a process of its own environment, which imports it once."""
+def perplexity(network: Any, ids: Tensor) -> float:
+    """Of a loaded model, over the rows of token ids [rows, tokens]."""
+    with torch.no_grad():
+        losses = [network(input_ids=row[None], labels=row[None]).loss.item() for row in ids]
+    return math.exp(sum(losses) / len(losses))
 
-    def __init__(self, python: str) -> None:
-        script = str(Path(__file__).with_name("llmcompressor_wanda.py"))
-        self._process = subprocess.Popen([python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.name = str(self._ask(None))  # its name and version, once it is ready
 
-    def run(self, model: Path, ids: Tensor, folder: Path, dtype: str) -> None:
-        """Prune once; the time of this call is the time of the pruning."""
-        file = folder / "ids.json"
-        file.write_text(json.dumps(ids.tolist()))
-        where = {"threads": torch.get_num_threads(), "dtype": dtype}
-        self._ask({"model": str(model.resolve()), "ids": str(file), "sparsity": RATIO, **where})
-
-    def _ask(self, request: Any) -> Any:
-        assert self._process.stdin
-        assert self._process.stdout
-        if request is not None:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise SystemExit("llm-compressor stopped; its message is above")
-        return json.loads(answer)
+def write_set(folder: Path, ids: Tensor) -> Path:
+    """Token ids [sequences, tokens] as a calibration set."""
+    calibration = folder / "calibration.parquet"
+    write_table(calibration, pa.table({"input_ids": pa.array(ids.tolist(), pa.list_(pa.int32()))}), {})
+    return calibration
 
 
 def text_ids(model: Path) -> Tensor:
