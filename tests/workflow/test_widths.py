@@ -31,6 +31,11 @@ def workspace(make_workspace: Callable[[], Workspace]) -> Workspace:
     return make_workspace()
 
 
+def run(workspace: Workspace, target: str) -> None:
+    """What `make study CONFIG=my.yaml TARGET=...` runs, which spares jobs their imports."""
+    workspace.run("workflow/study.py", "--config", "my.yaml", "--target", target, "--", "--cores", "2")
+
+
 def test_the_study_of_widths_is_planned_as_it_is_counted(workspace: Workspace) -> None:
     found = dry_run(workspace, "--configfile", "workflow/studies/widths.yaml", "--", "all")
     planned = jobs(work([load_config(ROOT / "workflow/studies/widths.yaml", ROOT / "config.yaml")]))
@@ -72,7 +77,7 @@ def test_updated_weights_are_deleted_once_they_are_measured_and_a_second_run_has
     ]
     options = {"symmetric": True, "gptq.act_order": True, "unreached": "keep"}
     workspace.configure({**STUDY, "grids": grids, "pruning": {"options": options}})
-    workspace.snakemake("--quiet", "all", "--", "evaluations")
+    run(workspace, "evaluations")
     folder = workspace.folder / "data/tiny"
     made = {path.relative_to(folder / "masks") for path in (folder / "masks").rglob("*") if path.is_file()}
     on_text = ("wanda-0.5", "sparsegpt-2of4+w4g16", "wrtn-w3g16", "gptq-w3g16", "awq-w3g16")
@@ -98,7 +103,7 @@ def test_a_race_at_a_width_shows_rounding_to_nearest_and_hands_over_codes_and_we
             "choose": {**choose, "reference": "quarry", "budget": [6], "own": False},
         }
     )
-    workspace.snakemake("--quiet", "all", "--", "answer")
+    run(workspace, "answer")
     folder, data = workspace.folder / "reports/race", workspace.folder / "data/race"
     answer = json.loads((folder / "answer.json").read_text())
     assert (answer["method"], answer["target"], answer["sets"]) == ("gptq", "w4g16", 6)
