@@ -128,12 +128,12 @@ def test_a_study_is_taken_or_refused_and_nothing_else(place: tuple[Any, ...], va
         (
             {
                 "pruning": {"options": {"sequential": "sublayer"}},
-                "grids": [{"methods": ["awq"], "targets": ["w4"], "sources": ["web"]}],
+                "grids": [{"methods": ["awq"], "targets": ["w4"]}],
             },
             "pruning.options: sequential is sublayer, and awq scales",
         ),
         (
-            {"grids": [{"methods": ["wanda"], "targets": ["w4"], "sources": ["web"]}]},
+            {"grids": [{"methods": ["wanda"], "targets": ["w4"]}]},
             "grids.0 at target w4: method wanda: prunes",
         ),
         ({"layout": {"name": "tabel1"}}, "layout.name is 'tabel1'; there are table1"),

@@ -271,6 +271,15 @@ def test_the_command_prints_counts_and_what_the_hours_rest_on(capsys: pytest.Cap
     assert "no target table9" in capsys.readouterr().err
 
 
+def test_a_race_is_told_beside_what_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = {"for": {"fiction": {}}, "method": "gptq", "target": "w4g64", "budget": [24]}
+    write_json(tmp_path / "race.yaml", {"preset": "smollm2-135m", "experiment": "sources", "choose": chosen})
+    assert main(["plan", str(tmp_path / "race.yaml"), "--counts"]) == 0
+    _, _, said = capsys.readouterr().out.partition("its race, on top of that: gptq at w4g64, beside rtn\n")
+    rows = dict(line.rsplit(maxsplit=1) for line in said.splitlines()[:2])
+    assert {name.strip(): int(count) for name, count in rows.items()} == {"candidates": 9, "sets at most": 24}
+
+
 def test_auto_is_the_machines_number_format_and_a_given_one_stays() -> None:
     def evaluated(name: str, dtype: str) -> Estimate:
         config = resolve_config({"preset": "smollm2-135m", "experiment": "sources", "compute": {"dtype": dtype}})
