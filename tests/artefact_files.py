@@ -22,7 +22,7 @@ def write_mask_file(
     **metadata: Any,
 ) -> Path:
     """Masks {linear's name: bool [rows, cols]} with all that a mask file records; `metadata` replaces some of it."""
-    from calibrant.pruning.masks.mask_file import write_masks
+    from calibrant.pruning.masks.mask_writing import write_masks
 
     pruned = {name: 1 - float(mask.float().mean()) for name, mask in masks.items()}
     whole = sum(share * masks[name].numel() for name, share in pruned.items()) / sum(m.numel() for m in masks.values())

@@ -70,7 +70,7 @@ def requirements(wheel: Path) -> list[Requirement]:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(archive.read(name).decode())
-    assert set(metadata.get_all("Provides-Extra", [])) == {"workflow", "dev", "slurm", "s3", "vllm"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"workflow", "dev", "slurm", "s3", "vllm", "packed"}
     return [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
 
 

@@ -25,7 +25,17 @@ from calibrant.reporting.results.index import read_index
 from calibrant.reporting.results.samples import excerpts, read_pools, read_scores
 
 ROOT = Path(__file__).resolve().parents[2]
-FIGURES = ("performance", "differences", "perplexity", "min_k", "amount", "prefix", "layers", "overlap")
+FIGURES = (
+    "performance",
+    "differences",
+    "perplexity",
+    "min_k",
+    "amount",
+    "prefix",
+    "layers",
+    "overlap",
+    "text_by_target",
+)
 TABLES = (
     "claims",
     "performance",
@@ -39,6 +49,7 @@ TABLES = (
     "items",
     "experts",
     "experts_by_layer",
+    "text_by_target",
 )
 
 

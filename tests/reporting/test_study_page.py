@@ -109,7 +109,7 @@ def test_the_page_is_well_formed_and_holds_all_that_it_shows(written: Written) -
     assert not re.search(r"url\((?!#)|@import|\son\w+=", markup)
     assert "https://" not in markup
     drawn = {b.name for b in every_block(written.page.sections) if isinstance(b, FigurePlace)} - {"layers", "overlap"}
-    assert markup.count("<svg") == len(drawn) == 6
+    assert markup.count("<svg") == len(drawn) == 7
 
 
 def test_no_caption_has_loose_ends(written: Written) -> None:

@@ -50,19 +50,32 @@ def join_rows(parts: Sequence[QuantizedWeight]) -> QuantizedWeight:
 
 
 def pack_codes(codes: Tensor, bits: int) -> Tensor:
-    """uint8 [rows, cols] -> uint8 [rows, ceil(cols * bits / 8)], the codes joined, most significant bit first."""
-    rows = len(codes)
-    unpacked = np.unpackbits(codes.cpu().numpy()[:, :, None], axis=2)[:, :, 8 - bits :]
-    return torch.from_numpy(np.packbits(unpacked.reshape(rows, -1), axis=1))
+    """uint8 [rows, cols] -> uint8 [rows, ceil(cols * bits / 8)], the codes joined, most significant bit first.
+
+    Eight codes are a whole number of bytes: they are joined to one integer, of which these bytes are the last.
+    """
+    rows, cols = codes.shape
+    whole = np.zeros((rows, -(-cols // 8) * 8), dtype=np.uint64)
+    whole[:, :cols] = codes.cpu().numpy()
+    eights = whole.reshape(rows, -1, 8)
+    joined = eights[:, :, 0]
+    for place in range(1, 8):
+        joined = (joined << np.uint64(bits)) | eights[:, :, place]
+    as_bytes = joined.astype(">u8").view(np.uint8).reshape(rows, -1, 8)[:, :, 8 - bits :]
+    return torch.from_numpy(as_bytes.reshape(rows, -1)[:, : packed_columns(cols, bits)].copy())
 
 
 def unpack_codes(packed: Tensor, cols: int, bits: int) -> Tensor:
     """The inverse of `pack_codes`: uint8 [rows, cols]."""
-    rows = len(packed)
-    single = np.unpackbits(packed.numpy(), axis=1, count=cols * bits).reshape(rows, cols, bits)
-    filled = np.zeros((rows, cols, 8), dtype=np.uint8)
-    filled[:, :, 8 - bits :] = single
-    return torch.from_numpy(np.packbits(filled, axis=2)[:, :, 0])
+    rows, eights = len(packed), -(-cols // 8)
+    padded = np.zeros((rows, eights * bits), dtype=np.uint8)
+    padded[:, : packed.shape[1]] = packed.numpy()
+    as_bytes = np.zeros((rows, eights, 8), dtype=np.uint8)
+    as_bytes[:, :, 8 - bits :] = padded.reshape(rows, eights, bits)
+    joined = as_bytes.view(">u8").astype(np.uint64)
+    shifts = np.arange(7, -1, -1, dtype=np.uint64) * np.uint64(bits)
+    codes = (joined >> shifts) & np.uint64(2**bits - 1)
+    return torch.from_numpy(codes.astype(np.uint8).reshape(rows, -1)[:, :cols].copy())
 
 
 def packed_columns(cols: int, bits: int) -> int:

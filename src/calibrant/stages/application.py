@@ -6,7 +6,7 @@ from calibrant.settings.stage_settings import ApplySettings
 from calibrant.stages.stage import Input, Output, Stage, admit
 
 FILES = (
-    Input("model", "model folder or hub id"),
+    Input("model", "model folder, .gguf file or hub id"),
     Input("masks", "mask file; updated weights are found beside it", kind="masks"),
     Output("output", "folder of the checkpoint, by default as large as the dense one", command="apply", form="folder"),
 )

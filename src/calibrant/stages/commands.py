@@ -14,7 +14,7 @@ COMMANDS = {
     "filter": "drop the samples of highest perplexity, or draw some of the rest",
     "statistics": "collect statistics of the dense model, for several runs of prune to share",
     "prune": "choose the weights to keep",
-    "apply": "write a pruned checkpoint in Hugging Face format",
+    "apply": "write a pruned or quantized checkpoint in Hugging Face format",
     "evaluate": "tasks and perplexity of a model, pruned or not",
     "similarity": "Jaccard similarity between corpora",
     "contamination": "find evaluation items in calibration text",

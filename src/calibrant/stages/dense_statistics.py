@@ -8,7 +8,7 @@ from calibrant.stages.compute import prepared
 from calibrant.stages.stage import Input, Output, Stage, admit
 
 FILES = (
-    Input("model", "model folder or hub id"),
+    Input("model", "model folder, .gguf file or hub id"),
     Input("calibration", "calibration set (Parquet)", kind="calibration set"),
     Output(
         "output",

@@ -115,7 +115,7 @@ def evaluate(
     check_places(each, [Path(path) for path in read if path is not None])
     if data is not None:
         # Local rows mean no network: neither datasets nor the hub client may try it.
-        os.environ.setdefault("HF_HUB_OFFLINE", "1" if Path(model).is_dir() else "0")
+        os.environ.setdefault("HF_HUB_OFFLINE", "1" if Path(model).exists() else "0")
         os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval's bars; ours appear on terminals
     settings = prepared(settings)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FILES = (
     Input("documents", "JSONL, Parquet, CSV, tab-separated or plain text (also .gz, .zst)", kind="documents"),
-    Input("model", "hub id or folder"),
+    Input("model", "hub id, folder or .gguf file"),
     Output(
         "output",
         "generated samples (Parquet)",

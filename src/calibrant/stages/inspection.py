@@ -65,7 +65,7 @@ def inspect(
         checkpoint = open_checkpoint(model)
         found = resolve_dtype(checkpoint, settings.dtype, settings.device)
         settings = replace(settings, dtype=dtype_name(found.dtype))
-    if path.is_dir():
+    if path.is_dir() or path.suffix == ".gguf":
         return descriptions.model(path)
     if path.suffix == ".parquet":
         return descriptions.calibration_set(path)
@@ -109,8 +109,10 @@ def _check(
     if not path.exists():
         raise InputError(f"{path}: no such file")
     is_masks = path.is_file() and path.suffix == ".safetensors"
-    if not (path.is_dir() or path.suffix == ".parquet" or is_masks):
-        raise InputError(f"{path}: neither masks (.safetensors), a calibration set (.parquet) nor a model folder")
+    if not (path.is_dir() or path.suffix in (".parquet", ".gguf") or is_masks):
+        raise InputError(
+            f"{path}: neither masks (.safetensors), a calibration set (.parquet) nor a model (a folder or .gguf file)"
+        )
     for name, value in of_masks.items():
         if value is not None and not is_masks:
             raise InputError(f"--{name}: goes with a mask file, and {path} is none")

@@ -10,7 +10,7 @@ from calibrant.stages.stage import Input, Output, Stage, admit
 
 FILES = (
     Input("documents", "JSONL, Parquet, CSV, tab-separated or plain text (also .gz, .zst)", kind="documents"),
-    Input("model", "hub id or folder; its tokenizer is used"),
+    Input("model", "hub id, folder or .gguf file; its tokenizer is used"),
     Output(
         "output",
         "calibration set (Parquet)",

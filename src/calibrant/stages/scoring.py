@@ -12,7 +12,7 @@ from calibrant.stages.stage import Input, Output, Stage, admit
 
 FILES = (
     Input("samples", "generated samples or a calibration set (Parquet)", kind="samples"),
-    Input("model", "hub id or folder"),
+    Input("model", "hub id, folder or .gguf file"),
     Output("output", "scores (Parquet)", command="score", suffix=".parquet", rule="scores are a .parquet file"),
 )
 

@@ -172,7 +172,7 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
     """Find a model and read its configuration; weights and tokenizer are not read. A kept one is taken as it is.
 
     Args:
-        model: a model folder or hub id.
+        model: a model folder, .gguf file or hub id.
 
     Raises:
         InputError: there is no such model, or its configuration cannot be used.
@@ -183,7 +183,7 @@ def open_checkpoint(model: str | Path) -> Checkpoint:
 
 
 def as_checkpoint(model: str | Path | Checkpoint) -> Checkpoint:
-    """A checkpoint as it is; a model folder or hub id opened.
+    """A checkpoint as it is; a model folder, .gguf file or hub id opened.
 
     Raises:
         InputError: as `open_checkpoint`.

@@ -1,6 +1,6 @@
 """Mask files: what becomes of linear layers' weights, as keep-bits and codes, in safetensors that any tool reads."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from calibrant.artefacts.metadata_forms import Form
-from calibrant.artefacts.tensor_files import TensorFile, stream_record, write_tensors
+from calibrant.artefacts.tensor_files import TensorFile
 from calibrant.errors import InputError
 from calibrant.models.compute.number_formats import DTYPES
-from calibrant.pruning.masks.code_tensors import code_entries, code_tensors, read_quantized
-from calibrant.pruning.masks.mask_record import LAYER, MASKS, STAGE
+from calibrant.pruning.masks.code_tensors import code_entries, read_quantized
+from calibrant.pruning.masks.mask_record import MASKS, STAGE
 from calibrant.pruning.quantized_weight import QuantizedWeight
 from calibrant.settings.target import Width
 
@@ -28,13 +28,14 @@ class MaskFile:
     path: the file.
     masks: a linear's name -> bool [rows, cols], unpacked when it is asked for; all True where nothing is pruned.
     metadata: `mask_record.MASKS`.
+    packed_file, weights_file: the tensors of both files; None where the second is not there.
     """
 
     path: Path
     masks: Mapping[str, Tensor]
     metadata: dict[str, Any]
-    _packed: TensorFile
-    _weights: TensorFile | None
+    packed_file: TensorFile
+    weights_file: TensorFile | None
 
     @property
     def weights_updated(self) -> bool:
@@ -70,7 +71,7 @@ class MaskFile:
 
     def packed(self, name: str) -> Tensor:
         """The keep-bits of a linear, uint8 [rows, ceil(cols / 8)]."""
-        return self._packed.get(name) if self.pruned else pack(self.masks[name])
+        return self.packed_file.get(name) if self.pruned else pack(self.masks[name])
 
     def weight(self, name: str) -> Tensor | None:
         """The updated weight of a linear [rows, cols], or of a rescaled module; None where the method updates none.
@@ -80,8 +81,8 @@ class MaskFile:
         Raises:
             InputError: it is not what its digest says, or holds NaN or infinite numbers.
         """
-        if self._weights is not None:
-            return self._weights.get(f"{name}.weight", finite=True)
+        if self.weights_file is not None:
+            return self.weights_file.get(f"{name}.weight", finite=True)
         found = self.quantized(name)
         if found is None:
             return None
@@ -97,7 +98,7 @@ class MaskFile:
         found = self.metadata.get("quantized")
         if found is None or name not in found["codes"]:
             return None
-        return read_quantized(self._packed, name, found)
+        return read_quantized(self.packed_file, name, found)
 
     def check(self, *, weights: bool = False) -> None:
         """Read every mask, and every updated weight too if asked, and compare it with its digest.
@@ -105,8 +106,8 @@ class MaskFile:
         Raises:
             InputError: one is not what its digest says.
         """
-        self._packed.check()
-        if weights and self._weights is not None:
+        self.packed_file.check()
+        if weights and self.weights_file is not None:
             for name in self.weight_shapes:
                 self.weight(name)
 
@@ -151,65 +152,6 @@ def weights_path(path: str | Path) -> Path:
     return Path(path).with_suffix(".weights.safetensors")
 
 
-def write_masks(
-    path: str | Path,
-    masks: Mapping[str, Tensor],
-    metadata: Mapping[str, Any],
-    weights: Mapping[str, Tensor] | None = None,
-    quantized: Mapping[str, QuantizedWeight] | None = None,
-) -> None:
-    """Write keep-masks {linear's name: bool [rows, cols]}, and updated weights {name.weight: tensor} beside them.
-
-    `CONTENTS` of `mask_record` is added to the metadata. The weights are written first, so that a mask file that
-    promises them is never seen without.
-
-    Args:
-        path: the mask file.
-        masks: of all linears; not written where `metadata["quantized"]["pruned"]` says that nothing is pruned.
-        metadata: what the file says of itself, with `mask_record.WIDTH` where weights are quantized.
-        weights: the updated weights, and those of rescaled modules.
-        quantized: codes of linears.
-    """
-    complete = {**metadata, "shapes": {name: list(mask.shape) for name, mask in masks.items()}}
-    weights_sha256 = None if weights is None else write_tensors(weights_path(path), weights, complete)
-    pruned = metadata.get("quantized", {}).get("pruned", True)
-    tensors = {name: pack(mask) for name, mask in masks.items()} if pruned else {}
-    for name, codes in (quantized or {}).items():
-        tensors |= code_tensors(name, codes)
-    write_tensors(path, tensors, _linked(complete, weights_sha256))
-
-
-def join_masks(path: str | Path, parts: Sequence[Path], metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the mask files of layers into one, and their updated weights, a tensor in memory at a time.
-
-    Returns:
-        The metadata of the whole.
-    """
-    files = [read_masks(part, LAYER) for part in parts]
-    complete = {**metadata, "shapes": _joined(file.metadata["shapes"] for file in files)}
-    widths = [file.metadata["quantized"] for file in files if "quantized" in file.metadata]
-    if widths:
-        complete["quantized"] = {**widths[0], "codes": _joined(width["codes"] for width in widths)}
-        if rescaled := _joined(file.rescaled for file in files):
-            complete["rescaled"] = rescaled
-    weights = [file._weights for file in files if file._weights is not None]
-    weights_sha256 = join_files(weights_path(path), weights, complete) if weights else None
-    complete = _linked(complete, weights_sha256)
-    join_files(path, [file._packed for file in files], complete)
-    return complete
-
-
-def _joined(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    return {name: value for part in parts for name, value in part.items()}
-
-
-def join_files(path: str | Path, files: Sequence[TensorFile], metadata: Mapping[str, Any]) -> str:
-    """Write the tensors of several files of ours into one; returns the digest of its record."""
-    holder = {name: file for file in files for name in file.entries}
-    entries = {name: file.entries[name] for name, file in holder.items()}
-    return stream_record(path, entries, lambda name: holder[name].get(name), metadata)
-
-
 def read_masks(path: str | Path, form: Form = MASKS) -> MaskFile:
     """Open a mask file; each mask is read when it is asked for.
 
@@ -241,10 +183,6 @@ def read_masks(path: str | Path, form: Form = MASKS) -> MaskFile:
             raise InputError(f"masks {path}: {name} is {found}, expected {right}{of}")
     weights = _read_weights(path, file) if file.metadata["weights_updated"] else None
     return MaskFile(path, _LazyMasks(file, shapes, pruned), file.metadata, file, weights)
-
-
-def _linked(metadata: Mapping[str, Any], weights_sha256: str | None) -> dict[str, Any]:
-    return {**metadata, "weights_updated": weights_sha256 is not None, "weights_sha256": weights_sha256}
 
 
 def _read_weights(path: Path, masks: TensorFile) -> TensorFile | None:

@@ -11,8 +11,9 @@ from calibrant.artefacts.tensor_files import all_finite
 from calibrant.errors import InputError
 from calibrant.models.structure.decoder_layers import DecoderLayer, Linear
 from calibrant.pruning.masks.expert_tokens import experts_of
-from calibrant.pruning.masks.mask_file import join_masks, read_masks, write_masks
+from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.mask_record import LAYER, STAGE
+from calibrant.pruning.masks.mask_writing import join_masks, write_masks
 from calibrant.pruning.methods.composition import Method
 from calibrant.pruning.run.weight_decisions import Decision
 from calibrant.settings.sparsity import Pattern

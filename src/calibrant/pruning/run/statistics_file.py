@@ -14,7 +14,7 @@ from calibrant.artefacts.tensor_files import TensorFile, all_finite, write_tenso
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint import Checkpoint
 from calibrant.models.structure.decoder_layers import check_exclude, find_decoder_layers, find_linears
-from calibrant.pruning.masks.mask_file import join_files
+from calibrant.pruning.masks.mask_writing import join_files
 from calibrant.pruning.methods.input_statistics import KINDS, Kind, Statistics
 from calibrant.pruning.run.activations import ActivationPlace, Activations
 from calibrant.pruning.run.layer_pruning import calibrate

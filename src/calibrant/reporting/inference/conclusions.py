@@ -21,6 +21,7 @@ from calibrant.reporting.results.numbers import number
 from calibrant.reporting.results.outcome import choose_outcome
 from calibrant.reporting.results.study_results import StudyResults
 
+NO_PRUNING = "the paper's conclusions are about pruning, and no target of this study is a sparsity alone"
 BASELINE = "wanda"  # what other methods are compared with, where the study has it
 
 
@@ -95,7 +96,7 @@ def judge_study(
         return None
     known = {} if scores is None else {"scores": scores}
     scope = Scope(data, chosen, similarity=to_training(similarity, data.study.trained_on), **known)
-    answers = [(claim, _readable(scope, claim, claim.answer(scope))) for claim in claims]
+    answers = [(claim, _answer(scope, claim)) for claim in claims]
     asked = {c.question for _, answer in answers for c in answer.contrasts if len(answer.contrasts) == 1}
     if own:
         for claim in own_comparisons(scope):
@@ -134,6 +135,12 @@ def own_comparisons(scope: Scope) -> list[Claim]:
                 found.append(_own(name, statement, lambda _, h=here, s=target, m=method, b=baseline: every(
                     [source.against_baseline(h, s, m, b)])))  # fmt: skip
     return found
+
+
+def _answer(scope: Scope, claim: Claim) -> Answer:
+    if scope.targets and not scope.sparsities and not claim.from_scores:
+        return without(NO_PRUNING)
+    return _readable(scope, claim, claim.answer(scope))
 
 
 def _own(name: str, statement: str, answer: Callable[..., Answer]) -> Claim:

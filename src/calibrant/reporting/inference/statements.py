@@ -21,8 +21,7 @@ from calibrant.reporting.results.numbers import listed, p_told
 
 def found(judged: Judged) -> list[Statement]:
     """What a study found, in at most three statements: its own text or real text, which real text, which method."""
-    by_name = {j.claim.name: j for j in (*judged.claims, *judged.own)}
-    first = by_name.get("generated_beats_real")
+    first = main_gain(judged)
     said = []
     if first is not None:
         tested = first.answer.shown is not None
@@ -35,6 +34,18 @@ def found(judged: Judged) -> list[Statement]:
     elif main is not None and (counted := against_baseline(judged.scope.data, main)) is not None:
         said.append(counted)
     return said
+
+
+def main_gain(judged: Judged) -> Judgement | None:
+    """Whether self-generated text is better on average: the paper's conclusion, or else the study's own comparison.
+
+    The paper's is about pruning, and is not tested without it; a study of widths alone has its own at its main target.
+    """
+    by_name = {j.claim.name: j for j in (*judged.claims, *judged.own)}
+    paper = by_name.get("generated_beats_real")
+    own = by_name.get(f"gain {judged.scope.outcome.key} {judged.scope.target('0.6')}")
+    tested = [j for j in (paper, own) if j is not None and j.answer.shown is not None]
+    return tested[0] if tested else paper
 
 
 def not_tested(judgement: Judgement) -> Statement:
@@ -57,9 +68,9 @@ def methods_by_target(judged: Judged) -> dict[str | None, list[Judgement]]:
 def further(judged: Judged, scores: pl.DataFrame) -> list[Statement]:
     """The study's other comparisons, then what its texts and tasks are like."""
     data = judged.scope.data
-    said = [
-        generated_or_real(judged.scope, j) for j in judged.own if j.claim.name.startswith("gain") and j.answer.shown
-    ]
+    told = main_gain(judged)
+    others = [j for j in judged.own if j.claim.name.startswith("gain") and j.answer.shown and j is not told]
+    said = [generated_or_real(judged.scope, j) for j in others]
     main, methods = judged.scope.target("0.6"), methods_by_target(judged)
     said += [methods_compared(judged.scope, js) for s, js in methods.items() if s != main]
     # Where no methods are compared at the main target, `found` has its count already.

@@ -30,7 +30,7 @@ from calibrant.reporting.pages.sections import (
     Statements,
     tables,
 )
-from calibrant.reporting.results.cells import done_to, kind_of, method_label, run_label, target_label
+from calibrant.reporting.results.cells import done_to, kind_of, method_label, target_label
 from calibrant.reporting.results.expert_counts import read_expert_counts
 from calibrant.reporting.results.formats import mixture
 from calibrant.reporting.results.inspections import read_layers, read_overlaps
@@ -73,6 +73,7 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
         "similarity": similarity_table(inputs.similarity, inputs.labels(), published_similarity(study.model_id)),
         "contamination": contamination_table(inputs.contamination, labels),
     }
+    effects = text_effects(data, decisions)
     # In the order in which they decide: a question keeps the p of the first, and of the larger family.
     made = {
         "claims": claims_table(judged),
@@ -81,7 +82,7 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
         "filtering": filter_table(data, decisions) if "drop" in data.varied else [],
         "differences_by_task": difference_tables(data, decisions, [m for m in data.measures if m not in primary]),
         "items": items_table(data),
-        "text_by_target": text_effects_table(data, effects := text_effects(data, decisions), inputs.file_bits),
+        "text_by_target": text_effects_table(data, effects, inputs.file_bits),
         "experts": expert_table(experts, data),
         "experts_by_layer": layer_experts_table(experts, data),
         **text,
@@ -89,7 +90,7 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
     }
     said = found(judged) if judged else []
     if effects and kind_of(data.targets) != "sparsity":  # what such a study is about
-        said.insert(0, Statement(by_target(effects).text))
+        said.insert(0, Statement(by_target(effects, inputs.file_bits).text))
     more_said = further(judged, inputs.scores) if judged else []
     not_tested = untested(judged)
     by_task = made["differences_by_task"]
@@ -107,12 +108,10 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
             "By target",
             TITLE,
             [
-                Statements([by_target(effects, inputs.file_bits)]),
+                *([Statements([by_target(effects, inputs.file_bits)])] if effects else []),
                 *drawn(figures["targets"]),
                 *tables(made["text_by_target"]),
-            ]
-            if effects
-            else [],
+            ],
         ),
         Section(
             "varied",
@@ -165,7 +164,7 @@ def study_report(inputs: Inputs, *, real_text: bool, rows: int) -> Report:
 def drawings(inputs: Inputs, labels: dict[str, str], effects: TextEffects | None = None) -> dict[str, list[Drawing]]:
     """The figures of a study by the section that they stand in, and by the names of their files."""
     data, inspections = inputs.data, inputs.index.inspections
-    what = run_label(inspections.method, inspections.target).replace(",", " at") if inspections else ""
+    what = f"{method_label(inspections.method)} at {target_label(inspections.target)}" if inspections else ""
     return {
         "figures": [performance_drawing("performance", data), difference_drawing("differences", data)],
         "targets": [text_effects_drawing("text_by_target", data, effects, inputs.file_bits)],
