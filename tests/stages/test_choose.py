@@ -11,7 +11,7 @@ from support import ROOT, make_text
 
 import calibrant as cal
 from calibrant.calibration.judging_parts import LEAST_DOCUMENTS
-from calibrant.choice.entries import entries
+from calibrant.choice.entries import baseline, entries
 from calibrant.cli.main import main
 from calibrant.errors import InputError
 from calibrant.race.rounds import looks, round_ends
@@ -22,6 +22,7 @@ from calibrant.stages.choose_inputs import read_inputs
 from calibrant.stages.choose_plan import first_plan, raised_plan
 from calibrant.stages.choose_study import laid_out
 from calibrant.study.config import resolve_config
+from calibrant.study.grid import Run
 from calibrant.study.machines import machine
 from calibrant.study.race_plan import LADDER, WANTED, Field, race_costs, size_within, sizes
 from calibrant.study.shapes import Shape
@@ -100,6 +101,13 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     ),
     ("reference out", f"{BASE} --origins real --reference", ["expected one argument"]),
     ("sparsity", f"{BASE} --sparsity 1.2", ["--sparsity 1.2: outside 0 to 1", "2:4"]),
+    ("width of a method that prunes", f"{BASE} --bits 4", ["--method wanda: prunes, and w4 gives no", "awq"]),
+    ("no width", f"{BASE} --method gptq", ["--method gptq: quantizes, and 0.5 gives no width; give --bits (4"]),
+    ("both", f"{BASE} --method awq --sparsity 2:4 --bits 4", ["--method awq: prunes nothing", "2:4+w4", "sparsegpt"]),
+    ("group alone", f"{BASE} --method gptq --group 64", ["--group 64: says how many columns", "no --bits are given"]),
+    ("bits", f"{BASE} --method gptq --bits 9", ["--bits 9: must be"]),
+    ("no data at a width", f"{BASE} --method rtn --bits 4", ["--method rtn: reads no text", "gptq (rtn is shown"]),
+    ("option of another", f"{BASE} --option gptq.damping=0.1", ["--option gptq.damping: method wanda has no such"]),
     ("origins", f"{BASE} --origins real,fake", ["--origins fake: unknown; use real or synthetic"]),
     ("origin twice", f"{BASE} --origins real,real", ["--origins real,real: must be real, synthetic, or both"]),
     ("option", f"{BASE} --option owl.lambda=0.1", ["--option owl.lambda: method wanda has no such option; it has"]),
@@ -178,6 +186,37 @@ def test_options_with_several_values_are_candidates_and_others_the_studys(desk: 
     names = list(entries(load_config("answer/config.yaml", "answer/config.yaml")))
     assert len(names) == 2 * (2 + 2 + 1)
     assert "web (self-generated, owl.lambda=0.08)" in names
+
+
+def test_a_width_is_a_target_of_the_study_and_a_change_of_it_is_refused_by_its_flag(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    option = {"gptq.act_order": "true", "gptq.damping": "0.01,0.1"}
+    found = planned(method="gptq", bits=4, group=64, option=option, budget="40")
+    assert (found["choose"]["method"], found["choose"]["target"]) == ("gptq", "w4g64")
+    assert found["pruning"]["options"] == {"gptq.act_order": True}
+    resolved = load_config("answer/config.yaml", "answer/config.yaml")
+    assert baseline(resolved) == Run("rtn", "w4g64", None)
+    run = next(iter(entries(resolved).values())).run(resolved, 2)
+    assert run.name == "web-real-n8-s2/gptq-w4g64-o1"
+    again = f"{BASE} --method gptq --option gptq.act_order=true --option gptq.damping=0.01,0.1 --dry-run"
+    for words, said in (
+        ("--bits 3 --group 64", "--bits 3: the race in answer has 4"),
+        ("--bits 4", "--group none: the race in answer has 64"),
+        ("--bits 4 --group 32", "--group 32: the race in answer has 64"),
+    ):
+        assert main([*again.split(), *words.split()]) == 2
+        assert said in capsys.readouterr().err
+    assert main([*again.split(), "--bits", "4", "--group", "64"]) == 0
+    assert "gptq at w4g64" in capsys.readouterr().err
+
+
+def test_a_folder_of_before_widths_is_gone_on_with(desk: Path) -> None:
+    written = planned()
+    older = {**written, "choose": {("sparsity" if k == "target" else k): v for k, v in written["choose"].items()}}
+    Path("answer/config.yaml").write_text(yaml.safe_dump(older, sort_keys=False))
+    assert recorded_study(Path("answer")) == written
+    assert main([*BASE.split(), "--dry-run"]) == 0
 
 
 def test_texts_are_named_by_their_files_and_plain_text_is_divided(desk: Path) -> None:

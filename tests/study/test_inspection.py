@@ -65,6 +65,14 @@ def test_nothing_to_look_into(changes: dict[str, Any]) -> None:
     assert "inspections" not in study_index(config, {})
 
 
+def test_results_of_a_width_alone_are_looked_into_but_have_no_pruned_positions_to_compare() -> None:
+    found = study(grids=[{"methods": ["gptq"], "targets": ["w4g64"]}])
+    assert {each.run.target for each in inspections(found)} == {"w4g64"}
+    assert compared(found) == report_files(found)["overlap"] == []
+    both = study(grids=[{"methods": ["sparsegpt"], "targets": ["2:4+w4g64"]}])
+    assert {run.target for run in compared(both)} == {"2:4+w4g64"}
+
+
 def test_with_one_seed_the_next_source_is_held_out() -> None:
     config = study(seeds=1)
     sets = calibration_sets(config)

@@ -125,6 +125,17 @@ def test_a_study_is_taken_or_refused_and_nothing_else(place: tuple[Any, ...], va
             {"pruning": {"options": {"owl.lambda": 0.6}}, "grids": OWL},
             "at target 0.5: option owl.lambda=0.6: must be a number, at",
         ),
+        (
+            {
+                "pruning": {"options": {"sequential": "sublayer"}},
+                "grids": [{"methods": ["awq"], "targets": ["w4"]}],
+            },
+            "pruning.options: sequential is sublayer, and awq scales",
+        ),
+        (
+            {"grids": [{"methods": ["wanda"], "targets": ["w4"]}]},
+            "grids.0 at target w4: method wanda: prunes",
+        ),
         ({"layout": {"name": "tabel1"}}, "layout.name is 'tabel1'; there are table1"),
         ({"layout": {"name": "table1", "parameters": {"x": 1}}}, "layout.parameters: table1 takes no x; it takes none"),
         ({"layout": {"name": "figure5", "parameters": {"min_k": {"setting": "x.y"}}}}, "there is no setting x.y"),

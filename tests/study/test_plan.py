@@ -142,9 +142,14 @@ def test_quantizers_cost_what_they_read() -> None:
     shape, rates = shape_of_size(7e9), Rates(1e14, 5e13, 1e13, 1e12, 1e9, 1e9, 1.0, 1e9, 8e10)
     alike = {"rtn": "magnitude", "wrtn": "wanda", "gptq": "sparsegpt", "awq": "sparsegpt"}
     found = {name: stage_needs("prune", config, shape, rates, method=name) for name in {*alike, *alike.values()}}
+    passes = {"rtn": 0, "wrtn": 12, "gptq": 10, "awq": 12}
     for name, other in alike.items():
-        assert found[name] == found[other]
-    assert found["rtn"].seconds < found["wrtn"].seconds < found["gptq"].seconds
+        longer = passes[name] * shape.linear_weights / rates.choose
+        assert found[name].seconds == pytest.approx(found[other].seconds + longer)
+        assert (found[name].device, found[name].host) == (found[other].device, found[other].host)
+    config["pruning"]["options"] = {"wrtn.candidates": 2}
+    fewer = stage_needs("prune", config, shape, rates, method="wrtn").seconds
+    assert found["wrtn"].seconds - fewer == pytest.approx(10 * shape.linear_weights / rates.choose)
 
 
 def test_storage_of_codes_and_updated_weights_by_hand() -> None:
@@ -264,6 +269,15 @@ def test_the_command_prints_counts_and_what_the_hours_rest_on(capsys: pytest.Cap
     assert main(["plan", path, "--machine", "tpu"]) == 2
     assert main(["plan", path, "--target", "table9", "--counts"]) == 2
     assert "no target table9" in capsys.readouterr().err
+
+
+def test_a_race_is_told_beside_what_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = {"for": {"fiction": {}}, "method": "gptq", "target": "w4g64", "budget": [24]}
+    write_json(tmp_path / "race.yaml", {"preset": "smollm2-135m", "experiment": "sources", "choose": chosen})
+    assert main(["plan", str(tmp_path / "race.yaml"), "--counts"]) == 0
+    _, _, said = capsys.readouterr().out.partition("its race, on top of that: gptq at w4g64, beside rtn\n")
+    rows = dict(line.rsplit(maxsplit=1) for line in said.splitlines()[:2])
+    assert {name.strip(): int(count) for name, count in rows.items()} == {"candidates": 9, "sets at most": 24}
 
 
 def test_auto_is_the_machines_number_format_and_a_given_one_stays() -> None:

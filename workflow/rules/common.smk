@@ -20,7 +20,7 @@ os.environ.update(
 )
 
 from calibrant.artefacts.code import CodeDigests, data_digest, installed_versions
-from calibrant.choice.entries import DENSE, baseline, entries, used_options, variant_options, variants
+from calibrant.choice.entries import DENSE, baseline, entries, options_for, variant_options, variants
 from calibrant.choice.round_file import measured_runs, read_round, valued_runs
 from calibrant.errors import InputError
 from calibrant.settings.method_targets import METHODS, WITHOUT_DATA
@@ -237,9 +237,14 @@ def generation_options(**others):
     return flags("generate", length=config["calibration"]["length"], **{**chosen, **others})
 
 
+def target_of_file(wildcards):
+    """What a file is called by; behind that may stand the number of a candidate's options."""
+    return of_file_name(wildcards.level.partition("-o")[0])
+
+
 def asked_target(wildcards):
-    """The flags that ask for what a file is called by; behind that may stand the number of a candidate's options."""
-    return of_file_name(wildcards.level.partition("-o")[0]).arguments
+    """The flags that ask for it."""
+    return target_of_file(wildcards).arguments
 
 
 def method_options(wildcards):
@@ -250,7 +255,7 @@ def method_options(wildcards):
 
 def pruning_options(wildcards):
     """The options of this method: `owl.m` for owl, `sequential` for all; other methods' are left out."""
-    return flags("prune", option=used_options(wildcards.method, method_options(wildcards)))
+    return flags("prune", option=options_for(wildcards.method, str(target_of_file(wildcards)), method_options(wildcards)))
 
 
 def dense_statistics(wildcards):
@@ -265,8 +270,9 @@ def dense_kinds():
     methods = asked | {run.method for run in RUNS} | ({config["choose"]["method"]} if CHOOSES else set())
     options = [config["pruning"]["options"], *(variants(config) if CHOOSES else [])]
     criteria = methods | {each.get(name) for each in options for name in ("owl.criterion", "dsnot.initial")}
-    hessian = "dense" in {each.get("sequential") for each in options} and criteria & {*HESSIAN_METHODS}
-    return ("norm", "moments", "hessian") if hessian else ("norm", "moments")
+    read = criteria if "dense" in {each.get("sequential") for each in options} else ()
+    magnitudes = ["magnitudes"] if "awq" in read else []
+    return ("norm", "moments", *magnitudes, *(["hessian"] if {*HESSIAN_METHODS} & {*read} else []))
 
 
 def statistics_output(path):

@@ -9,6 +9,7 @@ from typing import Any
 from calibrant.errors import InputError
 from calibrant.race.candidates import Candidate, candidate_names
 from calibrant.settings import method_targets
+from calibrant.settings.method_options import used_options
 from calibrant.settings.setting import option_text
 from calibrant.settings.target import parse_target
 from calibrant.study import target_text
@@ -68,10 +69,9 @@ def variant_options(config: Mapping[str, Any], variant: int) -> dict[str, Any]:
     return {**own, **(variants(config)[variant - 1] if variant else {})}
 
 
-def used_options(method: str, options: Mapping[str, Any]) -> dict[str, str]:
-    """Of a study's options of methods those that a method reads, as texts; `owl.m` is owl's alone."""
-    used = {method, options.get(f"{method}.criterion"), options.get(f"{method}.initial")}
-    return {key: option_text(value) for key, value in options.items() if "." not in key or key.split(".")[0] in used}
+def options_for(method: str, target: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Of a study's options of methods those that a method reads at a target, as texts; `owl.m` is owl's alone."""
+    return {key: option_text(value) for key, value in used_options(method, parse_target(target), options).items()}
 
 
 def entries(config: Mapping[str, Any]) -> dict[str, Entry]:

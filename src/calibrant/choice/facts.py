@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from calibrant.calibration.sample_set import read_samples
-from calibrant.choice.entries import baseline, entries, used_options, variant_options
+from calibrant.choice.entries import baseline, entries, options_for, variant_options
 from calibrant.choice.measured_sets import MeasuredSets, measure_of
 from calibrant.choice.race_round import State
 from calibrant.errors import InputError
@@ -128,7 +128,9 @@ def chosen_facts(config: Mapping[str, Any], state: State, handed: Handover, cali
             "candidate": handed.candidate,
             "text": entry.text,
             "origin": "synthetic" if entry.origin == "synthetic" else "real",
-            "options": used_options(config["choose"]["method"], variant_options(config, entry.variant)),
+            "options": options_for(
+                config["choose"]["method"], config["choose"]["target"], variant_options(config, entry.variant)
+            ),
             "number": handed.number,
             "value": natural(handed.expected, config),
         },

@@ -76,7 +76,7 @@ def _set_facts(config: Mapping[str, Any], run: Run, facts: Mapping[str, Any], ca
         documents=Path(paths.pool(key.source)).name,
         licences={name: str(record.get("licence") or "") for name, record in sources.items()},
         notes={name: str(record.get("note") or "") for name, record in sources.items()},
-        purpose=f"to prune {facts['model']} to {facts['target']} by {facts['method']} for {_listed(config)}",
+        purpose=f"to compress {facts['model']} to {facts['target']} by {facts['method']} for {_listed(config)}",
         decided=" ".join(facts["sentences"][:1]),
         kept_out=[
             f"{each['documents']} of {each['of']} documents of {each['source']} share text with {each['judging']}"

@@ -9,11 +9,11 @@ from calibrant.choice.entries import entries, reference_name
 from calibrant.errors import InputError, shown
 from calibrant.settings.choose_settings import ChooseSettings, weight_of
 from calibrant.settings.method_options import option_schemas
+from calibrant.settings.method_targets import WITHOUT_DATA, baseline, check_target
 from calibrant.settings.text_settings import MOST_ROWS
 from calibrant.stages.choose_inputs import ChooseInputs
 from calibrant.study.choose_section import is_given
 from calibrant.study.config import resolve_config
-from calibrant.study.grid import WITHOUT_DATA
 from calibrant.study.race_plan import LADDER
 from calibrant.study.validation import suggest
 
@@ -151,13 +151,19 @@ def options(settings: ChooseSettings) -> tuple[dict[str, Any], dict[str, list[st
     """The options of the method that have one value, as a study has them, and the values of the others.
 
     Raises:
-        InputError: a method that reads no text, an option that it has not, or a value that the option does not allow.
+        InputError: a method that reads no text or does not compress to the target, an option that it has not, or a
+            value that the option does not allow.
     """
+    target = settings.target
     if settings.method in WITHOUT_DATA:
         raise InputError(
             f"--method {settings.method}: reads no text, so there is nothing to choose; give one that does, such as "
-            "wanda (magnitude is shown beside every answer)"
+            f"{'wanda' if target.width is None else 'gptq'} ({baseline(target)} is shown beside every answer)"
         )
+    try:
+        check_target(settings.method, target)
+    except InputError as error:
+        raise InputError(f"--{error}") from None
     if not settings.option:
         return {}, {}
     from calibrant.pruning.methods.composition import compose
@@ -169,7 +175,7 @@ def options(settings: ChooseSettings) -> tuple[dict[str, Any], dict[str, list[st
     }
     for each in itertools.product(*values.values()):
         try:
-            compose(settings.method, str(settings.target), dict(zip(values, each, strict=True)))
+            compose(settings.method, target, dict(zip(values, each, strict=True)))
         except InputError as error:
             raise InputError(f"--{error}" if str(error).startswith("option ") else f"--option: {error}") from None
     for key, texts in values.items():

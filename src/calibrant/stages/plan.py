@@ -56,6 +56,8 @@ def plan_lines(study: str | Path | None, settings: PlanSettings) -> Iterator[str
     yield from table({name: f"{count:,}" for name, count in counts(planned).items()})
     yield "jobs by stage"
     yield from table({name: f"{count:,}" for name, count in jobs(planned).items()})
+    if "choose" in first and not targets:
+        yield from race_lines(first)
     if missing := absent(first):
         yield "named by the configuration, but not on this machine"
         yield from table(missing)
@@ -73,6 +75,15 @@ def plan_lines(study: str | Path | None, settings: PlanSettings) -> Iterator[str
         )
     except UnknownSizeError as error:  # the counts are worth having all the same
         yield f"no estimate of hours and storage: {error}"
+
+
+def race_lines(config: Mapping[str, Any]) -> Iterator[str]:
+    """Who races in a study, and how much is compressed and evaluated for it at most."""
+    from calibrant.choice.entries import baseline, entries
+
+    chosen, candidates = config["choose"], len(entries(config))
+    yield f"its race, on top of that: {chosen['method']} at {chosen['target']}, beside {baseline(config).method}"
+    yield from table({"candidates": f"{candidates:,}", "sets at most": f"{chosen['budget'][-1]:,}"})
 
 
 def chosen_targets(asked: Sequence[str]) -> list[str]:

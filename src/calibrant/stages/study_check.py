@@ -34,7 +34,7 @@ def check_study(config: Mapping[str, Any], name: str) -> None:
     try:
         parse_assets(config)
         for run in runs(dict(config)):
-            _check_owl(run.method, run.target, config["pruning"]["options"])
+            _check_options(run.method, run.target, config["pruning"]["options"])
         calibration_sets(dict(config))
         inspections(dict(config))
         _check_layout(config)
@@ -102,7 +102,13 @@ def specs(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {"model": config["model"]} | {f"{s}.{name}": spec for s in sections for name, spec in config[s].items()}
 
 
-def _check_owl(method: str, target: str, options: Mapping[str, Any]) -> None:
+def _check_options(method: str, target: str, options: Mapping[str, Any]) -> None:
+    """What a schema cannot know of methods' options, without the methods, whose imports take seconds."""
+    if method == "awq" and options.get("sequential") == "sublayer":
+        raise InputError(
+            "pruning.options: sequential is sublayer, and awq scales what lies before a linear layer, which is "
+            "quantized by then; use layer or dense"
+        )
     own = {key: str(value) for key, value in options.items() if key == "owl.lambda"}
     if method == "owl" and own:
         try:
@@ -132,7 +138,7 @@ def _check_race(config: Mapping[str, Any]) -> None:
             f"choose.budget is {chosen['budget']}: too small for {len(racing)} candidates, of which each needs {FIRST} "
             f"sets in the first round; give {least} or more, or fewer sources, origins or options"
         )
-    _check_owl(chosen["method"], chosen["target"], config["pruning"]["options"])
+    _check_options(chosen["method"], chosen["target"], config["pruning"]["options"])
     if chosen["options"]:  # the methods take imports of seconds
         from calibrant.pruning.methods.composition import compose
 

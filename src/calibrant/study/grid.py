@@ -12,7 +12,6 @@ from calibrant.study.row_counts import kept
 from calibrant.study.target_text import DENSE, check_pair, normal_target, target_file_name
 
 WITHOUT_DATA = ("dense", *method_targets.WITHOUT_DATA)
-normal_sparsity = normal_target  # reporting.results.index calls it so
 MOST_SETS = 100_000  # of a grid; the paper's largest has some hundreds
 SYN_SOURCE = "syn_source"  # as a grid's sources: the one that the configuration's key of that name gives
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from calibrant.errors import InputError
+from calibrant.settings.target import parse_target
 from calibrant.study.grid import Run, SetKey, calibration_sets, runs
 from calibrant.study.target_text import normal_target
 
@@ -60,10 +61,15 @@ def heldout_set(key: SetKey, sets: Sequence[SetKey]) -> SetKey | None:
 
 
 def compared(config: dict[str, Any]) -> list[Run]:
-    """Runs whose masks are compared with each other: those of `inspections`, and one more seed of each."""
+    """Runs whose masks are compared with each other: those of `inspections`, and one more seed of each.
+
+    None where the target is a width alone, since all weights are kept then.
+    """
     there = set(runs(config))
     found: dict[Run, None] = {}
     for inspection in inspections(config):
+        if parse_target(inspection.run.target).pattern is None:
+            return []
         found[inspection.run] = None
         second = replace(inspection.run, calibration=inspection.heldout)
         if second in there and _same_text(inspection):

@@ -6,6 +6,8 @@ from typing import Any
 from calibrant.race.spoken import listed
 from calibrant.reporting.results.cells import method_label
 from calibrant.reporting.results.numbers import number
+from calibrant.settings.sparsity import NM
+from calibrant.settings.target import parse_target
 
 SHOWN = 3  # names of a list on the first screen
 UNITS = {"text": "document", "task": "item"}  # what a kind of purpose consists of
@@ -41,10 +43,17 @@ def lasting(seconds: float) -> str:
 
 
 def target_words(facts: Mapping[str, Any]) -> str:
-    """`Wanda, 60 % of the weights removed`, `Wanda, 2 of every 4 weights kept`."""
-    kept, colon, of = facts["target"].partition(":")
-    what = f"{kept} of every {of} weights kept" if colon else f"{share(float(facts['target']))} of the weights removed"
-    return f"{method_label(facts['method'])}, {what}"
+    """`Wanda, 60 % of the weights removed`, `GPTQ, 4 bits a weight in groups of 64`."""
+    target = parse_target(facts["target"])
+    what = []
+    if isinstance(target.pattern, NM):
+        what.append(f"{target.pattern.n} of every {target.pattern.m} weights kept")
+    elif target.pattern is not None:
+        what.append(f"{share(target.sparsity)} of the weights removed")
+    if target.width is not None:
+        groups = "one group a row" if target.width.group is None else f"groups of {target.width.group}"
+        what.append(f"{target.width.bits} bits a weight in {groups}")
+    return f"{method_label(facts['method'])}, {' and '.join(what)}"
 
 
 def judging(facts: Mapping[str, Any]) -> str:
