@@ -11,8 +11,10 @@ from calibrant.calibration.dataset_card import dataset_card
 from calibrant.calibration.sample_set import read_samples
 from calibrant.calibration.set_bundle import write_bundle
 from calibrant.calibration.set_facts import SetFacts, set_facts
+from calibrant.models.checkpoint.checkpoint import open_checkpoint
 from calibrant.models.checkpoint.checkpoint_config import load_config
 from calibrant.models.checkpoint.language_part import auto_class
+from calibrant.models.checkpoint.loading import load_tokenizer
 from calibrant.pruning.masks.mask_copy import copy_masks
 from calibrant.pruning.masks.mask_file import read_masks
 from calibrant.pruning.masks.model_card import Measured, model_card, stated_licence
@@ -40,7 +42,7 @@ def write_handed(folder: Path, config: Mapping[str, Any], run: Run, facts: Mappi
     paths = StudyPaths(config["study"])
     assert run.calibration is not None  # what is handed over was made on a set
     calibration, masks = Path(paths.calibration_set(run.calibration)), Path(paths.masks(run))
-    about = _set_facts(config, run, facts, calibration)
+    about = _set_facts(config, run, facts, calibration, model)
     write_bundle(folder, calibration, dataset_card(about))
     copy_masks(folder, masks)
     chosen = facts["chosen"]
@@ -59,7 +61,9 @@ def write_handed(folder: Path, config: Mapping[str, Any], run: Run, facts: Mappi
     return about.tokens
 
 
-def _set_facts(config: Mapping[str, Any], run: Run, facts: Mapping[str, Any], calibration: Path) -> SetFacts:
+def _set_facts(
+    config: Mapping[str, Any], run: Run, facts: Mapping[str, Any], calibration: Path, model: Path
+) -> SetFacts:
     paths, key = StudyPaths(config["study"]), run.calibration
     assert key is not None
     earlier: list[Mapping[str, Any]] = []
@@ -72,6 +76,7 @@ def _set_facts(config: Mapping[str, Any], run: Run, facts: Mapping[str, Any], ca
         read_samples(calibration),
         f"{chosen['candidate']}, set {chosen['number']}",
         sha256=sha256_file(calibration),
+        tokenizer=load_tokenizer(open_checkpoint(model)),
         earlier=earlier,
         documents=Path(paths.pool(key.source)).name,
         licences={name: str(record.get("licence") or "") for name, record in sources.items()},

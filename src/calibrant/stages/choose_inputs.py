@@ -100,7 +100,7 @@ def read_inputs(
 
 
 def model_spec(model: str) -> dict[str, Any]:
-    """The model as a study names it: a folder, or a hub id.
+    """The model as a study names it: a folder, a GGUF file, or a hub id.
 
     Raises:
         InputError: neither.
@@ -110,8 +110,12 @@ def model_spec(model: str) -> dict[str, Any]:
         if not (path / "config.json").is_file():
             raise InputError(f"--model {shown(model)}: the folder has no config.json, so it is no Hugging Face model")
         return {"path": _absolute(model)}
+    if path.is_file() and path.suffix.lower() == ".gguf":
+        return {"path": _absolute(model)}
     if os.path.lexists(path):
-        raise InputError(f"--model {shown(model)}: is a file; give a model's folder, or a hub id such as owner/name")
+        raise InputError(
+            f"--model {shown(model)}: is a file; give a model's folder, a .gguf file, or a hub id such as owner/name"
+        )
     if not HUB_ID.fullmatch(model):
         raise InputError(f"--model {shown(model)}: no such folder, and no hub id of the form owner/name")
     return {"hub": model}

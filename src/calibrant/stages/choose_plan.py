@@ -178,7 +178,9 @@ def raw_config(model: Mapping[str, Any], *, needed: bool) -> Config | None:
         InputError: it cannot be had, and is needed.
     """
     if "path" in model:
-        file = Path(model["path"]) / "config.json"
+        from calibrant.models.checkpoint.checkpoint_files import resolve
+
+        file = resolve(model["path"]) / "config.json"  # of a GGUF file: of the checkpoint that it becomes
     else:
         from huggingface_hub import hf_hub_download
 
