@@ -19,8 +19,8 @@ class FileBits(NamedTuple):
 def bits_of_file(record: Mapping[str, Any], model_id: str, note: str = "") -> FileBits | None:
     """The bits of the quantized file behind a model; None where nothing says that there is one.
 
-    A sidecar has the type of a GGUF file, or its name carries it. Where no sidecar names a file, the model's id or the study's note do, if they
-    say that weights were dequantized.
+    A sidecar has the type of a GGUF file, or its name carries it. Where no sidecar names a file, the model's id or the
+    study's note do, if they say that weights were dequantized.
 
     Args:
         record: the model's provenance sidecar, as the download stage writes it; empty without one.
