@@ -108,6 +108,7 @@ def masks(path: str | Path, rows: Sequence[dict[str, Any]]) -> str:
             ),
             f"  settings: {_shown(', '.join(f'{key}={value}' for key, value in sorted(settings.items())))}",
             f"  linear layers: {len(metadata['shapes'])}, weights: {_weights(metadata):,}",
+            *_width_lines(metadata),
             *experts,
             "",
             *_aligned(table),
@@ -176,6 +177,19 @@ def _fields(metadata: dict[str, Any], *names: str) -> list[str]:
 
 def _weights(metadata: dict[str, Any]) -> int:
     return sum(int(rows) * int(cols) for rows, cols in metadata["shapes"].values())
+
+
+def _width_lines(metadata: dict[str, Any]) -> list[str]:
+    """What the codes are, where there are some."""
+    width = metadata.get("quantized")
+    if width is None:
+        return []
+    group = f"{width['group']} columns" if width["group"] else "a whole row"
+    zero = "in the middle" if width["symmetric"] else "by the range"
+    lines = [f"  codes: {width['bits']} bits, a scale for {group}, zero {zero}, {len(width['codes'])} linear layers"]
+    if rescaled := metadata.get("rescaled"):
+        lines.append(f"  rescaled: {len(rescaled)} norms, whose weights lie beside the masks")
+    return lines
 
 
 def _error(value: float | None) -> str:
