@@ -133,6 +133,10 @@ def test_flags_give_back_the_settings_that_they_were_made_of(command: str, data:
         wanted["text_average"] = "apart"
     if wanted.get("bos") == "never":
         wanted.pop("prefix_length", None)  # 0 would not go with it
+    if wanted.get("group") is not None:
+        wanted |= {"group": 64, "bits": wanted.get("bits") or 4}
+    if command == "prune" and wanted.get("bits") is None and wanted.get("sparsity") is None:
+        wanted["sparsity"] = "0.6"
     words = command_line(STAGE_SETTINGS[command], wanted)
     parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     add_flags(parser, stage)
