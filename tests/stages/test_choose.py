@@ -194,7 +194,7 @@ def test_a_width_is_a_target_of_the_study_and_a_change_of_it_is_refused_by_its_f
     option = {"gptq.act_order": "true", "gptq.damping": "0.01,0.1"}
     found = planned(method="gptq", bits=4, group=64, option=option, budget="40")
     assert (found["choose"]["method"], found["choose"]["target"]) == ("gptq", "w4g64")
-    assert found["pruning"]["options"] == {"gptq.act_order": True}
+    assert found["pruning"]["options"] == {"gptq.act_order": "true"}
     resolved = load_config("answer/config.yaml", "answer/config.yaml")
     assert baseline(resolved) == Run("rtn", "w4g64", None)
     run = next(iter(entries(resolved).values())).run(resolved, 2)
