@@ -255,7 +255,9 @@ def method_options(wildcards):
 
 def pruning_options(wildcards):
     """The options of this method: `owl.m` for owl, `sequential` for all; other methods' are left out."""
-    return flags("prune", option=options_for(wildcards.method, str(target_of_file(wildcards)), method_options(wildcards)))
+    return flags(
+        "prune", option=options_for(wildcards.method, str(target_of_file(wildcards)), method_options(wildcards))
+    )
 
 
 def dense_statistics(wildcards):
