@@ -41,7 +41,7 @@ rule prune:
         number_format=number_format(),
         statistics=dense_statistics,
     output:
-        f"{DATA}/masks/{{calibration}}/{{method}}-{{level}}.safetensors",
+        masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{level}}.safetensors",
     log:
         f"{DATA}/logs/prune/{{calibration}}/{{method}}-{{level}}.log",
     benchmark:
@@ -66,15 +66,15 @@ rule prune:
         'python "$CALIBRANT_SCRIPTS"/prune.py --model {input.model:q} --calibration {input.calibration:q}'
         " --method {wildcards.method:q} {params.target:q} {params.options:q} {params.statistics:q}"
         " {params.compute:q} {params.resolved:q}"
-        " --threads {threads:q} --output {output[0]:q} &> {log:q}"
+        " --threads {threads:q} --output {output.masks:q} &> {log:q}"
 
 
 if PASSING_WEIGHTS:
 
     use rule prune as prune_in_passing with:
         output:
-            f"{DATA}/masks/{{calibration}}/{{method}}-{{level}}.safetensors",
-            temp(f"{DATA}/masks/{{calibration}}/{{method}}-{{level}}.weights.safetensors"),
+            masks=f"{DATA}/masks/{{calibration}}/{{method}}-{{level}}.safetensors",
+            weights=temp(f"{DATA}/masks/{{calibration}}/{{method}}-{{level}}.weights.safetensors"),
         wildcard_constraints:
             method="|".join(PASSING_WEIGHTS),
 
