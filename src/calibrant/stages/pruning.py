@@ -66,10 +66,11 @@ def prune(
     from calibrant.pruning.run.run_inputs import open_model
 
     composed = compose(settings.method, settings.target, settings.option)
-    if "hessian" in composed.needs:
+    to_the_bit = composed.needs if composed.as_published else frozenset()
+    if "hessian" in to_the_bit:
         hold_instruction_set()
     kernels = {"attention": settings.attention, "products": settings.products}
-    streamed = open_model(model, settings.dtype, settings.device, **kernels, kinds=composed.needs)
+    streamed = open_model(model, settings.dtype, settings.device, **kernels, kinds=to_the_bit)
     metadata = prune_model(
         streamed,
         composed,
