@@ -157,6 +157,6 @@ def test_command_line(
     assert main([*prune_, "--method", "dsnot", "--option", "sequential=dense", "--statistics", file]) == 2
     assert "needs moments too; collect them with --kinds" in capsys.readouterr().err
     assert main(["statistics", *given, "--kinds", "norms", "--output", file]) == 2
-    assert "--kinds norms: unknown; use norm, moments or hessian" in capsys.readouterr().err
+    assert "--kinds norms: unknown; use norm, moments, magnitudes or hessian" in capsys.readouterr().err
     assert main([*prune_, "--method", "magnitude"]) == 0
     assert f"reads no calibration data; {tiny_calibration} was not used" in capsys.readouterr().err

@@ -41,7 +41,7 @@ def test_pruning_and_inspecting(tiny_model_dir: Path, tiny_calibration: Path, tm
     output = tmp_path / "masks.safetensors"
     method = compose("owl", "0.5")
     streamed = open_model(tiny_model_dir, "auto", "cpu", kinds=method.needs)
-    metadata = prune_model(streamed, method, tiny_calibration, output, sparsity="0.5", progress=False)
+    metadata = prune_model(streamed, method, tiny_calibration, output, progress=False)
     assert configs == [tiny_model_dir / "config.json"]
     assert hashed["model.safetensors"] == 1
 
