@@ -66,11 +66,10 @@ def prune(
     from calibrant.pruning.run.run_inputs import open_model
 
     composed = compose(settings.method, settings.target, settings.option)
-    to_the_bit = composed.needs if composed.as_published else frozenset()
-    if "hessian" in to_the_bit:
+    if "hessian" in composed.needs:
         hold_instruction_set()
     kernels = {"attention": settings.attention, "products": settings.products}
-    streamed = open_model(model, settings.dtype, settings.device, **kernels, kinds=to_the_bit)
+    streamed = open_model(model, settings.dtype, settings.device, **kernels, kinds=composed.needs)
     metadata = prune_model(
         streamed,
         composed,

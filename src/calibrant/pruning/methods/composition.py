@@ -95,11 +95,6 @@ class Method:
         return self.width is not None or self.solves
 
     @property
-    def as_published(self) -> bool:
-        """Whether float32 results are those of the published code to the last bit, where its kernels are used."""
-        return bool(self.settings.get("gptq.published", not self.scales_inputs))
-
-    @property
     def scales_inputs(self) -> bool:
         """Whether the inputs of linears are scaled before their weights are quantized."""
         return self.quantizer is not None and self.quantizer.input_scales is not None
