@@ -102,6 +102,11 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     ("reference out", f"{BASE} --origins real --reference", ["expected one argument"]),
     ("sparsity", f"{BASE} --sparsity 1.2", ["--sparsity 1.2: outside 0 to 1", "2:4"]),
     ("width of a method that prunes", f"{BASE} --bits 4", ["--method wanda: prunes, and w4 gives no", "awq"]),
+    (
+        "wide group",
+        f"{BASE} --method gptq --bits 4 --group 4096",
+        ["--group 4096: ", "cannot be divided into groups of 4096"],
+    ),
     ("no width", f"{BASE} --method gptq", ["--method gptq: quantizes, and 0.5 gives no width; give --bits (4"]),
     ("both", f"{BASE} --method awq --sparsity 2:4 --bits 4", ["--method awq: prunes nothing", "2:4+w4", "sparsegpt"]),
     ("group alone", f"{BASE} --method gptq --group 64", ["--group 64: says how many columns", "no --bits are given"]),
@@ -192,23 +197,23 @@ def test_a_width_is_a_target_of_the_study_and_a_change_of_it_is_refused_by_its_f
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     option = {"gptq.act_order": "true", "gptq.damping": "0.01,0.1"}
-    found = planned(method="gptq", bits=4, group=64, option=option, budget="40")
-    assert (found["choose"]["method"], found["choose"]["target"]) == ("gptq", "w4g64")
+    found = planned(method="gptq", bits=4, group=16, option=option, budget="40")
+    assert (found["choose"]["method"], found["choose"]["target"]) == ("gptq", "w4g16")
     assert found["pruning"]["options"] == {"gptq.act_order": "true"}
     resolved = load_config("answer/config.yaml", "answer/config.yaml")
-    assert baseline(resolved) == Run("rtn", "w4g64", None)
+    assert baseline(resolved) == Run("rtn", "w4g16", None)
     run = next(iter(entries(resolved).values())).run(resolved, 2)
-    assert run.name == "web-real-n8-s2/gptq-w4g64-o1"
+    assert run.name == "web-real-n8-s2/gptq-w4g16-o1"
     again = f"{BASE} --method gptq --option gptq.act_order=true --option gptq.damping=0.01,0.1 --dry-run"
     for words, said in (
-        ("--bits 3 --group 64", "--bits 3: the race in answer has 4"),
-        ("--bits 4", "--group none: the race in answer has 64"),
-        ("--bits 4 --group 32", "--group 32: the race in answer has 64"),
+        ("--bits 3 --group 16", "--bits 3: the race in answer has 4"),
+        ("--bits 4", "--group none: the race in answer has 16"),
+        ("--bits 4 --group 32", "--group 32: the race in answer has 16"),
     ):
         assert main([*again.split(), *words.split()]) == 2
         assert said in capsys.readouterr().err
-    assert main([*again.split(), "--bits", "4", "--group", "64"]) == 0
-    assert "gptq at w4g64" in capsys.readouterr().err
+    assert main([*again.split(), "--bits", "4", "--group", "16"]) == 0
+    assert "gptq at w4g16" in capsys.readouterr().err
 
 
 def test_a_folder_of_before_widths_is_gone_on_with(desk: Path) -> None:

@@ -50,6 +50,7 @@ def _llm_compressor(facts: SetFacts, model: str) -> Snippet:
         (
             "from llmcompressor import oneshot",
             "from llmcompressor.modifiers.quantization import GPTQModifier",
+            "# W4A16 has groups of 128 columns: they must divide the columns of every linear layer",
             'recipe = GPTQModifier(targets="Linear", scheme="W4A16", ignore=["re:.*lm_head"])',
             f'oneshot(model={model}, dataset=rows, recipe=recipe, output_dir="quantized",',
             f"        max_seq_length={length}, num_calibration_samples={facts.sequences},",

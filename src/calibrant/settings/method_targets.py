@@ -34,8 +34,8 @@ def check_target(method: str, target: Target) -> None:
         return
     if target.pattern is None:
         raise InputError(
-            f"method {method}: prunes, and {target} gives no sparsity; give --sparsity, or use one of "
-            f"{', '.join(QUANTIZERS)}"
+            f"method {method}: prunes, and {target} gives no sparsity; give --sparsity in place of --bits, or --method "
+            f"{', '.join(QUANTIZERS[1:])} or {QUANTIZERS[0]}"
         )
     if target.width is not None and method not in BOTH:
         raise InputError(

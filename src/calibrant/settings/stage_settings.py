@@ -66,7 +66,7 @@ class PruneSettings(TargetSettings, PassSettings):
     method: str = setting(MISSING, "method of pruning or quantization", choices=METHODS)
     option: Mapping[str, str] = setting(
         {},
-        "setting of the method, such as owl.lambda=0.05; may be repeated (docs/pruning.md lists them)",
+        "setting of the method, such as owl.lambda=0.05; may be repeated (docs/pruning.md, docs/quantization.md)",
         metavar="KEY=VALUE",
         wanted="KEY=VALUE, such as owl.lambda=0.08",
     )

@@ -1,6 +1,8 @@
 """What a model is compressed to: a sparsity, a width in bits, or both; how it is read, named, ordered and labelled."""
 
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from calibrant.errors import InputError, shown
@@ -8,6 +10,7 @@ from calibrant.settings.sparsity import NM, Pattern, Unstructured, parse_sparsit
 
 FEWEST_BITS, MOST_BITS = 2, 8
 SMALLEST_GROUP, LARGEST_GROUP = 2, 1 << 20
+SMALL_GROUP = 16  # smaller ones are named only where no other divides
 NAMED = "a sparsity such as 0.6 or 2:4, a width such as w4 or w4g64, or both, such as 0.5+w4g64"
 
 
@@ -119,6 +122,23 @@ def target_of(sparsity: str | None, bits: int | None, group: int | None) -> Targ
         raise InputError("sparsity: not given; give --sparsity (0.6, 2:4), --bits (4), or both for sparsegpt")
     pattern = None if sparsity is None else _normal(parse_sparsity(sparsity))
     return Target(pattern, None if bits is None else Width(bits, group))
+
+
+def check_group(group: int, columns: Mapping[str, int]) -> None:
+    """Refuse a group that does not divide the columns of some linear.
+
+    Raises:
+        InputError: names the first such linear, and the groups that divide all of them.
+    """
+    for name, cols in columns.items():
+        if cols % group:
+            common = math.gcd(*columns.values())
+            fitting = [each for each in range(2, common + 1) if common % each == 0]
+            listed = ", ".join(map(str, [each for each in fitting if each >= SMALL_GROUP] or fitting)) or "none"
+            raise InputError(
+                f"group {group}: {name}: its {cols} input features cannot be divided into groups of {group}; these "
+                f"divide every layer: {listed}"
+            )
 
 
 def _normal(pattern: Pattern) -> Pattern:

@@ -27,4 +27,13 @@ def apply(model: str | Path, masks: str | Path, output: str | Path, settings: Ap
     return Path(output)
 
 
-STAGE = Stage(apply, FILES, ApplySettings, said=lambda output: f"{output}: checkpoint in Hugging Face format")
+def _said(output: Path) -> str:
+    from calibrant.artefacts.atomic import read_json
+
+    config = read_json(output / "config.json")
+    packed = isinstance(config, dict) and "quantization_config" in config
+    form = "with packed codes (compressed-tensors), which transformers loads" if packed else "in Hugging Face format"
+    return f"{output}: checkpoint {form}"
+
+
+STAGE = Stage(apply, FILES, ApplySettings, said=_said)

@@ -13,6 +13,7 @@ from calibrant.errors import InputError, first_line
 from calibrant.race.rounds import looks, round_ends
 from calibrant.settings.choose_settings import BUDGET, Budget, ChooseSettings, read_budget
 from calibrant.settings.race_settings import FIRST
+from calibrant.settings.target import check_group
 from calibrant.stages.choose_study import with_defaults
 from calibrant.study.race_plan import (
     Field,
@@ -80,6 +81,11 @@ def first_plan(config: Config, settings: ChooseSettings, *, gpu: bool, elsewhere
     typed = settings.budget or BUDGET
     budget = read_budget(typed)
     raw = raw_config(config["model"], needed=budget.seconds is not None)
+    if raw is not None and settings.target.width is not None and settings.target.width.group is not None:
+        try:
+            check_group(settings.target.width.group, input_columns(raw))
+        except InputError as error:
+            raise InputError(f"--{error}") from None
     longest = positions(raw)
     if longest is not None and longest < int(with_defaults(config)["evaluation"]["length"]):
         config = {**config, "evaluation": {"length": longest}}
@@ -169,6 +175,15 @@ def machine_of(config: Config, settings: ChooseSettings, *, gpu: bool, root: Pat
 def usable_cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def input_columns(raw: Config) -> dict[str, int]:
+    """Input columns of a model's linear layers, by the keys of its config.json that give them; those that it has."""
+    text = {**raw, **(raw.get("text_config") or {})}
+    found = {key: text.get(key) for key in ("hidden_size", "intermediate_size", "moe_intermediate_size")}
+    if isinstance(text.get("head_dim"), int) and isinstance(text.get("num_attention_heads"), int):
+        found["num_attention_heads * head_dim"] = text["num_attention_heads"] * text["head_dim"]
+    return {key: value for key, value in found.items() if isinstance(value, int) and value > 0}
 
 
 def raw_config(model: Mapping[str, Any], *, needed: bool) -> Config | None:

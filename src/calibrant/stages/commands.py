@@ -13,7 +13,7 @@ COMMANDS = {
     "score": "perplexity and Min-K%++ of samples under a model",
     "filter": "drop the samples of highest perplexity, or draw some of the rest",
     "statistics": "collect statistics of the dense model, for several runs of prune to share",
-    "prune": "choose the weights to keep",
+    "prune": "choose the weights to keep, or their codes of few bits",
     "apply": "write a pruned or quantized checkpoint in Hugging Face format",
     "evaluate": "tasks and perplexity of a model, pruned or not",
     "similarity": "Jaccard similarity between corpora",

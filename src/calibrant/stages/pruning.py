@@ -10,7 +10,9 @@ from calibrant.stages.stage import Input, Output, Stage, admit
 
 FILES = (
     Input("model", "model folder, .gguf file or hub id"),
-    Input("calibration", "calibration set (Parquet); magnitude needs none", required=False, kind="calibration set"),
+    Input(
+        "calibration", "calibration set (Parquet); magnitude and rtn need none", required=False, kind="calibration set"
+    ),
     Input(
         "statistics",
         "file of `calibrant statistics`, which owl and sequential=dense take instead of a pass",

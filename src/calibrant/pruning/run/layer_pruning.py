@@ -22,13 +22,13 @@ from calibrant.models.structure.output_head import output_head
 from calibrant.models.structure.stored_names import check_own_tensors
 from calibrant.pruning.methods.composition import Method
 from calibrant.pruning.methods.input_statistics import Statistics
-from calibrant.pruning.methods.quantizers.levels import check_group
 from calibrant.pruning.methods.selection import check_divisible
 from calibrant.pruning.run.input_scales import apply_rescaled, fold_input_scales
 from calibrant.pruning.run.statistics_collection import collect, propagate
 from calibrant.pruning.run.sublayer_order import prune_in_turn
 from calibrant.pruning.run.weight_decisions import Decision, apply_decisions, decide_in_place
 from calibrant.settings.sparsity import NM, Pattern
+from calibrant.settings.target import check_group
 
 Decisions = tuple[dict[str, Decision], dict[str, Tensor]]  # of the linears; weights of other modules, by their names
 

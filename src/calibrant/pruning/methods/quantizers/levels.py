@@ -1,16 +1,10 @@
 """The levels that weights of few bits can take: a scale and a zero for each group, and rounding to them."""
 
-import math
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
-from calibrant.errors import InputError
 from calibrant.pruning.quantized_weight import QuantizedWeight
 from calibrant.settings.target import Width
-
-SMALL_GROUP = 16  # smaller ones are named only where no other divides
 
 
 def levels_of_range(grouped: Tensor, bits: int, symmetric: bool) -> tuple[Tensor, Tensor]:
@@ -40,23 +34,6 @@ def levels_between(lowest: Tensor, highest: Tensor, bits: int, symmetric: bool) 
 def codes_of(weights: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Tensor:
     """The codes nearest to weights, whole float32 numbers of their shape; ties go to the even level."""
     return (weights / scale).round_().add_(zero).clamp_(0, 2**bits - 1)
-
-
-def check_group(group: int, columns: Mapping[str, int]) -> None:
-    """Refuse a group that does not divide the columns of some linear.
-
-    Raises:
-        InputError: names the first such linear, and the groups that divide all of them.
-    """
-    for name, cols in columns.items():
-        if cols % group:
-            common = math.gcd(*columns.values())
-            fitting = [each for each in range(2, common + 1) if common % each == 0]
-            listed = ", ".join(map(str, [each for each in fitting if each >= SMALL_GROUP] or fitting)) or "none"
-            raise InputError(
-                f"group {group}: {name}: its {cols} input features cannot be divided into groups of {group}; these "
-                f"divide every layer: {listed}"
-            )
 
 
 def in_groups(weight: Tensor, width: Width) -> Tensor:
