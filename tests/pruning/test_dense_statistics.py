@@ -85,8 +85,8 @@ def test_stopped_at_every_layer(
     original = dense._write_layer
     written = []
 
-    def stopping(file: Path, found: object) -> None:
-        original(file, found)  # type: ignore[arg-type]
+    def stopping(file: Path, linears: object, found: object) -> None:
+        original(file, linears, found)  # type: ignore[arg-type]
         written.append(file)
         raise InterruptedError
 

@@ -18,13 +18,11 @@ from calibrant.models.checkpoint.streaming import StreamedModel
 from calibrant.models.structure.decoder_layers import DecoderLayer, Linear, find_decoder_layers, find_linears
 from calibrant.models.structure.stored_names import stored_names
 from calibrant.pruning.methods.input_statistics import Statistics
-from calibrant.pruning.run.activations import ActivationPlace, Activations
+from calibrant.pruning.run.activations import ActivationPlace
+from calibrant.pruning.run.dense_pass import dense_pass
 from calibrant.pruning.run.importance_file import COUNTS, SUMS, write_importance_file
-from calibrant.pruning.run.layer_pruning import calibrate
-from calibrant.pruning.run.layer_steps import walk
 from calibrant.pruning.run.partial import Partial
 from calibrant.pruning.run.run_inputs import identity, open_model, read_inputs
-from calibrant.pruning.run.statistics_collection import collect, propagate
 from calibrant.version import __version__
 
 WHAT, LAYER = "importance matrix", keys({})
@@ -77,19 +75,24 @@ def write_importance_matrix(
             names.of_linear(name, expert=linear.place is not None)
     about = {"library_version": __version__, **identity(streamed, inputs), "stage": "export", "format": "imatrix"}
     partial = Partial(output, {**about, "threads": torch.get_num_threads()})
-    with partial, torch.no_grad():
-        held = calibrate(streamed, layers, inputs.ids, Activations(partial.folder, activations).empty)
-        for step in walk(streamed, layers, held, partial, _is_whole, WHAT, progress):
-            assert step.calls is not None
-            assert step.hidden is not None
-            if not step.done:
-                linears, move_on = watched[step.index], not step.last
-                found = collect(
-                    step.layer, linears, step.calls, step.hidden, ["norm"], streamed.device, move_on=move_on
-                )
-                write_tensors(step.file, entries(names, linears, found), {})
-            elif not step.last:
-                propagate(step.layer, step.calls, step.hidden, streamed.device)
+
+    def write(file: Path, linears: Mapping[str, Linear], found: Mapping[str, Statistics]) -> None:
+        write_tensors(file, entries(names, linears, found), {})
+
+    with partial:
+        dense_pass(
+            streamed,
+            layers,
+            inputs.ids,
+            ["norm"],
+            lambda layer: watched[layer.index],
+            write,
+            _is_whole,
+            partial,
+            activations,
+            WHAT,
+            progress,
+        )
     tensors: dict[str, Tensor] = {}
     for index in range(len(layers)):
         file = TensorFile(partial.layer_file(index), WHAT, LAYER)

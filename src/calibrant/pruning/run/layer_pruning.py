@@ -151,9 +151,10 @@ def prune_layer(
         if moved:
             return decisions, rescaled
     else:
-        first = hidden[:1].to(device, copy=True)  # of the first sequence, before it moves on
+        # the first sequence's, before it moves on
+        first = hidden[:1].to(device, copy=True) if method.scales_inputs else None
         collected = collect(layer, linears, calls, hidden, method.needs, device, move_on=dense and not last)
-        if method.scales_inputs and linears:
+        if first is not None and linears:
             rescaled = fold_input_scales(layer, linears, collected, method, calls[0], first, places)
         decisions = decide_in_place(linears, collected, method, pattern)
         if dense:

@@ -13,15 +13,13 @@ from calibrant.artefacts.metadata_forms import keys, listed, named, one_of, opti
 from calibrant.artefacts.tensor_files import TensorFile, all_finite, write_tensors
 from calibrant.errors import InputError
 from calibrant.models.checkpoint.checkpoint import Checkpoint
-from calibrant.models.structure.decoder_layers import check_exclude, find_decoder_layers, find_linears
+from calibrant.models.structure.decoder_layers import Linear, check_exclude, find_decoder_layers, find_linears
 from calibrant.pruning.masks.mask_writing import join_files
 from calibrant.pruning.methods.input_statistics import KINDS, Kind, Statistics
-from calibrant.pruning.run.activations import ActivationPlace, Activations
-from calibrant.pruning.run.layer_pruning import calibrate
-from calibrant.pruning.run.layer_steps import walk
+from calibrant.pruning.run.activations import ActivationPlace
+from calibrant.pruning.run.dense_pass import dense_pass
 from calibrant.pruning.run.partial import Partial
 from calibrant.pruning.run.run_inputs import identity, open_model, read_inputs
-from calibrant.pruning.run.statistics_collection import collect, propagate
 from calibrant.version import __version__
 
 STAGE = "statistics"
@@ -107,20 +105,20 @@ def write_dense_statistics(
     layers = find_decoder_layers(streamed.model, streamed.places)
     check_exclude(layers, exclude, streamed.places)
     partial = Partial(output, {**described, "threads": torch.get_num_threads()})
-    with partial, torch.no_grad():
-        held = calibrate(streamed, layers, inputs.ids, Activations(partial.folder, activations).empty)
-        for step in walk(streamed, layers, held, partial, _is_whole, "dense statistics", progress):
-            assert step.calls is not None
-            assert step.hidden is not None
-            if not step.done:
-                linears = find_linears(step.layer, exclude, streamed.places)
-                move_on = not step.last
-                _write_layer(
-                    step.file,
-                    collect(step.layer, linears, step.calls, step.hidden, kinds, streamed.device, move_on=move_on),
-                )
-            elif not step.last:
-                propagate(step.layer, step.calls, step.hidden, streamed.device)
+    with partial:
+        dense_pass(
+            streamed,
+            layers,
+            inputs.ids,
+            kinds,
+            lambda layer: find_linears(layer, exclude, streamed.places),
+            _write_layer,
+            _is_whole,
+            partial,
+            activations,
+            "dense statistics",
+            progress,
+        )
     files = [TensorFile(partial.layer_file(index), "statistics", LAYER) for index in range(len(layers))]
     leaders: dict[str, str] = {}
     counts: dict[str, list[int]] = {}
@@ -133,7 +131,7 @@ def write_dense_statistics(
     return metadata
 
 
-def _write_layer(file: Path, statistics: Mapping[str, Statistics]) -> None:
+def _write_layer(file: Path, linears: Mapping[str, Linear], statistics: Mapping[str, Statistics]) -> None:
     first: dict[int, str] = {}
     leaders = {name: first.setdefault(id(found), name) for name, found in statistics.items()}
     tensors = {
